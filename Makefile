@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+REPORT := results/demo/report.html
+
+.PHONY: demo test test-all lint bench docs lock clean
+
+demo: $(READY)
+	$(BIN)/snakemake
+	@echo "Report: $(CURDIR)/$(REPORT)"
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -m "not long" --durations=10
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -q --durations=20
+
+lint: $(READY)
+	$(BIN)/ruff check workflow tests benchmarks
+	$(BIN)/ruff format --check workflow tests benchmarks
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+bench: $(READY)
+	PYTHONPATH=workflow $(BIN)/python benchmarks/store.py
+
+# Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
+docs: $(READY)
+	PYTHONPATH=workflow $(BIN)/python -m cxr.reference config
+
+# The environment holds exactly what the lock pins; no package's dependencies are looked up again.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+# Only for maintainers: resolves pyproject.toml anew (needs uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-header \
+		pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf results/demo .snakemake .pytest_cache .ruff_cache

@@ -1,0 +1,91 @@
+# Transfer learning on NIH ChestX-ray14: from the official tables and images to one report.
+# This file is the table of contents: configuration, rules by stage, and what a user can ask for.
+
+import os
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# The package is imported here (settings only) and by the scripts, which run in processes of their own.
+PACKAGE = f"{workflow.basedir}/workflow"
+sys.path.insert(0, PACKAGE)
+os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+from cxr import fingerprint, settings
+from cxr.errors import InputError
+
+# A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
+if not workflow.overwrite_configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+try:
+    SETTINGS = settings.load(config)
+except InputError as error:
+    sys.exit(f"Error: {error}")
+
+
+pathvars:
+    results=f"results/{SETTINGS.name}",
+    logs=f"results/{SETTINGS.name}/logs",
+    benchmarks=f"results/{SETTINGS.name}/benchmarks",
+
+
+wildcard_constraints:
+    protocol="|".join(SETTINGS.protocols),
+    activation="softmax|sigmoid",
+    role="train|validation|test",
+    layers=r"\d+",
+    size=r"\d+|all",
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/splits.smk"
+include: "rules/baseline.smk"
+include: "rules/transfer.smk"
+include: "rules/detection.smk"
+include: "rules/gridcnn.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    preflight,
+    grid,
+    voc,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output.page,
+
+
+# Data only: parse, validate, decode; prints a summary. Run it before a long job.
+rule preflight:
+    input:
+        rules.records.output.text,
+    log:
+        "<logs>/preflight.log",
+    conda:
+        "envs/data.yaml"
+    shell:
+        "cat {input} | tee {log}"
+
+
+rule grid:
+    input:
+        expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
+
+
+rule voc:
+    input:
+        expand(
+            "<results>/voc/{protocol}/{role}.csv",
+            protocol=SETTINGS.protocols,
+            role=["train", "validation", "test"],
+        ),

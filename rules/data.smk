@@ -1,0 +1,92 @@
+# From tables and PNG files to checked records, boxes and the image cache.
+
+if GENERATED:
+
+    rule phantoms:
+        output:
+            labels=f"{DATA_ROOT}/{TABLES['labels']}",
+            boxes=f"{DATA_ROOT}/{TABLES['boxes']}",
+            train_val=f"{DATA_ROOT}/{TABLES['train_val']}",
+            test=f"{DATA_ROOT}/{TABLES['test']}",
+        log:
+            "<logs>/phantoms.log",
+        conda:
+            "../envs/data.yaml"
+        threads: 8
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            root=lambda wildcards: DATA_ROOT,
+            settings=SETTINGS.phantoms.model_dump(),
+            seed=SETTINGS.seed,
+            code=code("phantoms"),
+        script:
+            "../workflow/scripts/phantoms.py"
+
+
+# Decodes every image the label table knows once; the pixels lie in STORE, outside the declared outputs, so that a
+# re-run decodes only what is new.
+rule images:
+    input:
+        labels=os.path.join(DATA_ROOT, TABLES["labels"]),
+        boxes=os.path.join(DATA_ROOT, TABLES["boxes"]),
+    output:
+        index="<results>/data/images.csv",
+        rejected="<results>/data/rejected_files.csv",
+    log:
+        "<logs>/images.log",
+    conda:
+        "../envs/data.yaml"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        root=lambda wildcards: DATA_ROOT,
+        files="generated" if GENERATED else lambda wildcards: folder_fingerprint(),
+        store=STORE,
+        settings=SETTINGS.images.model_dump(),
+        code=code("preflight"),
+    script:
+        "../workflow/scripts/images.py"
+
+
+rule records:
+    input:
+        labels=os.path.join(DATA_ROOT, TABLES["labels"]),
+        boxes=os.path.join(DATA_ROOT, TABLES["boxes"]),
+        lists=LISTS,
+        index=rules.images.output.index,
+        rejected_files=rules.images.output.rejected,
+    output:
+        records="<results>/data/records.csv",
+        boxes="<results>/data/boxes.csv",
+        rejected="<results>/data/rejected.csv",
+        summary="<results>/data/summary.json",
+        text="<results>/data/summary.txt",
+    log:
+        "<logs>/records.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        root=lambda wildcards: DATA_ROOT,
+        code=code("preflight"),
+    script:
+        "../workflow/scripts/records.py"
+
+
+rule settings:
+    output:
+        "<results>/settings.yaml",
+    log:
+        "<logs>/settings.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        settings=SETTINGS.model_dump(),
+    script:
+        "../workflow/scripts/settings.py"

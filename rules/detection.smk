@@ -1,0 +1,93 @@
+# YOLO: its data set, off the shelf, and fine-tuned (paper, sections 2.3.2 and 2.3.3).
+
+
+rule yolo_data:
+    input:
+        index=rules.images.output.index,
+        train="<results>/splits/{protocol}/boxes/train.csv",
+        validation="<results>/splits/{protocol}/boxes/validation.csv",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        manifest="<results>/yolo/{protocol}/data.csv",
+    log:
+        "<logs>/yolo_data/{protocol}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        folder=subpath(output.manifest, strip_suffix=".csv"),
+        store=STORE,
+        box_size=SETTINGS.images.box_size,
+        code=code("yolo_data"),
+    script:
+        "../workflow/scripts/yolo_data.py"
+
+
+# Only asked for where the configuration names COCO weights; otherwise the report says why it is missing.
+rule yolo_off_the_shelf:
+    input:
+        index=rules.images.output.index,
+        weights=lambda wildcards: protocol_of(wildcards).yolo.pretrained,
+        validation="<results>/splits/{protocol}/boxes/validation.csv",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        validation_predictions="<results>/yolo_off_the_shelf/{protocol}/validation.csv",
+        predictions="<results>/yolo_off_the_shelf/{protocol}/predictions.csv",
+        facts="<results>/yolo_off_the_shelf/{protocol}/facts.json",
+    log:
+        "<logs>/yolo_off_the_shelf/{protocol}.log",
+    benchmark:
+        "<benchmarks>/yolo_off_the_shelf/{protocol}.tsv"
+    conda:
+        "../envs/detection.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        common=COMMON,
+        store=STORE,
+        box_size=SETTINGS.images.box_size,
+        settings=lambda wildcards: chosen(protocol_of(wildcards).yolo, "pretrained", "sha256", "image_size"),
+        code=code("yolo", "yolo-nano.yaml"),
+    script:
+        "../workflow/scripts/yolo_off_the_shelf.py"
+
+
+rule yolo_finetuned:
+    input:
+        index=rules.images.output.index,
+        weights=lambda wildcards: [path for path in [protocol_of(wildcards).yolo.pretrained] if path],
+        data=rules.yolo_data.output.manifest,
+        validation="<results>/splits/{protocol}/boxes/validation.csv",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        model="<results>/yolo_finetuned/{protocol}/model.pt",
+        validation_predictions="<results>/yolo_finetuned/{protocol}/validation.csv",
+        predictions="<results>/yolo_finetuned/{protocol}/predictions.csv",
+        history="<results>/yolo_finetuned/{protocol}/history.csv",
+        facts="<results>/yolo_finetuned/{protocol}/facts.json",
+    log:
+        "<logs>/yolo_finetuned/{protocol}.log",
+    benchmark:
+        "<benchmarks>/yolo_finetuned/{protocol}.tsv"
+    conda:
+        "../envs/detection.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=720,
+    params:
+        common=COMMON,
+        store=STORE,
+        box_size=SETTINGS.images.box_size,
+        data=subpath(input.data, strip_suffix=".csv"),
+        run_folder=subpath(output.model, parent=True),
+        settings=lambda wildcards: protocol_of(wildcards).yolo.model_dump(exclude={"confidence", "tune_confidence"}),
+        code=code("yolo", "yolo-nano.yaml"),
+    script:
+        "../workflow/scripts/yolo_finetuned.py"

@@ -1,0 +1,208 @@
+# Metrics beside their floors, from saved predictions, and the report.
+
+
+rule metrics_baseline:
+    input:
+        predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
+        train=rules.baseline.input.train,
+        test=rules.baseline.input.test,
+    output:
+        table="<results>/metrics/{protocol}/baseline_{activation}.csv",
+    log:
+        "<logs>/metrics/{protocol}/baseline_{activation}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        protocol="{protocol}",
+        experiment="baseline_{activation}",
+        activation="{activation}",
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("metrics", "floors"),
+    script:
+        "../workflow/scripts/metrics_classifier.py"
+
+
+use rule metrics_baseline as metrics_transfer with:
+    input:
+        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
+        train="<results>/splits/{protocol}/{size}/train.csv",
+        test="<results>/splits/{protocol}/{size}/test.csv",
+    output:
+        table="<results>/metrics/{protocol}/transfer_c{layers}_s{size}.csv",
+    log:
+        "<logs>/metrics/{protocol}/transfer_c{layers}_s{size}.log",
+    params:
+        protocol="{protocol}",
+        experiment="transfer_c{layers}_s{size}",
+        activation="sigmoid",
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("metrics", "floors"),
+
+
+rule metrics_gridcnn:
+    input:
+        validation_predictions=rules.gridcnn.output.validation_predictions,
+        predictions=rules.gridcnn.output.predictions,
+        train="<results>/splits/{protocol}/boxes/train.csv",
+        validation="<results>/splits/{protocol}/boxes/validation.csv",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        table="<results>/metrics/{protocol}/gridcnn.csv",
+        threshold="<results>/metrics/{protocol}/gridcnn_threshold.json",
+    log:
+        "<logs>/metrics/{protocol}/gridcnn.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        protocol="{protocol}",
+        experiment="gridcnn",
+        threshold=lambda wildcards: protocol_of(wildcards).gridcnn.threshold,
+        tune=lambda wildcards: protocol_of(wildcards).gridcnn.tune_threshold,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("evaluation"),
+    script:
+        "../workflow/scripts/metrics_detector.py"
+
+
+use rule metrics_gridcnn as metrics_yolo with:
+    input:
+        validation_predictions="<results>/yolo_{variant}/{protocol}/validation.csv",
+        predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
+        train="<results>/splits/{protocol}/boxes/train.csv",
+        validation="<results>/splits/{protocol}/boxes/validation.csv",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        table="<results>/metrics/{protocol}/yolo_{variant}.csv",
+        threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
+    log:
+        "<logs>/metrics/{protocol}/yolo_{variant}.log",
+    wildcard_constraints:
+        variant="off_the_shelf|finetuned",
+    params:
+        protocol="{protocol}",
+        experiment="yolo_{variant}",
+        threshold=lambda wildcards: protocol_of(wildcards).yolo.confidence,
+        tune=lambda wildcards: protocol_of(wildcards).yolo.tune_confidence,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("evaluation"),
+
+
+# Test images with their boxes and what a detector says of them.
+rule sheet_gridcnn:
+    input:
+        index=rules.images.output.index,
+        predictions=rules.metrics_gridcnn.input.predictions,
+        threshold=rules.metrics_gridcnn.output.threshold,
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        report("<results>/sheets/{protocol}/gridcnn.png", category="Detection", labels={"detector": "grid CNN"}),
+    log:
+        "<logs>/sheets/{protocol}/gridcnn.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        store=STORE,
+        box_size=SETTINGS.images.box_size,
+        code=code("sheets"),
+    script:
+        "../workflow/scripts/sheet.py"
+
+
+use rule sheet_gridcnn as sheet_yolo with:
+    input:
+        index=rules.images.output.index,
+        predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
+        threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
+        test="<results>/splits/{protocol}/boxes/test.csv",
+    output:
+        report(
+            "<results>/sheets/{protocol}/yolo_{variant}.png",
+            category="Detection",
+            labels={"detector": "YOLO {variant}"},
+        ),
+    log:
+        "<logs>/sheets/{protocol}/yolo_{variant}.log",
+    wildcard_constraints:
+        variant="off_the_shelf|finetuned",
+
+
+rule examples:
+    input:
+        index=rules.images.output.index,
+        records=rules.records.output.records,
+    output:
+        report("<results>/sheets/examples.png", category="Data", labels={"detector": "examples of the images"}),
+    log:
+        "<logs>/sheets/examples.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        store=STORE,
+        size=SETTINGS.images.size,
+        seed=SETTINGS.seed,
+        code=code("sheets"),
+    script:
+        "../workflow/scripts/examples.py"
+
+
+rule report:
+    input:
+        settings=rules.settings.output[0],
+        summary=rules.records.output.summary,
+        rejected=rules.records.output.rejected,
+        leakage=[
+            f"<results>/splits/{name}/{size}/leakage.csv"
+            for name in SETTINGS.protocols
+            for size in [
+                *getattr(SETTINGS, name).transfer.sizes,
+                getattr(SETTINGS, name).baseline.size or "all",
+                "boxes",
+            ]
+        ],
+        metrics=of_experiments("<results>/metrics/{protocol}/{experiment}.csv"),
+        long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
+        facts=of_experiments("{folder}/facts.json"),
+        long_facts=of_long_runs("<results>/transfer_long/{protocol}/{pair}/facts.json"),
+        histories=[
+            f"{folder}/history.csv"
+            for (_, experiment), folder in FOLDERS.items()
+            if experiment != "yolo_off_the_shelf"
+        ],
+        long_histories=of_long_runs("<results>/transfer_long/{protocol}/{pair}/history.csv"),
+        source=[rules.source_weights.output.facts, rules.source_weights.output.history],
+        grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
+        selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
+        sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
+        examples=rules.examples.output[0],
+        voc=expand("<results>/voc/{protocol}/{role}.csv", protocol=SETTINGS.protocols, role=ROLES),
+    output:
+        page=report("<results>/report.html", category="Report", labels={"detector": "all experiments"}),
+        tables=directory("<results>/tables"),
+    log:
+        "<logs>/report.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        skipped=[[*key, reason] for key, reason in SKIPPED.items()],
+        code=code("reporting", "report.html.j2"),
+    script:
+        "../workflow/scripts/report.py"

@@ -1,0 +1,31 @@
+"""What the tests share: where real data lie, if they are here."""
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def nih_sample() -> Path:
+    """A sample of real NIH files (tables whole, some images); tests that need it are skipped where it is absent."""
+    path = SHARED / "nih-sample"
+    if not path.is_dir():
+        pytest.skip("no real NIH sample beside the repository (../shared/nih-sample)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def coco_weights() -> Path:
+    """A YOLO weights file with the COCO classes; tests that need it are skipped where it is absent."""
+    found = sorted((SHARED / "weights").glob("*.pt"))
+    if not found:
+        pytest.skip("no COCO weights beside the repository (../shared/weights)")
+    return found[0]

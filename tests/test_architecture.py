@@ -1,0 +1,138 @@
+"""The laws of the house: who may import whom, scripts that only unpack, environments in step with the lock."""
+
+import ast
+import re
+import tomllib
+from functools import cache
+
+import pytest
+import yaml
+
+from cxr import fingerprint
+
+LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
+         "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels"]  # fmt: skip
+
+
+@cache
+def names_imported(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def closure(package, name):
+    seen, waiting = set(), [name]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += fingerprint.imports(module)
+    return {package / f"{module}.py" for module in seen}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_data_metrics_and_report_never_import_torch(repository, name):
+    for path in closure(repository / "workflow/cxr", name):
+        assert not names_imported(path) & {"torch", "torchvision", "ultralytics"}, path.name
+
+
+def test_only_the_detector_imports_ultralytics(repository):
+    importers = [p.name for p in (repository / "workflow").rglob("*.py") if "ultralytics" in names_imported(p)]
+    assert importers == ["detector.py"]
+
+
+def test_imports_run_one_way(repository):
+    package = repository / "workflow/cxr"
+    for path in package.glob("*.py"):
+        for other in fingerprint.imports(path.stem):
+            assert path not in closure(package, other), f"{path.stem} and {other} import each other"
+
+
+def test_the_package_never_mentions_snakemake_or_the_command_line(repository):
+    for path in (repository / "workflow/cxr").glob("*.py"):
+        if path.stem not in ("reference", "detector"):  # run by make; must set variables ultralytics reads on import
+            assert not re.search(r"\bsnakemake\b|\bargv\b|os\.environ", path.read_text()), path.name
+
+
+def test_scripts_hold_no_decision_and_no_loop(repository):
+    for path in (repository / "workflow/scripts").glob("*.py"):
+        kinds = {type(node) for node in ast.walk(ast.parse(path.read_text()))}
+        assert not kinds & {ast.If, ast.For, ast.While, ast.Try, ast.FunctionDef}, path.name
+
+
+def locked(repository):
+    return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", (repository / "requirements.lock").read_text(), re.M))
+
+
+def test_the_lock_pins_every_direct_dependency_and_names_no_address(repository):
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    pins = locked(repository)
+    for requirement in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        name, exact, version = re.match(r"([a-z0-9-]+)(==)?([^\s;]*)", requirement).groups()
+        assert name in pins
+        assert not exact or pins[name] == version
+    text = (repository / "requirements.lock").read_text()
+    assert "://" not in text
+    assert text.count("--hash=sha256:") > len(pins)
+
+
+@pytest.mark.parametrize("name", ["data", "training", "detection"])
+def test_environments_are_in_step_with_the_lock(repository, name):
+    pins = locked(repository)
+    environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())
+    packages = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    assert packages
+    for package in packages:
+        assert pins[package.split("==")[0]] == package.split("==")[1]
+
+
+@pytest.mark.parametrize("name", ["data", "training", "detection"])
+def test_environments_hold_what_their_modules_import(repository, name):
+    """Every third-party import of the modules behind the environment's rules comes from one of its packages."""
+    provides = {"yaml": "pyyaml", "PIL": "pillow", "ultralytics": "ultralytics-opencv-headless"}
+    roots = {
+        "data": [
+            "phantoms",
+            "preflight",
+            "splitting",
+            "voc",
+            "yolo_data",
+            "selection",
+            "evaluation",
+            "sheets",
+            "report",
+        ],
+        "training": ["source", "baseline", "transfer", "gridcnn"],
+        "detection": ["yolo"],
+    }[name]
+    environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())
+    packages = {p.split("==")[0] for item in environment["dependencies"] if isinstance(item, dict) for p in item["pip"]}
+    import sys
+
+    for root in roots:
+        for path in closure(repository / "workflow/cxr", root):
+            for module in names_imported(path) - set(sys.stdlib_module_names) - {"cxr"}:
+                assert provides.get(module, module) in packages, f"{path.name} imports {module}"
+
+
+def test_a_changed_comment_changes_no_fingerprint_and_a_changed_number_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+
+    def of(text):
+        for function in (fingerprint.of_modules, fingerprint.imports, fingerprint._tree):
+            function.cache_clear()
+        (tmp_path / "module.py").write_text(text)
+        return fingerprint.of_modules("module")
+
+    try:
+        plain = of("def f():\n    return 1\n")
+        assert of('def f():\n    """Say one."""\n    return 1  # one\n') == plain
+        assert of("def f():\n    return 2\n") != plain
+    finally:
+        for function in (fingerprint.of_modules, fingerprint.imports, fingerprint._tree):
+            function.cache_clear()

@@ -1,0 +1,372 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.boxes import pixel_mask
+from cxr.detection_scores import (
+    COCO_OVERLAPS,
+    COCO_RECALLS,
+    AreaScores,
+    ImageBoxes,
+    area_scores,
+    average_precision,
+    best_threshold,
+    cell_confidence,
+    detection_table,
+    match,
+    truth_boxes,
+)
+from cxr.errors import InputError
+from cxr.floors import CUT_MASK, MEDIAN_BOXES, cell_targets
+from cxr.labels import BOXED_FINDINGS
+from cxr.metrics import METRIC_COLUMNS, bootstrap_weights
+
+BOOTSTRAP = {"samples": 150, "confidence": 0.9, "seed": 0}
+TRAIN_TEXTS = ["Mass 0 0 128 128", "Mass 0 0 128 64", "Nodule 512 512 640 640"]
+
+
+def split(texts: list[str], patients: list[int] | None = None) -> pd.DataFrame:
+    names = [f"{index:08d}_000.png" for index in range(len(texts))]
+    return pd.DataFrame({"image": names, "patient": patients or list(range(len(texts))), "boxes": texts})
+
+
+def boxes_table(*rows: tuple) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["image", "label", "confidence", "x0", "y0", "x1", "y1"])
+    return table.assign(image=[f"{image:08d}_000.png" for image in table["image"]])
+
+
+def image_boxes(*rows: tuple) -> ImageBoxes:
+    return ImageBoxes(
+        np.array([row[0] for row in rows], dtype=object),
+        np.array([row[1] for row in rows], dtype=float),
+        np.array([row[2:] for row in rows], dtype=float).reshape(-1, 4),
+    )
+
+
+def random_images(count: int, most: int, seed: int, findings: tuple[str, ...] = BOXED_FINDINGS) -> list[ImageBoxes]:
+    draw = np.random.default_rng(seed)
+    images = []
+    for _ in range(count):
+        many = draw.integers(0, most + 1)
+        corner, size = draw.uniform(0, 500, (many, 2)), draw.uniform(60, 500, (many, 2))
+        labels = draw.choice(np.array(findings, dtype=object), many)
+        images.append(
+            ImageBoxes(
+                labels,
+                draw.permutation(many * 50)[:many] / 1000 + draw.random(many) / 1e4,
+                np.hstack([corner, corner + size]),
+            )
+        )
+    return images
+
+
+def score(
+    truth: pd.DataFrame, *, boxes=None, cells=None, threshold: float = 0.5, train: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    train = split(TRAIN_TEXTS) if train is None else train
+    table = detection_table(
+        "p", "e", boxes=boxes, cells=cells, truth=truth, train=train, threshold=threshold, **BOOTSTRAP
+    )
+    assert list(table.columns) == METRIC_COLUMNS
+    assert not table.duplicated(["metric", "label"]).any()
+    return table.set_index(["metric", "label"])
+
+
+def test_areas_of_cells_by_hand() -> None:
+    # truths of 4, 2 and no cells (the last covers a quarter of one); predictions of 2, 4 and 0 cells
+    truth = split(["Mass 0 0 128 128", "Mass 0 0 128 64", "Mass 320 320 352 352"])
+    confidence = np.zeros((3, 16, 16))
+    confidence[0, 0, :2] = 0.5, 1.0
+    confidence[1, :2, 0] = 0.8
+    confidence[1, :2, 1] = 0.4
+    table = score(truth, cells=(truth["image"].to_numpy(), confidence))
+    value = table["value"].xs("all", level="label")
+    # binarised at 0.5: precision 1, 1/2 and 0 (empty); recall 2/4, 1/2, and none
+    assert value["precision"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert value["recall"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert value["f1"] == pytest.approx(0.5)
+    # weighted: image 0: 1.5 of 1.5 and of 4; image 1: 1.2 of 2.4 and of 2
+    assert value["precision_weighted"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert value["recall_weighted"] == pytest.approx((1.5 / 4 + 1.2 / 2) / 2)
+    # in pixels the last image has a target, and recall 0
+    assert value["recall_pixels"] == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
+    squares = 0.5**2 + 0**2 + 1 + 1, (1 - 0.8) ** 2 + (1 - 0.4) ** 2 + 0.8**2 + 0.4**2, 0
+    assert value["mse"] == pytest.approx(sum(squares) / 3 / 256)
+    assert value["images_with_prediction"] == pytest.approx(2 / 3)
+    assert table.loc[("recall", "all"), "support"] == 2
+    assert table.loc[("precision", "all"), "support"] == 3
+    note = table.loc[("precision", "all"), "note"]
+    assert note.startswith("1 of 3 images have no prediction (precision 0); 1 images without a target area")
+    assert table.loc[("mse", "all"), "higher_is_better"] == 0
+
+
+def test_areas_of_boxes_by_hand() -> None:
+    image = image_boxes(
+        ("Mass", 0.9, 0, 0, 100, 100), ("Nodule", 0.4, 50, 0, 150, 100), ("Mass", 0.2, 700, 700, 800, 800)
+    )
+    target = np.array([[50.0, 0, 150, 50]])
+    # union of the two above 0.3: 15000, all of the target in it
+    binary = area_scores([image], [target], 0.3)
+    assert binary.precision == pytest.approx([5000 / 15000])
+    assert binary.recall == pytest.approx([1])
+    # weighted: 0.9 wins where they overlap
+    weighted = area_scores([image], [target], None)
+    shared = 0.9 * 2500 + 0.4 * 2500
+    assert weighted.precision == pytest.approx([shared / (0.9 * 10000 + 0.4 * 5000 + 0.2 * 10000)])
+    assert weighted.recall == pytest.approx([shared / 5000])
+
+
+def test_empty_prediction_and_empty_target() -> None:
+    scores = AreaScores.of(np.array([0, 0, 0.0]), np.array([0, 2.0, 0]), np.array([3.0, 0, 0]))
+    assert scores.precision.tolist() == [0, 0, 0]
+    assert scores.empty.tolist() == [True, False, True]
+    assert np.isnan(scores.recall).tolist() == [False, True, True]
+
+
+def test_areas_agree_with_pixels() -> None:
+    for image, truth in zip(random_images(6, 6, 0), random_images(6, 3, 1), strict=True):
+        whole = ImageBoxes(image.labels, image.confidence, image.boxes.round())
+        predicted, target = pixel_mask(whole.boxes), pixel_mask(truth.boxes.round())
+        painted = np.zeros((1024, 1024))
+        for value, box in zip(whole.confidence, whole.boxes, strict=True):
+            painted = np.maximum(painted, value * pixel_mask(box))
+        binary = area_scores([whole], [truth.boxes.round()], 0.0)
+        weighted = area_scores([whole], [truth.boxes.round()], None)
+        if target.any():
+            assert binary.recall[0] == pytest.approx((predicted & target).sum() / target.sum())
+            assert weighted.recall[0] == pytest.approx(painted[target].sum() / target.sum())
+        if predicted.any():
+            assert binary.precision[0] == pytest.approx((predicted & target).sum() / predicted.sum())
+            assert weighted.precision[0] == pytest.approx(painted[target].sum() / painted.sum())
+
+
+def test_boxes_become_cells_by_the_rule_of_the_target() -> None:
+    for image in random_images(8, 8, 2):
+        cells = cell_confidence(image.boxes, image.confidence)
+        for threshold in (0.01, 0.1, 0.2, *image.confidence):
+            np.testing.assert_array_equal(
+                (cells >= threshold) & (cells > 0), cell_targets([image.above(threshold).boxes])[0]
+            )
+    half = cell_confidence(np.array([[0.0, 0, 32, 64]]), np.array([0.7]))
+    assert half.max() == 0  # exactly half is not more than half
+    assert cell_confidence(np.array([[0.0, 0, 33, 64]]), np.array([0.7]))[0, 0] == 0.7
+
+
+def test_a_perfect_detector() -> None:
+    texts = ["Mass 0 0 448 320;Nodule 600 600 700 700", "Effusion 64 64 256 320", "Pneumonia 320 320 384 704"]
+    truth = split(texts)
+    rows = [
+        (at, label, 0.99, *box)
+        for at, image in enumerate(truth_boxes(truth))
+        for label, box in zip(image.labels, image.boxes, strict=True)
+    ]
+    table = score(truth, boxes=boxes_table(*rows))
+    value = table["value"]
+    for name in (
+        "f1",
+        "f1_pixels",
+        "map50",
+        "map50_95",
+        "map50_any",
+        "map50_95_any",
+        "iou_hit_0.5",
+        "iobb_hit_0.5",
+        "centre_hit",
+    ):
+        assert value[name, "all"] == pytest.approx(1), name
+    assert value["false_positives_per_image", "all"] == 0
+    assert value["map50", "Mass"] == pytest.approx(1)
+    assert np.isnan(value["map50", "Cardiomegaly"])
+    assert table.loc[("map50", "Cardiomegaly"), "note"] == "no such box in the split"
+    assert table.loc[("map50", "Cardiomegaly"), "support"] == 0
+    assert table.loc[("map50", "all"), "floor_name"] == MEDIAN_BOXES
+
+
+def test_large_boxes_are_scored_on_their_images_alone() -> None:
+    # large in both senses with 7x5 cells; turned by 90°; large by area only (256 < side <= 384)
+    texts = ["Mass 0 0 448 320;Mass 896 896 1024 1024", "Mass 0 0 320 448", "Mass 0 0 320 320", "Mass 0 0 64 64"]
+    truth = split(texts)
+    confidence = np.zeros((4, 16, 16))
+    confidence[:, :5, :5] = 1
+    table = score(truth, cells=(truth["image"].to_numpy(), confidence))
+    assert [table.loc[("f1", label), "support"] for label in ("all", "large_both", "large_either", "large_area")] == [
+        4,
+        1,
+        2,
+        3,
+    ]
+    value = table["value"]
+    assert value["recall", "large_both"] == pytest.approx(25 / 35)  # the small second box is no target here
+    assert value["recall", "large_area"] == pytest.approx((25 / 35 + 25 / 35 + 1) / 3)
+    assert value["precision", "large_area"] == 1
+    none = score(truth.iloc[3:], cells=(truth["image"].to_numpy()[3:], confidence[3:]))
+    row = none.loc[("f1", "large_both")]
+    assert np.isnan(row[["value", "low", "high", "floor", "difference"]].astype(float)).all()
+    assert row["support"] == 0
+
+
+def test_hits_and_false_positives_by_hand() -> None:
+    truth = split(["Mass 0 0 100 100;Nodule 500 500 600 600", "Effusion 0 0 200 100"])
+    table = score(
+        truth,
+        boxes=boxes_table(
+            (0, "Mass", 0.9, 0, 0, 100, 50),  # IoU 0.5 and IoBB 1 with the Mass
+            (0, "Mass", 0.9, 500, 500, 600, 600),  # the Nodule's place, under a wrong name
+            (0, "Nodule", 0.3, 500, 500, 600, 600),  # right, but below the threshold
+            (1, "Effusion", 0.8, 0, 0, 1000, 1000),  # IoU 0.02, its centre outside
+            (1, "Effusion", 0.8, 150, 50, 350, 150),  # IoU 2500/37500, IoBB 0.125, its centre outside
+        ),
+    )
+    value = table["value"]
+    assert [value[f"iou_hit_{level}", "all"] for level in (0.1, 0.25, 0.5)] == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    assert [value[f"iou_hit_{level}_any", "all"] for level in (0.1, 0.25, 0.5)] == pytest.approx([2 / 3, 2 / 3, 2 / 3])
+    assert [value[f"iobb_hit_{level}", "Effusion"] for level in (0.1, 0.25, 0.5)] == [1, 0, 0]
+    assert value["iobb_hit_0.5", "Mass"] == 1
+    assert value["centre_hit", "all"] == pytest.approx(1 / 3)
+    assert value["centre_hit_any", "all"] == pytest.approx(2 / 3)
+    assert value["false_positives_per_image", "all"] == pytest.approx(3 / 2)
+    assert value["false_positives_per_image", "Mass"] == pytest.approx(1 / 2)
+    assert value["false_positives_per_image_any", "all"] == pytest.approx(2 / 2)
+    assert table.loc[("false_positives_per_image", "all"), "higher_is_better"] == 0
+
+
+def test_foreign_classes_are_scored_without_their_names() -> None:
+    truth = split(["Mass 0 0 128 128"])
+    table = score(truth, boxes=boxes_table((0, "teddy bear", 0.9, 0, 0, 128, 128)))
+    assert np.isnan(table.loc[("map50", "all"), "value"])
+    assert table.loc[("map50", "all"), "note"].startswith("undefined: the predicted classes are no findings")
+    assert np.isnan(table.loc[("centre_hit", "Mass"), "value"])
+    assert table.loc[("map50_any", "all"), "value"] == pytest.approx(1)
+    assert table.loc[("iou_hit_0.5_any", "all"), "value"] == 1
+
+
+def test_a_detector_that_says_nothing() -> None:
+    truth = split(["Mass 0 0 128 128", "Nodule 500 500 600 600"])
+    value = score(truth, boxes=boxes_table())["value"]
+    for name in (
+        "precision",
+        "recall",
+        "f1",
+        "f1_weighted_pixels",
+        "map50",
+        "map50_any",
+        "centre_hit",
+        "images_with_prediction",
+    ):
+        assert value[name, "all"] == 0, name
+    assert value["false_positives_per_image", "all"] == 0
+
+
+@pytest.mark.parametrize("any_class", [False, True])
+def test_map_is_that_of_torchmetrics(any_class: bool) -> None:
+    import torch
+    from torchmetrics.detection import MeanAveragePrecision
+
+    findings = BOXED_FINDINGS[:3]
+    truth, found = random_images(25, 4, 3, findings), random_images(25, 6, 4, findings)
+    found = [  # half of the detections near the truth, so that there is something to find
+        ImageBoxes(
+            np.append(a.labels, b.labels),
+            np.append(a.confidence, 0.01 + b.confidence),
+            np.vstack([a.boxes, b.boxes + 25]),
+        )
+        for a, b in zip(found, truth, strict=True)
+    ]
+
+    def entry(image: ImageBoxes, scored: bool) -> dict[str, torch.Tensor]:
+        labels = [0 if any_class else findings.index(label) for label in image.labels]
+        boxes = {"boxes": torch.tensor(image.boxes).reshape(-1, 4), "labels": torch.tensor(labels, dtype=torch.long)}
+        return boxes | ({"scores": torch.tensor(image.confidence)} if scored else {})
+
+    # its own recall levels are rounded to float32, which moves a recall of exactly 0.29 to the next level
+    levels = {"iou_thresholds": COCO_OVERLAPS.tolist(), "rec_thresholds": COCO_RECALLS.tolist()}
+    peer = MeanAveragePrecision(backend="pycocotools", **levels)
+    peer.update([entry(image, True) for image in found], [entry(image, False) for image in truth])
+    theirs = peer.compute()
+    once = np.ones((1, 25), dtype=np.uint16)
+    matches = match(found, truth, None if any_class else findings)
+    ours = np.array([average_precision(m, once)[0] for m in matches])
+    assert 0.1 < ours[:, 0].mean() < 0.95
+    assert ours[:, 0].mean() == pytest.approx(float(theirs["map_50"]), abs=1e-6)
+    assert ours.mean() == pytest.approx(float(theirs["map"]), abs=1e-6)
+
+
+def test_weighted_map_is_that_of_repeated_images() -> None:
+    findings = BOXED_FINDINGS[:1]
+    truth = random_images(12, 3, 5, findings)
+    found = [ImageBoxes(i.labels, i.confidence, i.boxes + 20 * (at % 4)) for at, i in enumerate(truth)]
+    found = [
+        ImageBoxes(i.labels, np.random.default_rng(at).random(len(i.labels)), i.boxes) for at, i in enumerate(found)
+    ]
+    weights = bootstrap_weights(np.arange(12), 5, 0)
+    ours = average_precision(match(found, truth, findings)[0], weights)
+    for row, times in zip(ours, weights, strict=True):
+        at = np.repeat(np.arange(12), times)
+        repeated = match([found[i] for i in at], [truth[i] for i in at], findings)[0]
+        np.testing.assert_allclose(row, average_precision(repeated, np.ones((1, len(at)), np.uint16))[0], atol=1e-9)
+
+
+def test_equal_confidences_enter_together() -> None:
+    # one hit and one miss of equal confidence: precision 1/2, whichever image comes first
+    truth = [image_boxes(("Mass", 1, 0, 0, 100, 100)), image_boxes()]
+    found = [image_boxes(("Mass", 0.5, 0, 0, 100, 100)), image_boxes(("Mass", 0.5, 0, 0, 100, 100))]
+    once = np.ones((1, 2), dtype=np.uint16)
+    for order in ([0, 1], [1, 0]):
+        matches = match([found[i] for i in order], [truth[i] for i in order], ("Mass",))[0]
+        np.testing.assert_allclose(average_precision(matches, once), 0.5)
+
+
+def test_intervals_and_floors() -> None:
+    draw = np.random.default_rng(0)
+    corners = draw.uniform(100, 500, (40, 2))
+    texts = [f"Mass {x:.0f} {y:.0f} {x + 300:.0f} {y + 260:.0f}" for x, y in corners]
+    truth = split(texts, patients=(np.arange(40) // 2).tolist())
+    confidence = np.clip(
+        cell_targets([image.boxes for image in truth_boxes(truth)]) * 0.6 + 0.39 * draw.random((40, 16, 16)), 0, 1
+    )
+    cells = (truth["image"].to_numpy(), confidence)
+    table = score(truth, cells=cells, train=truth)
+    f1 = table.loc[("f1_weighted", "all")]
+    assert f1["low"] < f1["value"] < f1["high"]
+    assert f1["floor_low"] < f1["floor"] < f1["floor_high"]
+    assert f1["difference"] == pytest.approx(f1["value"] - f1["floor"])
+    assert f1["difference_low"] < f1["difference"] < f1["difference_high"]
+    assert f1["floor_name"] == CUT_MASK
+    assert "whole image 0." in f1["note"]
+    assert table.loc[("precision_weighted", "all"), "floor_name"] == CUT_MASK
+    shuffled = (cells[0][::-1], cells[1][::-1])
+    pd.testing.assert_frame_equal(table, score(truth, cells=shuffled, train=truth))
+
+
+def test_best_threshold() -> None:
+    truth = split(["Mass 0 0 128 128", "Mass 0 0 64 128"])
+    confidence = np.full((2, 16, 16), 0.2)
+    confidence[0, :2, :2] = 0.7
+    confidence[1, :2, :1] = 0.6
+    assert best_threshold(truth, cells=(truth["image"].to_numpy(), confidence)) == pytest.approx(0.6)
+    found = boxes_table(
+        (0, "Mass", 0.8, 0, 0, 128, 128), (1, "Mass", 0.35, 0, 0, 64, 128), (1, "Mass", 0.1, 300, 300, 900, 900)
+    )
+    assert best_threshold(truth, boxes=found) == pytest.approx(0.35)
+    assert best_threshold(truth, boxes=boxes_table()) == 1
+    with pytest.raises(ValueError, match="either"):
+        best_threshold(truth)
+
+
+def test_wrong_predictions_are_refused() -> None:
+    truth = split(["Mass 0 0 128 128", "Mass 0 0 128 64"])
+    names, cells = truth["image"].to_numpy(), np.zeros((2, 16, 16))
+    with pytest.raises(InputError, match="1 of 2 images of the split are missing"):
+        score(truth, cells=(names[1:], cells[1:]))
+    with pytest.raises(InputError, match="shape"):
+        score(truth, cells=(names, np.zeros((2, 8, 8))))
+    with pytest.raises(InputError, match="outside 0 to 1"):
+        score(truth, cells=(names, cells + np.nan))
+    with pytest.raises(InputError, match="1 images are not in the split"):
+        score(truth, boxes=boxes_table((7, "Mass", 0.5, 0, 0, 9, 9)))
+    with pytest.raises(InputError, match="1 boxes have a coordinate"):
+        score(truth, boxes=boxes_table((0, "Mass", 0.5, 0, 0, np.nan, 9)))
+    with pytest.raises(InputError, match="'confidence' is missing"):
+        score(truth, boxes=boxes_table().drop(columns="confidence"))
+    with pytest.raises(InputError, match="holds no image"):
+        score(truth.iloc[:0], boxes=boxes_table())

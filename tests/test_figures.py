@@ -1,0 +1,201 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxr import figures
+
+ORANGE, GREEN = (0xE6, 0x9F, 0x00), (0x39, 0xD9, 0x8A)
+BLUE, VERMILION, INK, GREY = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x1F, 0x29, 0x33), (0x6B, 0x72, 0x80)
+
+
+def decoded(picture):
+    assert picture.startswith(b"\x89PNG")
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+
+
+def count(picture, colour, tolerance=6):
+    """Pixels that have a colour, to rounding."""
+    return int((np.abs(decoded(picture) - colour).max(axis=-1) <= tolerance).sum())
+
+
+@pytest.fixture
+def history():
+    epochs = np.arange(1, 6)
+    return pd.DataFrame(
+        {
+            "epoch": epochs,
+            "step": epochs * 10,
+            "seconds": epochs * 1.0,
+            "train_loss": 1 / epochs,
+            "validation_loss": 1.2 / epochs,
+            "validation_auroc": np.nan,
+            "validation_accuracy": 1 - 0.5 / epochs,
+        }
+    )
+
+
+def square_grid():
+    rows = [(c, s, 0.01 * (c - 1) * s / 100) for c in (0, 1, 2) for s in (100, 200, 300)]
+    return pd.DataFrame(rows, columns=["layers", "size", "gain"])
+
+
+def forest(verdict="better", value=0.8, series="paper"):
+    row = {"name": "AUROC", "series": series, "value": value, "low": 0.7, "high": 0.9, "verdict": verdict}
+    floor = {"floor": 0.5, "floor_low": 0.5, "floor_high": 0.5}
+    return row | floor | {"difference": 0.3, "difference_low": 0.2, "difference_high": 0.4}
+
+
+def test_curves_leave_out_what_was_never_measured(history):
+    assert figures.curve_names(history) == ["loss", "accuracy"]
+    assert figures.curve_names(history.drop(columns="validation_loss")) == ["loss", "accuracy"]
+
+
+def test_curves_without_a_curve_are_an_error(history):
+    with pytest.raises(ValueError, match="no train_ or validation_ column"):
+        figures.learning_curves(history[["epoch", "step", "validation_auroc"]], {})
+
+
+def test_floor_is_a_line_and_the_test_value_a_mark(history):
+    bare = figures.learning_curves(history, {}, names=["loss"])
+    floored = figures.learning_curves(history, {"loss": (0.6, "prior")}, names=["loss"])
+    tested = figures.learning_curves(history, {}, {"loss": 0.6}, names=["loss"])
+    assert count(floored, GREY) > count(bare, GREY) + 200
+    assert count(tested, INK) > count(bare, INK) + 20
+    undefined = figures.learning_curves(
+        history, {"loss": (float("nan"), "prior")}, {"loss": float("nan")}, names=["loss"]
+    )
+    assert undefined == bare
+
+
+def test_curves_are_as_wide_as_the_page_shows_them(history):
+    width = decoded(figures.learning_curves(history, {})).shape[1]
+    assert 1000 <= width <= 1400
+
+
+def test_compared_curves_draw_every_job_that_has_the_column(history):
+    both = {"softmax": history, "sigmoid": history.assign(validation_loss=history["validation_loss"] / 5)}
+    picture = figures.compared_curves(both, {"validation_loss": "loss"})
+    assert count(picture, BLUE) > 100 and count(picture, VERMILION) > 100
+    without = both | {"sigmoid": history.drop(columns="validation_loss")}
+    assert count(figures.compared_curves(without, {"validation_loss": "loss"}), VERMILION) == 0
+
+
+def test_heatmap_colours_say_which_side_of_the_floor():
+    grid = square_grid()
+    better = figures.grid_heatmap(grid.assign(gain=0.02), "gain")
+    worse = figures.grid_heatmap(grid.assign(gain=-0.02), "gain")
+    assert count(better, BLUE) > 100 * count(better, VERMILION, 2) > 0
+    assert count(worse, VERMILION) > 100 * count(worse, BLUE, 2) > 0
+
+
+def test_heatmap_outlines_the_selected_pairs_and_no_unknown_one():
+    grid = square_grid()
+    none, one = figures.grid_heatmap(grid, "gain"), figures.grid_heatmap(grid, "gain", [(2, 300)])
+    assert count(one, INK) > count(none, INK) + 1000
+    assert figures.grid_heatmap(grid, "gain", [(7, 300)]) == none
+
+
+def test_heatmap_does_not_depend_on_the_order_of_rows_and_bears_gaps():
+    grid = square_grid()
+    assert figures.grid_heatmap(grid, "gain") == figures.grid_heatmap(grid.sample(frac=1, random_state=1), "gain")
+    missing_row = figures.grid_heatmap(grid.drop(index=4), "gain")
+    undefined = figures.grid_heatmap(grid.assign(gain=grid["gain"].where(grid.index != 4)), "gain")
+    assert missing_row == undefined != figures.grid_heatmap(grid, "gain")
+
+
+def test_heatmap_of_the_papers_grid_fits_the_page():
+    sizes = [100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000]
+    grid = pd.DataFrame([(c, s, 0.001 * c) for c in range(20) for s in sizes], columns=["layers", "size", "gain"])
+    height, width, _ = decoded(figures.grid_heatmap(grid, "gain")).shape
+    assert 1000 <= width <= 1400 and height < 1.3 * width
+
+
+def test_heatmap_of_nothing_but_zeros_is_no_error():
+    assert decoded(figures.grid_heatmap(square_grid().assign(gain=0.0), "gain")).std() > 0
+    assert decoded(figures.grid_heatmap(square_grid().assign(gain=np.nan), "gain")).std() > 0
+
+
+def test_signed_numbers():
+    assert [figures._signed(value) for value in (0.0123, -0.0004, -0.25, 1.5)] == ["+.012", "0", "−.250", "+1.500"]
+
+
+@pytest.mark.parametrize(("verdict", "colour"), [("better", BLUE), ("worse", VERMILION)])
+def test_forest_plot_takes_the_colour_of_the_verdict(verdict, colour):
+    others = {BLUE, VERMILION} - {colour}
+    picture = figures.interval_chart(pd.DataFrame([forest(verdict)]))
+    assert count(picture, colour) > 100 and all(count(picture, other) == 0 for other in others)
+
+
+def test_forest_plot_leaves_out_undefined_values_and_refuses_to_be_empty():
+    one = pd.DataFrame([forest()])
+    two = pd.DataFrame([forest(), forest("undefined", float("nan"), "sound")])
+    assert figures.interval_chart(one) == figures.interval_chart(two)
+    with pytest.raises(ValueError, match="no row has a value"):
+        figures.interval_chart(two.iloc[1:])
+
+
+def test_auroc_chart_leaves_the_place_of_an_undefined_label_empty():
+    rows = pd.DataFrame(
+        {"experiment": "a", "label": ["Mass", "Hernia"], "value": [0.8, 0.7], "low": [0.7, 0.6], "high": [0.9, 0.8]}
+    )
+    gap = rows.assign(**{name: rows[name].where(rows["label"] == "Mass") for name in ("value", "low", "high")})
+    labels = ("Mass", "Hernia")
+    full, empty = (figures.auroc_chart(each, {"a": "baseline"}, labels) for each in (rows, gap))
+    assert decoded(full).shape == decoded(empty).shape
+    assert count(full, BLUE) > count(empty, BLUE) > 0
+
+
+def test_detection_sheet_draws_truth_green_and_only_predictions_at_the_threshold():
+    pixels = np.full((2, 64, 64), 90, dtype=np.uint8)
+    truth = [[("Mass", 100, 100, 400, 400)], []]
+    boxes = [[("Mass", 0.6, 120, 500, 420, 900), ("Nodule", 0.2, 600, 600, 900, 900)], []]
+    at = {
+        cut: figures.detection_sheet(pixels, truth, ["a", "b"], boxes=boxes, threshold=cut) for cut in (0.1, 0.5, 0.9)
+    }
+    assert count(at[0.1], ORANGE) > count(at[0.5], ORANGE) > count(at[0.9], ORANGE)
+    assert all(count(picture, GREEN) > 100 for picture in at.values())
+    assert count(figures.detection_sheet(pixels, [[], []], ["a", "b"], boxes=boxes), GREEN) == 0
+
+
+def test_box_lies_where_it_was_drawn_whatever_the_size_of_the_image():
+    corner = [("Mass", 512, 0, 1024, 512)]  # the upper right quarter of the frame
+    for side in (32, 128):
+        pixels = np.zeros((1, side, side), dtype=np.uint8)
+        shown = decoded(figures.detection_sheet(pixels, [corner], [""], boxes=[[]], columns=1))
+        green = np.argwhere(np.abs(shown - GREEN).max(axis=-1) <= 6)
+        black = np.argwhere(shown.max(axis=-1) <= 6)
+        (top, left), (bottom, right) = black.min(axis=0), black.max(axis=0)
+        middle = ((top + bottom) / 2, (left + right) / 2)
+        assert abs(green[:, 0].max() - middle[0]) < 6 and abs(green[:, 1].min() - middle[1]) < 6
+
+
+def test_cell_overlay_is_as_opaque_as_it_is_confident():
+    pixels = np.zeros((1, 64, 64), dtype=np.uint8)
+    red = []
+    for confidence in (0.2, 0.4):
+        sheet = figures.detection_sheet(pixels, [[]], [""], cells=np.full((1, 16, 16), confidence), columns=1)
+        shown = decoded(sheet)
+        red.append(shown[shown.shape[0] // 2, shown.shape[1] // 2, 0])
+    assert red == pytest.approx([0.75 * 0.2 * 0xE6, 0.75 * 0.4 * 0xE6], abs=2)
+
+
+def test_cell_example_shows_row_as_y():
+    target = np.zeros((16, 16))
+    target[15, 0] = 1  # lower left
+    shown = decoded(figures.cell_example(np.zeros((64, 64), np.uint8), [], target))
+    orange = np.argwhere(np.abs(shown - ORANGE).max(axis=-1) <= 6)
+    assert len(orange) and orange[:, 0].min() > shown.shape[0] * 0.8
+
+
+def test_examples_fill_as_many_rows_as_needed():
+    pixels = np.full((5, 32, 32), 128, dtype=np.uint8)
+    four, five = (decoded(figures.example_images(pixels[:n], ["t"] * n)).shape for n in (4, 5))
+    assert four[1] == five[1] and five[0] == pytest.approx(2 * four[0], abs=4)
+
+
+def test_equal_input_gives_equal_bytes(history):
+    floors = {"loss": (0.5, "prior")}
+    assert figures.learning_curves(history, floors) == figures.learning_curves(history.copy(), floors)

@@ -1,0 +1,599 @@
+import errno
+import fcntl
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFile
+
+from cxr import images
+from cxr.errors import InputError
+
+SIZE, BOX_SIZE = 32, 128
+
+
+def quiet(done: int, total: int, seconds: float) -> None:
+    pass
+
+
+def picture(seed: int, side: int = 128) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six images in two folders: a.png to f.png."""
+    for seed, name in enumerate("abcdef"):
+        save(tmp_path / "root" / f"images_{seed % 2}" / f"{name}.png", picture(seed))
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files decoded so far, in any order."""
+    names: list[str] = []
+    plain = images.decode
+
+    def counted(path: Path) -> tuple[np.ndarray, str]:
+        names.append(path.name)
+        return plain(path)
+
+    monkeypatch.setattr(images, "decode", counted)
+    return names
+
+
+def update(
+    root: Path, store: Path, boxed: str = "", size: int = SIZE, workers: int = 1, progress=quiet
+) -> pd.DataFrame:
+    paths, _ = images.find_images(root)
+    names = {f"{letter}.png" for letter in boxed}
+    return images.update_store(
+        root, paths, names, store, size=size, box_size=BOX_SIZE, workers=workers, progress=progress
+    )
+
+
+def assert_pixels_are_those_of_the_files(root: Path, store: Path, index: pd.DataFrame, boxed: str = "") -> None:
+    usable = index[index["status"] == "ok"]
+    names = usable["image"].tolist()[::-1]
+    originals = [images.decode(root / path)[0] for path in usable["path"][::-1]]
+    small = images.open_store(store, index, SIZE, "all").read(names)
+    assert small.shape == (len(names), SIZE, SIZE) and small.dtype == np.uint8
+    np.testing.assert_array_equal(small, [images.shrink(pixels, SIZE) for pixels in originals])
+    if boxed:
+        large = images.open_store(store, index, BOX_SIZE, "boxed").read([f"{letter}.png" for letter in boxed])
+        paths = dict(zip(index["image"], index["path"], strict=True))
+        np.testing.assert_array_equal(large, [images.decode(root / paths[f"{x}.png"])[0] for x in boxed])
+
+
+# ---- finding files
+
+
+def test_finds_images_anywhere_and_lists_what_is_none(root: Path):
+    save(root / "images_1" / "deep" / "er" / "G.PNG", picture(7))
+    save(root / "images_9" / "a.png", picture(8))
+    (root / "images_0" / "folder.png").mkdir()
+    (root / "lost.png").symlink_to(root / "nowhere.png")
+    (root / "notes.txt").write_text("no image")
+
+    paths, rejected = images.find_images(root)
+
+    assert paths == {
+        "a.png": "images_0/a.png",
+        "b.png": "images_1/b.png",
+        "c.png": "images_0/c.png",
+        "d.png": "images_1/d.png",
+        "e.png": "images_0/e.png",
+        "f.png": "images_1/f.png",
+        "G.PNG": "images_1/deep/er/G.PNG",
+    }
+    assert list(rejected.columns) == ["table", "row", "item", "reason", "detail"]
+    assert rejected[["item", "reason"]].values.tolist() == [
+        ["images_0/folder.png", "a directory, not an image file"],
+        ["images_9/a.png", "duplicate file name"],
+        ["lost.png", "not a regular file"],
+    ]
+    assert rejected["detail"][1] == "images_0/a.png is used"
+    assert rejected["row"].isna().all()
+
+
+def test_links_are_followed_and_circles_end(root: Path, tmp_path: Path):
+    save(tmp_path / "elsewhere" / "far.png", picture(9))
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "images_0" / "circle").symlink_to(root)
+    paths, rejected = images.find_images(root)
+    assert paths["far.png"] == "link/far.png"
+    assert len(paths) == 7 and rejected.empty
+
+
+def test_a_root_without_images_is_an_error_that_names_it(tmp_path: Path):
+    with pytest.raises(InputError, match=r"missing: no such folder"):
+        images.find_images(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "scan.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"empty: no image \(\*\.png\)"):
+        images.find_images(tmp_path / "empty")
+
+
+def test_fingerprint_changes_with_every_kind_of_change_and_only_then(root: Path):
+    prints = [images.fingerprint(root)]
+    (root / "notes.txt").write_text("not an image")
+    assert images.fingerprint(root) == prints[0]
+    target = root / "images_0" / "a.png"
+    target.touch()
+    prints.append(images.fingerprint(root))
+    target.rename(root / "images_1" / "a.png")
+    prints.append(images.fingerprint(root))
+    (root / "images_1" / "a.png").unlink()
+    prints.append(images.fingerprint(root))
+    save(root / "g.png", picture(3))
+    prints.append(images.fingerprint(root))
+    assert len(set(prints)) == 5
+
+
+# ---- one image
+
+
+def write_variants(folder: Path, grey: np.ndarray) -> dict[str, Path]:
+    rgb = np.stack([grey] * 3, axis=-1)
+    alpha = np.arange(grey.size, dtype=np.uint8).reshape(*grey.shape, 1)
+    variants = {
+        "L": Image.fromarray(grey),
+        "RGB": Image.fromarray(rgb),
+        "RGBA": Image.fromarray(np.concatenate([rgb, alpha], axis=-1)),
+        "LA": Image.fromarray(np.concatenate([grey[..., None], alpha], axis=-1), "LA"),
+        "I;16": Image.fromarray(grey.astype(np.uint16) * 257),
+    }
+    variants["P"] = Image.fromarray(255 - grey, "P")
+    variants["P"].putpalette([255 - value for value in range(256) for _ in range(3)])
+    for name, image in variants.items():
+        image.save(folder / f"{name.replace(';', '')}.png")
+    return {name: folder / f"{name.replace(';', '')}.png" for name in variants}
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter:DeprecationWarning")
+def test_every_pixel_format_of_the_same_picture_decodes_to_the_same_grey(tmp_path: Path):
+    grey = picture(1)
+    for name, path in write_variants(tmp_path, grey).items():
+        pixels, mode = images.decode(path)
+        assert mode == name
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, grey, err_msg=name)
+
+
+def test_one_bit_colour_and_sixteen_bit_values(tmp_path: Path):
+    bits = picture(2) > 127
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    pixels, mode = images.decode(tmp_path / "bits.png")
+    assert mode == "1"
+    np.testing.assert_array_equal(pixels, bits * np.uint8(255))
+
+    save(tmp_path / "red.png", np.full((64, 64, 3), (255, 0, 0), dtype=np.uint8))
+    assert (images.decode(tmp_path / "red.png")[0] == 76).all()  # 0.299 · 255
+
+    deep = np.zeros((64, 64), dtype=np.uint16)
+    deep[0, :6] = 0, 128, 129, 385, 386, 65535  # 257 steps a grey value, rounded to the nearest
+    save(tmp_path / "deep.png", deep)
+    assert images.decode(tmp_path / "deep.png")[0][0, :6].tolist() == [0, 0, 1, 1, 2, 255]
+
+
+def test_unusable_files_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = save(tmp_path / "whole.png", picture(1)).read_bytes()
+    broken = bytearray(whole)
+    broken[len(broken) // 2 : len(broken) // 2 + 40] = bytes(40)
+    contents = {
+        "zero bytes": [b""],
+        "truncated": [whole[: len(whole) // 2], whole[:5], whole[:-6]],
+        "unreadable": [b"plain text", b"\xff\xd8\xff\xe0 a JPEG", bytes(broken)],
+    }
+    cases = [(reason, content) for reason, several in contents.items() for content in several]
+    for lenient in (False, True):  # some libraries switch this on for the whole process
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+        for reason, content in cases[:-1] if lenient else cases:
+            (tmp_path / "case.png").write_bytes(content)
+            with pytest.raises(images.UnusableImage, match=r"case\.png") as caught:
+                images.decode(tmp_path / "case.png")
+            assert caught.value.reason == reason
+
+    save(tmp_path / "wide.png", np.zeros((128, 256), np.uint8))
+    save(tmp_path / "tiny.png", np.zeros((63, 63), np.uint8))
+    for name, reason in (
+        ("wide", "not square"),
+        ("tiny", "smaller than 64 px"),
+        ("none", "missing"),
+    ):
+        with pytest.raises(images.UnusableImage, match=name) as caught:
+            images.decode(tmp_path / f"{name}.png")
+        assert caught.value.reason == reason
+    save(tmp_path / "least.png", np.zeros((64, 64), np.uint8))
+    assert images.decode(tmp_path / "least.png")[0].shape == (64, 64)
+
+
+def test_a_large_original_is_no_bomb(tmp_path: Path):
+    save(tmp_path / "large.png", np.full((3000, 3000), 9, np.uint8))
+    assert images.decode(tmp_path / "large.png")[0].shape == (3000, 3000)
+
+
+def test_shrink_takes_means_and_keeps_what_fits():
+    blocks = np.array([[0, 100, 8, 8], [0, 100, 8, 10], [1, 1, 255, 255], [1, 2, 255, 255]], np.uint8)
+    # means 50, 8.5, 1.25, 255; half rounds up
+    assert images.shrink(blocks, 2).tolist() == [[50, 9], [1, 255]]
+    same = picture(3, 64)
+    assert images.shrink(same, 64) is same
+    flat = np.full((100, 100), 77, np.uint8)
+    for side in (32, 64, 200):
+        assert (images.shrink(flat, side) == 77).all()
+    ramp = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+    shrunk = images.shrink(ramp, 32).astype(float)
+    assert abs(shrunk.mean() - ramp.mean()) < 1
+    np.testing.assert_allclose(shrunk[0], (np.arange(32) + 0.5) * 100 / 32 - 0.5, atol=1)
+
+
+def test_digest_is_of_pixels_and_shape():
+    pixels = picture(1, 64)
+    assert images.digest_of(pixels) == images.digest_of(pixels.copy())
+    assert len(images.digest_of(pixels)) == 16
+    assert images.digest_of(pixels) != images.digest_of(pixels.reshape(32, 128))
+    other = pixels.copy()
+    other[5, 5] ^= 1
+    assert images.digest_of(pixels) != images.digest_of(other)
+
+
+# ---- the store
+
+
+def test_store_holds_the_shrunk_pixels_at_both_sides(root: Path, tmp_path: Path, decoded: list[str]):
+    index = update(root, tmp_path / "store", boxed="ce")
+    assert sorted(decoded) == [f"{name}.png" for name in "abcdef"]  # one decode serves both sides
+    assert list(index.columns) == list(images.INDEX_COLUMNS)
+    assert index["image"].tolist() == [f"{name}.png" for name in "abcdef"]
+    assert index["row"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert index["box_row"].tolist() == [-1, -1, 0, -1, 1, -1]
+    assert (index["width"] == 128).all() and (index["mode"] == "L").all()
+    assert_pixels_are_those_of_the_files(root, tmp_path / "store", index, "ce")
+
+
+def test_index_survives_its_file(root: Path, tmp_path: Path):
+    (root / "zero.png").touch()
+    index = update(root, tmp_path / "store", boxed="a")
+    index.to_csv(tmp_path / "index.csv", index=False)
+    back = images.read_index(tmp_path / "index.csv")
+    assert back["digest"].tolist() == [*index["digest"][:6], ""]
+    pd.testing.assert_frame_equal(back, index, check_categorical=False)
+    with pytest.raises(InputError, match=r"absent\.csv"):
+        images.read_index(tmp_path / "absent.csv")
+    (tmp_path / "other.csv").write_text("image,label\n")
+    with pytest.raises(InputError, match=r"other\.csv"):
+        images.read_index(tmp_path / "other.csv")
+
+
+def test_only_new_images_are_decoded(root: Path, tmp_path: Path, decoded: list[str]):
+    store = tmp_path / "store"
+    before = update(root, store)
+    decoded.clear()
+    assert update(root, store).equals(before)
+    assert decoded == []
+
+    save(root / "bb.png", picture(20))
+    after = update(root, store)
+    assert decoded == ["bb.png"]
+    assert after.set_index("image")["row"].to_dict() == {
+        **before.set_index("image")["row"].to_dict(),
+        "bb.png": 6,
+    }
+    assert_pixels_are_those_of_the_files(root, store, after)
+
+
+def test_touched_replaced_moved_and_newly_boxed_images(root: Path, tmp_path: Path, decoded: list[str]):
+    store = tmp_path / "store"
+    rows = update(root, store).set_index("image")["row"].to_dict()
+    decoded.clear()
+
+    (root / "images_0" / "a.png").touch()
+    save(root / "images_1" / "b.png", picture(30))
+    (root / "images_0" / "c.png").rename(root / "c.png")
+    index = update(root, store, boxed="d")
+    assert sorted(decoded) == ["a.png", "b.png", "c.png", "d.png"]
+    assert index.set_index("image")["row"].to_dict() == {**rows, "b.png": 6}  # only other pixels get another row
+    assert index.set_index("image")["box_row"].to_dict() == {**dict.fromkeys(rows, -1), "d.png": 0}
+    assert_pixels_are_those_of_the_files(root, store, index, "d")
+
+    decoded.clear()
+    assert update(root, store, boxed="d").equals(index)
+    assert decoded == []
+    assert update(root, store)["box_row"].eq(-1).all()
+
+
+def test_equal_pixels_under_two_names_share_a_row(root: Path, tmp_path: Path):
+    shutil.copy(root / "images_0" / "a.png", root / "twin.png")
+    index = update(root, tmp_path / "store").set_index("image")
+    assert index.at["twin.png", "row"] == index.at["a.png", "row"]
+    assert (tmp_path / "store" / str(SIZE) / "shard-00000.u8").stat().st_size == 6 * SIZE**2
+
+
+def test_another_size_is_a_family_of_its_own(root: Path, tmp_path: Path, decoded: list[str]):
+    store = tmp_path / "store"
+    first = update(root, store, boxed="a")
+    shard = store / str(SIZE) / "shard-00000.u8"
+    before = shard.read_bytes(), shard.stat().st_mtime_ns
+    other = update(root, store, size=64)
+    assert images.open_store(store, other, 64, "all").read(["a.png"]).shape == (1, 64, 64)
+    assert (shard.read_bytes(), shard.stat().st_mtime_ns) == before
+    decoded.clear()
+    assert update(root, store, boxed="a").equals(first)
+    assert decoded == []
+
+
+def test_one_size_for_both_purposes_is_stored_once(root: Path, tmp_path: Path):
+    index = update(root, tmp_path / "store", boxed="bd", size=BOX_SIZE)
+    boxed = index[index["box_row"] >= 0]
+    assert boxed["image"].tolist() == ["b.png", "d.png"]
+    assert boxed["row"].tolist() == boxed["box_row"].tolist()
+
+
+def test_unusable_images_are_listed_and_tried_again(root: Path, tmp_path: Path, decoded: list[str]):
+    store = tmp_path / "store"
+    whole = (root / "images_0" / "a.png").read_bytes()
+    (root / "half.png").write_bytes(whole[: len(whole) // 2])
+    (root / "zero.png").touch()
+    save(root / "wide.png", np.zeros((100, 200), np.uint8))
+    paths, _ = images.find_images(root)
+    paths["gone.png"] = "gone.png"
+    index = images.update_store(
+        root, paths, {"half.png"}, store, size=SIZE, box_size=BOX_SIZE, workers=2, progress=quiet
+    )
+    bad = index[index["status"] != "ok"]
+    assert dict(zip(bad["image"], bad["status"], strict=True)) == {
+        "gone.png": "missing",
+        "half.png": "truncated",
+        "wide.png": "not square",
+        "zero.png": "zero bytes",
+    }
+    assert (bad[["shard", "row", "box_shard", "box_row"]] == -1).all(axis=None)
+    listed = images.unusable(index)
+    assert listed[["table", "item", "reason"]].values.tolist()[2] == ["images", "wide.png", "not square"]
+    assert listed["detail"].tolist() == ["gone.png", "half.png", "wide.png, 200x100", "zero.png"]
+    with pytest.raises(InputError, match=r"'half\.png'.*truncated"):
+        images.open_store(store, index, SIZE, "all").read(["a.png", "half.png"])
+
+    decoded.clear()
+    (root / "half.png").write_bytes(whole)
+    assert update(root, store).set_index("image").at["half.png", "status"] == "ok"
+    assert sorted(decoded) == ["half.png", "wide.png", "zero.png"]
+
+
+def test_workers_do_not_change_a_byte(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(images, "SHARD_IMAGES", 4)
+    for seed in range(20):
+        save(root / f"more{seed}.png", picture(100 + seed))
+    one = update(root, tmp_path / "one", boxed="abc", workers=1)
+    many = update(root, tmp_path / "many", boxed="abc", workers=5)
+    assert one.equals(many)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert len(files) == 7 + 1 + 1  # 26 images at 4 a shard, one shard of boxed ones, the ledger
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "many" / path).read_bytes()
+
+
+def test_an_interrupted_build_resumes_where_its_last_shard_ended(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+):
+    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+
+    def stop_at_five(done: int, total: int, seconds: float) -> None:
+        assert total == 6
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update(root, tmp_path / "store", boxed="abe", progress=stop_at_five)
+    decoded.clear()
+    index = update(root, tmp_path / "store", boxed="abe")
+    assert sorted(decoded) == ["e.png", "f.png"]
+    assert index.equals(update(root, tmp_path / "whole", boxed="abe"))
+    assert_pixels_are_those_of_the_files(root, tmp_path / "store", index, "abe")
+
+
+def test_a_truncated_or_missing_shard_is_mended_in_place(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+):
+    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    store = tmp_path / "store"
+    index = update(root, store, boxed="ab")
+    with (store / str(SIZE) / "shard-00001.u8").open("r+b") as file:
+        file.truncate(SIZE**2 + 10)  # the second image, d.png, is cut
+    (store / str(BOX_SIZE) / "shard-00000.u8").unlink()
+    with pytest.raises(InputError, match=r"shard-00001\.u8.*build the image cache again"):
+        images.open_store(store, index, SIZE, "all")
+    with pytest.raises(InputError, match=r"128.shard-00000\.u8.*holds 0 images"):
+        images.open_store(store, index, BOX_SIZE, "boxed")
+
+    decoded.clear()
+    assert update(root, store, boxed="ab").equals(index)
+    assert sorted(decoded) == ["a.png", "b.png", "d.png"]
+    assert_pixels_are_those_of_the_files(root, store, index, "ab")
+
+
+def test_lost_pixels_of_files_that_changed_are_forgotten(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    update(root, store)
+    (store / str(SIZE) / "shard-00000.u8").unlink()
+    (root / "images_0" / "c.png").unlink()
+    save(root / "images_1" / "d.png", picture(40))
+    index = update(root, store)
+    assert index["image"].tolist() == ["a.png", "b.png", "d.png", "e.png", "f.png"]
+    assert_pixels_are_those_of_the_files(root, store, index)
+
+
+def test_lost_pixels_of_a_file_that_changed_without_a_trace_are_not_mended_from_it(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    update(root, store)
+    (store / str(SIZE) / "shard-00000.u8").unlink()
+    path = root / "images_0" / "c.png"
+    before = path.stat()
+    save(path, picture(2)[::-1])
+    with path.open("ab") as file:
+        file.write(bytes(before.st_size - path.stat().st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    index = update(root, store)
+    assert index["row"].tolist() == [0, 1, 6, 3, 4, 5]
+    assert_pixels_are_those_of_the_files(root, store, index)
+
+
+def test_a_mending_cut_short_is_noticed(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    index = update(root, store)
+    (store / str(SIZE) / "shard-00000.u8").unlink()
+
+    def stop_at_three(done: int, total: int, seconds: float) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update(root, store, progress=stop_at_three)
+    with pytest.raises(InputError, match="holds 3 images"):
+        images.open_store(store, index, SIZE, "all")
+    assert update(root, store).equals(index)
+    assert_pixels_are_those_of_the_files(root, store, index)
+
+
+def test_progress_counts_what_is_decoded(root: Path, tmp_path: Path):
+    told: list[tuple[int, int, float]] = []
+    update(root, tmp_path / "store", progress=lambda *counts: told.append(counts))
+    assert [counts[:2] for counts in told] == [(done, 6) for done in range(1, 7)]
+    seconds = [counts[2] for counts in told]
+    assert seconds == sorted(seconds) and seconds[0] >= 0
+    told.clear()
+    update(root, tmp_path / "store", progress=lambda *counts: told.append(counts))
+    assert told == []
+
+
+def test_a_store_that_cannot_be_written_is_an_error_that_names_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"file/store: cannot write"):
+        update(root, tmp_path / "file" / "store")
+
+    store = tmp_path / "store"
+    index = update(root, store)
+    save(root / "new.png", picture(50))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(images.os, "fsync", full)
+    with pytest.raises(InputError, match=r"store: cannot write .*No space left"):
+        update(root, store)
+    monkeypatch.undo()
+    assert_pixels_are_those_of_the_files(root, store, index)  # what was there is untouched
+    assert update(root, store)["row"].max() == 6
+
+
+def test_two_runs_do_not_write_one_store_at_once(root: Path, tmp_path: Path):
+    update(root, tmp_path / "store")
+    with (tmp_path / "store" / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another run is writing"):
+            update(root, tmp_path / "store")
+    update(root, tmp_path / "store")
+
+
+def test_a_damaged_ledger_is_an_error_that_says_what_to_delete(root: Path, tmp_path: Path):
+    for number, content in enumerate(("nonsense\n", "", "\0\0")):
+        store = tmp_path / f"store{number}"
+        store.mkdir()
+        (store / "ledger.csv").write_text(content)
+        with pytest.raises(InputError, match=rf"ledger\.csv: .*delete the folder .*store{number}"):
+            update(root, store)
+
+
+def test_reading_an_unknown_image_names_it(root: Path, tmp_path: Path):
+    index = update(root, tmp_path / "store", boxed="a")
+    with pytest.raises(InputError, match=r"'z\.png'.*not in the index"):
+        images.open_store(tmp_path / "store", index, SIZE, "all").read(["a.png", "z.png"])
+    with pytest.raises(InputError, match=r"'b\.png' is not stored at 128 px"):
+        images.open_store(tmp_path / "store", index, BOX_SIZE, "boxed").read(["b.png"])
+    assert images.open_store(tmp_path / "store", index, SIZE, "all").read([]).shape == (0, SIZE, SIZE)
+
+
+def test_reading_repeats_orders_and_returns_a_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    index = update(root, tmp_path / "store")
+    store = images.open_store(tmp_path / "store", index, SIZE, "all")
+    f, a, f_again = store.read(["f.png", "a.png", "f.png"])
+    np.testing.assert_array_equal(f, images.shrink(picture(5), SIZE))
+    np.testing.assert_array_equal(a, images.shrink(picture(0), SIZE))
+    f_again[:] = 0
+    np.testing.assert_array_equal(store.read(["f.png"])[0], f)
+
+
+def test_decoding_runs_in_as_many_threads_as_asked(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    together = threading.Barrier(3, timeout=20)  # breaks unless three files are decoded at the same time
+    plain = images.decode
+
+    def meeting(path: Path) -> tuple[np.ndarray, str]:
+        together.wait()
+        return plain(path)
+
+    monkeypatch.setattr(images, "decode", meeting)
+    assert (update(root, tmp_path / "store", workers=3)["status"] == "ok").all()
+
+
+def test_the_release_sized_index_is_light(tmp_path: Path):
+    count = 112_120
+    names = [f"{number // 4:08d}_{number % 4:03d}.png" for number in range(count)]
+    position = np.arange(count)
+    columns = {
+        "image": names,
+        "path": [f"images_001/images/{name}" for name in names],
+        "shard": position // 1024,
+        "row": position % 1024,
+        "box_shard": -1,
+        "box_row": -1,
+        "width": 1024,
+        "height": 1024,
+        "mode": "L",
+        "digest": [f"{number:016x}" for number in range(count)],
+        "status": "ok",
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "index.csv", index=False)
+    index = images.read_index(tmp_path / "index.csv")
+    assert len(index) == count
+    assert index.memory_usage(deep=True).sum() < 100e6
+
+
+# ---- real files
+
+
+def test_real_files_decode_the_rgba_ones_too(nih_sample: Path, tmp_path: Path):
+    root = nih_sample / "full"
+    paths, rejected = images.find_images(root)
+    assert len(paths) == 127 and rejected.empty
+    with_alpha = [path for path in paths.values() if Image.open(root / path).mode == "RGBA"]
+    assert len(with_alpha) == 8
+    chosen = {path: path for path in with_alpha}
+    index = images.update_store(root, chosen, {}, tmp_path, size=224, box_size=1024, workers=2, progress=quiet)
+    assert (index["status"] == "ok").all() and (index["mode"] == "RGBA").all() and (index["width"] == 1024).all()
+    pixels = images.open_store(tmp_path, index, 224, "all").read(with_alpha)
+    assert (pixels.std(axis=(1, 2)) > 20).all()  # a chest, not a flat alpha plane
+
+
+def test_a_folder_with_both_samples_lists_the_common_names(nih_sample: Path):
+    paths, rejected = images.find_images(nih_sample)
+    common = {path.name for path in (nih_sample / "full").iterdir()} & {
+        path.name for path in (nih_sample / "half").iterdir()
+    }
+    assert set(rejected["reason"]) == {"duplicate file name"}
+    assert len(rejected) == len(common) > 0
+    assert all(paths[name].startswith("full/") for name in common)

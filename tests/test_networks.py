@@ -1,0 +1,64 @@
+"""Networks: what counts as a layer, what is trained, what the added layer reads."""
+
+import pytest
+import torch
+
+from cxr.errors import InputError
+from cxr.networks import Classifier, TransferClassifier, parametered_layers, resnet, trained_state
+
+
+def test_resnet50_has_107_parametered_layers_counted_from_the_end():
+    layers = parametered_layers(resnet("resnet50", 1000))
+    kinds = [type(module).__name__ for _, module in layers]
+    assert (len(layers), kinds.count("Conv2d"), kinds.count("BatchNorm2d"), kinds.count("Linear")) == (107, 53, 53, 1)
+    assert layers[-1][0] == "fc"
+    assert all(name.startswith("layer4.") for name, _ in layers[-19:-1])
+    assert layers[-19][0].startswith("layer4.0")
+
+
+@pytest.mark.parametrize("layers", [0, 1, 5, 25])
+def test_exactly_the_last_c_layers_and_the_head_change(layers):
+    torch.manual_seed(0)
+    network = TransferClassifier(resnet("resnet10", 20), layers, 15, "logits", "eval")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
+    network.train()
+    network(torch.rand(4, 1, 64, 64)).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    names = [f"backbone.{name}" for name, _ in parametered_layers(network.backbone)]
+    expected = set(names[len(names) - layers :]) | {"head"}
+    assert {name.rpartition(".")[0] for name in changed} == expected
+    assert changed <= set(trained_state(network))
+
+
+def test_frozen_batch_norm_in_batch_mode_goes_on_collecting_statistics():
+    images = torch.rand(4, 1, 64, 64)
+    for mode, still in (("eval", True), ("batch", False)):
+        network = TransferClassifier(resnet("resnet10", 20), 0, 15, "logits", mode).train()
+        before = network.backbone.bn1.running_mean.clone()
+        network(images)
+        assert torch.equal(network.backbone.bn1.running_mean, before) is still
+
+
+@pytest.mark.parametrize(("head_input", "width"), [("softmax", 20), ("logits", 20), ("features", 192)])
+def test_the_head_reads_what_is_asked_for(head_input, width):
+    network = TransferClassifier(resnet("resnet10", 20), 0, 15, head_input, "eval")
+    assert network.head.in_features == width
+    assert network(torch.rand(2, 1, 64, 64)).shape == (2, 15)
+
+
+def test_more_layers_than_the_network_has_is_refused():
+    with pytest.raises(InputError, match=r"c = 26.*25 parametered layers"):
+        TransferClassifier(resnet("resnet10", 20), 26, 15, "logits", "eval")
+
+
+def test_the_added_layer_starts_uniform():
+    head = TransferClassifier(resnet("resnet10", 1000), 0, 15, "softmax", "eval").head
+    bound = 1000**-0.5
+    assert head.weight.abs().max() <= bound
+    assert abs(head.weight.std() - bound / 3**0.5) < 0.05 * bound
+
+
+def test_a_baseline_gives_fifteen_logits():
+    assert Classifier("resnet18", 15)(torch.rand(2, 1, 64, 64)).shape == (2, 15)

@@ -1,0 +1,69 @@
+"""Settings: one source, clear refusals, and documents that keep in step."""
+
+import pytest
+import yaml
+
+from cxr import reference, settings
+from cxr.errors import InputError
+
+
+def test_nothing_given_gives_the_defaults():
+    assert settings.load({}) == settings.DEFAULTS
+
+
+def test_a_nested_key_changes_only_itself():
+    changed = settings.load({"paper": {"transfer": {"training": {"epochs": 2}}}})
+    before, after = settings.DEFAULTS.model_dump(), changed.model_dump()
+    assert after["paper"]["transfer"]["training"]["epochs"] == 2
+    after["paper"]["transfer"]["training"]["epochs"] = before["paper"]["transfer"]["training"]["epochs"]
+    assert before == after
+
+
+def test_the_protocols_keep_their_own_defaults_under_an_override():
+    changed = settings.load({"paper": {"transfer": {"select": 3}}, "sound": {"transfer": {"select": 3}}})
+    assert (changed.paper.transfer.head_input, changed.sound.transfer.head_input) == ("softmax", "features")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"sead": 1}, ["'sead'", "nearest known key: 'seed'"]),
+        ({"paper": {"transfer": {"szies": [1]}}}, ["'paper.transfer.szies'", "'paper.transfer.sizes'"]),
+        ({"sound": {"gridcnn": {"threshold": 3}}}, ["sound.gridcnn.threshold", "= 3", "0 < value < 1"]),
+        ({"machine": {"precision": "fp8"}}, ["machine.precision", "fp8", "auto, float32, bfloat16"]),
+        ({"paper": {"transfer": {"layers": [-1]}}}, ["paper.transfer.layers", "[-1]", "none below 0"]),
+        ({"sound": {"transfer": {"sizes": [100, 100]}}}, ["sound.transfer.sizes", "each once"]),
+        ({"paper": 3}, ["'paper'", "= 3"]),
+        ({"seed": "x"}, ["'seed'", "= x", "integer"]),
+        ({"images": {"box_size": 500}}, ["images.box_size = 500", "paper.gridcnn.image_size = 1024"]),
+        ({"sound": {"split": {"rule": "official"}}}, ["data.test_list"]),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line_that_names_key_value_and_range(config, words):
+    with pytest.raises(InputError) as refusal:
+        settings.load(config)
+    assert "\n" not in str(refusal.value)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["config", "paper", "sound"])
+def test_the_shipped_configurations_load(repository, name):
+    loaded = settings.load(yaml.safe_load((repository / "config" / f"{name}.yaml").read_text()))
+    assert loaded.name == {"config": "demo"}.get(name, name)
+
+
+def test_the_papers_configuration_has_the_papers_values(repository):
+    paper = settings.load(yaml.safe_load((repository / "config/paper.yaml").read_text())).paper
+    assert len(paper.transfer.layers) * len(paper.transfer.sizes) == 260
+    assert (paper.transfer.layers[-1], paper.transfer.sizes[-1]) == (19, 5000)
+    assert (paper.transfer.training.epochs, paper.transfer.training.steps) == (5, 100)
+    assert (paper.transfer.long.epochs, paper.transfer.long.steps) == (100, 100)
+    grid = paper.gridcnn.training
+    assert (grid.optimizer, grid.learning_rate, grid.batch, grid.epochs) == ("adam", 0.005, 1, 5)
+    assert (paper.yolo.batch, paper.yolo.epochs) == (16, 40)
+
+
+def test_readme_and_schema_are_in_step_with_the_definitions(repository):
+    assert (repository / "config/README.md").read_text() == reference.markdown(), "run make docs"
+    assert (repository / "config/schema.json").read_text() == reference.schema(), "run make docs"

@@ -1,0 +1,104 @@
+"""The training loop: it learns, it is deterministic, it keeps what it is told to keep, and it stops on nonsense."""
+
+import numpy as np
+import pytest
+import torch
+
+from cxr.classification import sigmoid_objective, sigmoid_scores, softmax_objective
+from cxr.datasets import Stream
+from cxr.device import Device
+from cxr.errors import InputError
+from cxr.journal import Journal
+from cxr.networks import Classifier
+from cxr.settings import Augment, Schedule
+from cxr.training import Validation, fit, infer
+
+CPU = Device(torch.device("cpu"), False)
+
+
+@pytest.fixture
+def tell(tmp_path):
+    with Journal(tmp_path / "log.txt", "test") as journal:
+        yield journal
+
+
+def four_images():
+    random = np.random.default_rng(0)
+    pixels = {f"{number}.png": random.integers(0, 255, (32, 32), dtype=np.uint8) for number in range(4)}
+    targets = np.zeros((4, 15), np.float32)
+    targets[np.arange(4), [0, 3, 7, 14]] = 1
+    return list(pixels), lambda names: np.stack([pixels[name] for name in names]), targets
+
+
+def train(tell, objective, schedule, seed=0):
+    torch.manual_seed(seed)
+    names, read, targets = four_images()
+    network = Classifier("resnet10", 15)
+    stream = Stream(names, read, targets, Augment(), schedule.batch, seed, CPU.torch)
+    validation = Validation(names, read, targets, sigmoid_scores, ("accuracy", True))
+    outcome = fit(network, stream, objective, validation, schedule, CPU, tell)
+    return network, outcome
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_a_model_overfits_four_images(tell, kind):
+    objective = softmax_objective() if kind == "softmax" else sigmoid_objective(np.full(15, 0.1), balanced=False)
+    schedule = Schedule(epochs=1, steps=60, batch=4, optimizer="adam", learning_rate=3e-3)
+    network, outcome = train(tell, objective, schedule)
+    names, read, targets = four_images()
+    torch.manual_seed(0)
+    network.train()
+    with torch.no_grad():  # batch statistics, as four images say little about the running ones
+        from cxr.datasets import as_input
+
+        confidence = objective.predict(network(as_input(read(names), CPU.torch))).numpy()
+    assert (confidence.argmax(1) == targets.argmax(1)).all()
+    assert outcome.facts["steps"] == 60
+
+
+def test_the_same_seed_gives_the_same_model(tell):
+    schedule = Schedule(epochs=2, steps=3, batch=2)
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
+    runs = [train(tell, objective, schedule, seed) for seed in (1, 1, 2)]
+    states = [network.state_dict()["backbone.fc.weight"] for network, _ in runs]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+    assert runs[0][1].history["train_loss"].tolist() == runs[1][1].history["train_loss"].tolist()
+
+
+def test_keep_best_returns_the_weights_of_the_best_epoch(tell):
+    schedule = Schedule(epochs=4, steps=2, batch=4, learning_rate=0.05, keep="best")
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=False)
+    network, outcome = train(tell, objective, schedule)
+    names, read, targets = four_images()
+    confidence, _ = infer(network, names, read, objective, CPU, targets)
+    assert sigmoid_scores(confidence, targets)["accuracy"] == outcome.history["validation_accuracy"].max()
+
+
+def test_a_loss_that_is_not_finite_stops_the_job_and_says_where(tell):
+    schedule = Schedule(epochs=3, steps=20, batch=4, optimizer="sgd", learning_rate=10.0)
+    broken = sigmoid_objective(np.full(15, 0.1), balanced=False)
+    exploding = type(broken)(lambda o, t: broken.loss(o * 1e20, t) * 1e30, broken.measure, broken.predict)
+    with pytest.raises(InputError, match="not finite by step"):
+        train(tell, exploding, schedule)
+
+
+def test_a_balanced_loss_still_predicts_probabilities():
+    """With the best constant logit of the weighted loss, the prediction is the prevalence."""
+    share = np.full(15, 0.1)
+    objective = sigmoid_objective(share, balanced=True)
+    logit = torch.zeros(1, 15, requires_grad=True)
+    targets = torch.zeros(10, 15)
+    targets[0] = 1
+    optimizer = torch.optim.SGD([logit], lr=5.0)
+    for _ in range(400):
+        optimizer.zero_grad()
+        objective.loss(logit.expand(10, 15), targets).backward()
+        optimizer.step()
+    assert torch.allclose(objective.predict(logit.detach()), torch.tensor(0.1), atol=1e-3)
+
+
+def test_softmax_loss_is_keras_categorical_cross_entropy_on_multi_hot_targets():
+    outputs = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
+    targets = torch.tensor([[1.0, 0.0, 1.0]])
+    assert softmax_objective().loss(outputs, targets).item() == pytest.approx(-np.log(0.5) - np.log(0.2), rel=1e-5)

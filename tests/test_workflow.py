@@ -1,0 +1,240 @@
+"""The workflow as a whole, by the real Snakemake: one small run, what is re-run after a change, and refusals."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from lxml import html
+
+from cxr.labels import LABELS
+
+
+def snakemake(repository, folder, *arguments, config=None, timeout=900):
+    """Run Snakemake in a folder with the tiny configuration; configuration files follow each other, later ones win."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", repository / "Snakefile", "--directory", folder]
+    command += ["--cores", "2", "--configfile", repository / "tests/tiny.yaml"]
+    command += ["--config", *config] if config else []
+    done = subprocess.run(
+        [*map(str, command), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=repository,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def planned(repository, folder, *arguments, config=None):
+    """The rules a dry run would execute, with their numbers of jobs."""
+    code, output = snakemake(repository, folder, "--dry-run", *arguments, config=config)
+    assert code == 0, output
+    table = output.partition("Job stats:")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^(\w+)\s+(\d+)$", table, re.M))
+    return {rule: int(count) for rule, count in rows.items() if rule not in ("total", "all")}
+
+
+@pytest.fixture(scope="session")
+def finished(repository, tmp_path_factory):
+    """A folder in which the whole tiny study has been run."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, output = snakemake(repository, folder)
+    assert code == 0, output[-6000:]
+    return folder
+
+
+def test_every_experiment_ends_in_the_report_beside_its_floor(finished):
+    results = finished / "results/tiny"
+    page = html.parse(str(results / "report.html"))
+    text = page.getroot().text_content()
+    for words in ("softmax", "sigmoid", "Transfer", "YOLO", "grid CNN", "no COCO weights", "floor"):
+        assert words in text, words
+    for tag, attribute in (("script", "src"), ("link", "href"), ("img", "src")):
+        for element in page.iter(tag):
+            assert not element.get(attribute, "").startswith(("http", "//", "/")), "the page is self-contained"
+    tables = pd.concat([pd.read_csv(path) for path in sorted((results / "metrics").glob("*/*.csv"))])
+    experiments = set(zip(tables["protocol"], tables["experiment"], strict=True))
+    for protocol in ("paper", "sound"):
+        found = {experiment for name, experiment in experiments if name == protocol}
+        assert found > {"baseline_softmax", "baseline_sigmoid", "yolo_finetuned", "gridcnn"}
+        assert sum(experiment.startswith("transfer_c") for experiment in found) == 1
+    headline = tables[
+        tables["metric"].isin(["loss", "accuracy", "f1"]) & (tables["label"].isna() | (tables["label"] == "all"))
+    ]
+    assert len(headline) >= 10
+    assert headline[["value", "low", "high", "floor", "floor_low", "floor_high"]].notna().all().all()
+
+
+def test_every_pair_is_a_job_of_its_own_with_model_predictions_history_and_facts(finished):
+    folders = sorted(path.name for path in (finished / "results/tiny/transfer/paper").glob("c*"))
+    assert folders == ["c0_s40", "c0_s60", "c4_s40", "c4_s60"]
+    for name in folders:
+        folder = finished / "results/tiny/transfer/paper" / name
+        assert {"model.pt", "predictions.csv", "history.csv", "facts.json"} <= {p.name for p in folder.iterdir()}
+        assert list(pd.read_csv(folder / "predictions.csv").columns) == ["image", "patient", *LABELS]
+        facts = json.loads((folder / "facts.json").read_text())
+        assert facts["seed"] == 0 and facts["trained_parameters"] < facts["parameters"]
+
+
+def test_the_resolved_settings_lie_beside_the_results(finished):
+    text = (finished / "results/tiny/settings.yaml").read_text()
+    assert "head_input: features" in text and "size: 32" in text
+
+
+def test_sound_splits_share_no_patient_and_paper_splits_do(finished):
+    splits = finished / "results/tiny/splits"
+    assert pd.read_csv(splits / "sound/20/leakage.csv")["patients_shared"].sum() == 0
+    assert pd.read_csv(splits / "sound/boxes/leakage.csv")["patients_shared"].sum() == 0
+    assert pd.read_csv(splits / "paper/all/leakage.csv")["patients_shared"].sum() > 0
+
+
+def test_a_second_run_finds_nothing_to_do(repository, finished):
+    assert planned(repository, finished) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "rules"),
+    [
+        (
+            ["evaluation={bootstrap: 120}"],
+            {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_yolo": 2}
+            | {"sheet_gridcnn": 2, "sheet_yolo": 2, "settings": 1, "report": 1},
+        ),
+        (
+            ["paper={gridcnn: {loss: l1}}"],
+            {"gridcnn": 1, "metrics_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1},
+        ),
+        (["sound={baseline: {balanced: false}}"], {"baseline": 2, "metrics_baseline": 2, "settings": 1, "report": 1}),
+    ],
+)
+def test_a_changed_setting_re_runs_what_it_touches(repository, finished, config, rules):
+    assert planned(repository, finished, config=config) == rules
+
+
+def test_a_further_size_trains_only_its_own_pairs(repository, finished):
+    plan = planned(repository, finished, config=["paper={transfer: {sizes: [40, 60, 80]}}"])
+    assert plan["transfer"] == 2 and plan["split"] == 1 and "baseline" not in plan and "gridcnn" not in plan
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (["sead=1"], ["config key 'sead' is unknown", "nearest known key: 'seed'"]),
+        (["paper={transfer: {layers: [-1]}}"], ["paper.transfer.layers", "[-1]"]),
+        (["evaluation={bootstrap: 5}"], ["evaluation.bootstrap", "= 5", "100 <= value <= 100000"]),
+    ],
+)
+def test_a_bad_setting_stops_at_once_and_harms_nothing(repository, finished, config, words):
+    before = (finished / "results/tiny/report.html").stat().st_mtime_ns
+    code, output = snakemake(repository, finished, config=config)
+    assert code != 0
+    for word in words:
+        assert word in output
+    assert "Traceback" not in output
+    assert (finished / "results/tiny/report.html").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (["paper={transfer: {sizes: [40, 60, 5000]}}"], ["size 5000 is larger than the data", "110 usable images"]),
+        (["paper={transfer: {layers: [0, 4, 400]}}"], ["c = 400", "25 parametered layers"]),
+        (["source={kind: file, file: missing.pt}"], ["missing.pt", "does not exist"]),
+    ],
+)
+def test_a_setting_the_data_or_network_cannot_meet_ends_in_a_message(repository, finished, tmp_path, config, words):
+    """On a copy: earlier results stay, the job's log ends in one clear line."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    kept = folder / "results/tiny/baseline/paper/sigmoid/model.pt"
+    before = kept.stat().st_mtime_ns
+    code, output = snakemake(repository, folder, "--until", "split", "transfer", "source_weights", config=config)
+    assert code != 0
+    for word in words:
+        assert word in output, output[-3000:]
+    assert "Traceback" not in output
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_weights_of_another_architecture_or_checksum_are_refused(repository, finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    wrong = finished / "results/tiny/gridcnn/paper/model.pt"
+    for extra, word in (
+        ("", "no weights of a resnet10"),
+        (", sha256: '0123456789abcdef'", "expected is 0123456789abcdef"),
+    ):
+        code, output = snakemake(
+            repository, folder, "--until", "source_weights", config=[f"source={{kind: file, file: {wrong}{extra}}}"]
+        )
+        assert code != 0 and word in output, output[-3000:]
+
+
+def nih(folder):
+    return ["name=real", f"data={{source: nih, root: {folder}}}"]
+
+
+def test_a_root_without_images_is_refused(repository, finished, tmp_path):
+    for name in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"):
+        shutil.copy(finished / "results/tiny/phantoms" / name, tmp_path / name)
+    code, output = snakemake(repository, tmp_path, "--", "preflight", config=nih(tmp_path))
+    assert code != 0 and str(tmp_path) in output and "image" in output
+    assert "Traceback" not in output
+
+
+def test_preflight_sets_bad_files_aside_and_counts_them(repository, finished, tmp_path):
+    """Half an image file, an empty one, a directory named like an image: set aside, counted, and the rest is usable."""
+    data = tmp_path / "data"
+    shutil.copytree(finished / "results/tiny/phantoms", data)
+    images = sorted(data.rglob("*.png"))
+    images[0].write_bytes(images[0].read_bytes()[: images[0].stat().st_size // 2])
+    images[1].write_bytes(b"")
+    images[2].unlink()
+    images[2].mkdir()
+    code, output = snakemake(
+        repository,
+        tmp_path,
+        "--",
+        "preflight",
+        config=[
+            "name=real",
+            f"data={{source: nih, root: {data}, train_val_list: train_val_list.txt, test_list: test_list.txt}}",
+        ],
+    )
+    assert code == 0, output[-3000:]
+    rejected = pd.read_csv(tmp_path / "results/real/data/rejected.csv", keep_default_na=False)
+    by_item = dict(zip(rejected["item"].map(os.path.basename), rejected["reason"], strict=True))
+    assert by_item[images[0].name] == "truncated"
+    assert by_item[images[1].name] == "zero bytes"
+    assert "truncated" in output and "zero bytes" in output
+    assert "a directory, not an image file" in set(rejected["reason"])
+    assert len(pd.read_csv(tmp_path / "results/real/data/records.csv")) == 107
+
+
+def test_lint_and_format_are_clean(repository):
+    tools = Path(sys.executable).parent
+    for command in (["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "rules"], ["ruff", "check", "."]):
+        done = subprocess.run([tools / command[0], *command[1:]], cwd=repository, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_training_rule_declares_its_resources(repository):
+    for name in ("baseline", "transfer", "detection", "gridcnn"):
+        text = (repository / "rules" / f"{name}.smk").read_text()
+        for rule in re.split(r"^(?=rule |checkpoint )", text, flags=re.M)[1:]:
+            title = rule.split(":")[0]
+            assert "mem_mb=" in rule and "runtime=" in rule and "log:" in rule and "conda:" in rule, title
+            if "threads:" in rule:
+                assert "gpu=1" in rule and "benchmark:" in rule, title
+
+
+def test_snakemakes_own_report_is_made(repository, finished, tmp_path):
+    code, output = snakemake(repository, finished, "--report", tmp_path / "report.html")
+    assert code == 0, output[-3000:]
+    assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -1,0 +1,181 @@
+"""What every classifier of the 15 labels shares: objectives, validation scores, predictions, files."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cxr import device as devices
+from cxr import images, splits
+from cxr.datasets import Stream
+from cxr.errors import InputError
+from cxr.journal import Journal
+from cxr.labels import LABELS, to_matrix
+from cxr.metrics import ranking_scores
+from cxr.settings import Augment, Schedule
+from cxr.training import Objective, Outcome, Validation, fit, infer
+
+EPSILON = 1e-7  # Keras' clipping of probabilities before a logarithm
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a classifier job reads: split files, the image store, and how training images are varied."""
+
+    train_split: Path
+    validation_split: Path
+    index: Path
+    store: Path
+    image_size: int
+    augment: Augment
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a classifier job writes; schemas in docs/files.md. predictions: of the split file that `predict` names."""
+
+    model: Path
+    predictions: Path
+    history: Path
+    facts: Path
+
+
+def softmax_objective() -> Objective:
+    """Categorical cross-entropy on multi-hot targets as Keras computes it: −Σ_k y_k log p_k, mean over images."""
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -(targets * outputs.log_softmax(1)).sum(1).mean()
+
+    return Objective(loss, loss, lambda outputs: outputs.softmax(1))
+
+
+def sigmoid_objective(positives: np.ndarray, balanced: bool) -> Objective:
+    """Binary cross-entropy, mean over labels; `balanced` weights a label's positives by negatives per positive.
+
+    positives: (15,) share of positive training images. Weighting by w shifts a label's log-odds by log w, so what is
+    measured and predicted has that shift taken off again: probabilities stay probabilities.
+    """
+    if not balanced:
+        return Objective(
+            functional.binary_cross_entropy_with_logits, functional.binary_cross_entropy_with_logits, torch.sigmoid
+        )
+    share = positives.clip(1e-3, 1 - 1e-3)
+    weight = torch.from_numpy((1 - share) / share).float().clamp(max=50)
+
+    def unshifted(outputs: torch.Tensor) -> torch.Tensor:
+        return outputs - weight.log().to(outputs.device)
+
+    return Objective(
+        loss=lambda outputs, targets: functional.binary_cross_entropy_with_logits(
+            outputs, targets, pos_weight=weight.to(outputs.device)
+        ),
+        measure=lambda outputs, targets: functional.binary_cross_entropy_with_logits(unshifted(outputs), targets),
+        predict=lambda outputs: unshifted(outputs).sigmoid(),
+    )
+
+
+def sigmoid_scores(confidences: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return binary accuracy (mean over the 15 labels at 0.5) and mean AUROC over the labels that have one."""
+    return {"accuracy": float(((confidences > 0.5) == targets).mean()), "auroc": mean_auroc(confidences, targets)}
+
+
+def softmax_scores(confidences: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return categorical accuracy (against the first label in order, as Keras' argmax does) and mean AUROC."""
+    hits = confidences.argmax(1) == targets.argmax(1)
+    return {"accuracy": float(hits.mean()), "auroc": mean_auroc(confidences, targets)}
+
+
+def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean AUROC over labels with both classes present; NaN where there is none."""
+    once = np.ones((1, len(targets)))
+    values = [ranking_scores(targets[:, label], confidences[:, label], once)[0][0] for label in range(targets.shape[1])]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def train(
+    network: nn.Module,
+    inputs: Inputs,
+    make_objective: Callable[[np.ndarray], Objective],
+    scores: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+    better: tuple[str, bool],
+    schedule: Schedule,
+    seed: int,
+    device: devices.Device,
+    tell: Journal,
+) -> tuple[Outcome, Callable[[Path, Path], None]]:
+    """Train a classifier on a split; return the outcome, and a function (split file, CSV to write) that predicts."""
+    pixels = images.open_store(inputs.store, images.read_index(inputs.index), inputs.image_size, "all")
+    training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
+    targets = to_matrix(training["labels"]).astype(np.float32)
+    judged = make_objective(targets.mean(0))
+    names = training["image"].tolist()
+    stream = Stream(names, pixels.read, targets, inputs.augment, schedule.batch, seed, device.torch)
+    validation = Validation(
+        validating["image"].tolist(),
+        pixels.read,
+        to_matrix(validating["labels"]).astype(np.float32),
+        scores,
+        better,
+    )
+    outcome = fit(network, stream, judged, validation, schedule, device, tell)
+
+    def predict(split: Path, path: Path) -> None:
+        table = splits.read_split(split)
+        confidences, _ = infer(network, table["image"].tolist(), pixels.read, judged, device)
+        predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
+
+    return outcome, predict
+
+
+def predictions_table(split: pd.DataFrame, confidences: np.ndarray) -> pd.DataFrame:
+    """Return the predictions table of a split: image, patient, and (N, 15) confidences under the labels' names."""
+    return pd.concat([split[["image", "patient"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
+
+
+def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write model, history and facts of a finished training."""
+    torch.save(state, outputs.model)
+    outcome.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts}, indent=1))
+
+
+def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
+    """Read a ResNet state dict from a checkpoint (plain, or under `state_dict`; `module.` prefixes are dropped).
+
+    Raises InputError for a file that is no checkpoint, or has no ResNet's `fc.weight`.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path}: not a readable torch checkpoint of tensors ({type(error).__name__}); give a state dict saved by torch.save"
+        ) from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    if "fc.weight" not in state:
+        raise InputError(f"{path}: holds no weights of a {network_name} (no tensor named fc.weight)")
+    return state
+
+
+def load_backbone(network: nn.Module, state: dict[str, torch.Tensor], path: Path, network_name: str) -> nn.Module:
+    """Load a state dict into a network built for it; InputError names the file and the first tensors that differ."""
+    wanted = network.state_dict()
+    counters = {key for key in wanted if key.endswith("num_batches_tracked")}
+    wrong = [
+        key for key in wanted if key not in counters and (key not in state or state[key].shape != wanted[key].shape)
+    ]
+    wrong += [key for key in state if key not in wanted]
+    if wrong:
+        raise InputError(
+            f"{path}: weights of another architecture: {len(wrong)} tensors do not fit a {network_name}, "
+            f"the first is {wrong[0]}; set network.name to the network the file was made for"
+        )
+    network.load_state_dict({key: state.get(key, wanted[key]) for key in wanted})
+    return network

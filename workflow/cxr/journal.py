@@ -1,0 +1,60 @@
+"""The log of a job: every line goes to its file and to the terminal, and bad input ends in a message, not a traceback."""
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cxr.errors import InputError
+
+
+class Journal:
+    """Log of one job, used as a context manager and called with a line of text.
+
+    An InputError raised inside ends the process with exit code 1 and its message as the last line.
+    """
+
+    def __init__(self, path: str | Path, name: str):
+        self.path = Path(path)
+        self.name = name
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("")
+        return self
+
+    def __call__(self, text: str) -> None:
+        for line in text.splitlines():
+            stamped = f"{time.monotonic() - self.began:7.1f} s  {line}\n"
+            with self.path.open("a") as file:
+                file.write(stamped)
+            sys.stderr.write(f"[{self.name}] {stamped}")
+        sys.stderr.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, InputError):
+            self(f"error: {error}")
+            raise SystemExit(1) from None
+        if error is not None:
+            self(f"failed: {kind.__name__ if kind else ''}: {error}")
+
+
+class Progress:
+    """Rate and time left of a counted piece of work, told at most every `interval` seconds and at the end."""
+
+    def __init__(self, tell: Journal, unit: str, interval: float = 5.0):
+        self.tell, self.unit, self.interval = tell, unit, interval
+        self.began = self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int, *_: float) -> None:
+        now = time.monotonic()
+        if now - self.last < self.interval and done < total:
+            return
+        self.last = now
+        rate = done / max(now - self.began, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        self.tell(f"{done} of {total} {self.unit}, {rate:.1f} {self.unit}/s, {left:.0f} s left")

@@ -1,0 +1,81 @@
+"""The report's files: reads what the runs wrote, writes the page and its tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cxr import report
+from cxr.journal import Journal
+
+
+def write(
+    *,
+    settings: Path,
+    summary: Path,
+    rejected: Path,
+    leakage: Sequence[Path],
+    metrics: Sequence[Path],
+    facts: Sequence[Path],
+    histories: Sequence[Path],
+    source_facts: Path,
+    source_history: Path,
+    grids: Sequence[Path],
+    selected: Sequence[Path],
+    sheets: Sequence[Path],
+    examples: Path,
+    skipped: Mapping[tuple[str, str], str],
+    page: Path,
+    tables: Path,
+    tell: Journal,
+) -> None:
+    """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv, in the order of `facts`.
+
+    histories: <any folder>/history.csv beside the facts they belong to. grids, selected, sheets: below <protocol>/.
+    """
+    keys = [(path.parent.name, path.stem) for path in metrics]
+    folders = dict(zip([path.parent for path in facts], keys, strict=True))
+    inputs = report.ReportInputs(
+        settings=yaml.safe_load(settings.read_text()),
+        summary=json.loads(summary.read_text()),
+        rejected=_rejected_counts(pd.read_csv(rejected, keep_default_na=False)),
+        leakage=pd.concat(
+            [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in leakage]
+        ).drop_duplicates(ignore_index=True),
+        metrics=pd.concat([_metrics(path) for path in metrics], ignore_index=True),
+        grids={path.parent.name: pd.read_csv(path) for path in grids},
+        selected={path.parent.name: _pairs(path) for path in selected},
+        histories={folders[path.parent]: pd.read_csv(path) for path in histories}
+        | {("source", "source_weights"): pd.read_csv(source_history)},
+        facts={key: json.loads(path.read_text()) for key, path in zip(keys, facts, strict=True)}
+        | {("source", "source_weights"): json.loads(source_facts.read_text())},
+        skipped=dict(skipped),
+        sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
+        examples=examples.read_bytes(),
+    )
+    page.write_text(report.build(inputs))
+    tables.mkdir(parents=True, exist_ok=True)
+    for name, table in report.tables(inputs).items():
+        table.to_csv(tables / f"{name}.csv", index=False)
+    tell(f"{len(inputs.metrics)} metric rows of {len(keys)} experiments in {page}")
+
+
+def _metrics(path: Path) -> pd.DataFrame:
+    text = {"label": "str", "floor_name": "str", "note": "str"}
+    return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _pairs(path: Path) -> list[tuple[int, int]]:
+    return list(pd.read_csv(path)[["layers", "size"]].itertuples(index=False, name=None))
+
+
+def _rejected_counts(rejected: pd.DataFrame) -> pd.DataFrame:
+    return rejected.groupby(["table", "reason"], sort=True).size().reset_index(name="count")
+
+
+def as_skipped(rows: Sequence[Sequence[Any]]) -> dict[tuple[str, str], str]:
+    """Turn [protocol, experiment, reason] rows into the mapping `write` takes."""
+    return {(protocol, experiment): reason for protocol, experiment, reason in rows}

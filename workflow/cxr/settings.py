@@ -1,0 +1,349 @@
+"""Settings of a run: the one place where a setting is defined, with its unit, range, default and meaning.
+
+``config/README.md`` and ``config/schema.json`` are generated from here (``make docs``). A configuration file says only
+what differs from the defaults below; ``load`` merges it over them key by key, and lists are replaced whole.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cxr.errors import InputError
+
+PAPER_SIZES = [100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def setting(default: Any, meaning: str, **limits: Any) -> Any:
+    return Field(default, description=meaning, validate_default=True, **limits)
+
+
+class Data(Section):
+    source: Literal["phantoms", "nih"] = setting("nih", "Where images come from: generated phantoms, or an NIH folder.")
+    root: str = setting("data/nih", "Folder of the NIH release; images are found anywhere below it.")
+    label_table: str = setting("Data_Entry_2017_v2020.csv", "Label table, relative to root (or absolute).")
+    box_table: str = setting("BBox_List_2017.csv", "Box list, relative to root (or absolute).")
+    train_val_list: str = setting("", "Official list of training images, relative to root; empty: none.")
+    test_list: str = setting("", "Official list of test images, relative to root; empty: none.")
+
+
+class Phantoms(Section):
+    patients: int = setting(260, "Number of patients drawn.", ge=10, le=100_000)
+    images: int = setting(720, "Number of images drawn; patients have one or more.", ge=20, le=1_000_000)
+    boxed: int = setting(260, "Number of images with boxes; all are in the test list, as in the release.", ge=8)
+    size: int = setting(1024, "Side of a drawn image in pixels.", ge=128, le=2048)
+
+
+class Images(Section):
+    size: int = setting(224, "Side in pixels at which classifiers read an image.", ge=32, le=1024)
+    box_size: int = setting(1024, "Side in pixels at which detectors read a boxed image.", ge=64, le=1024)
+
+
+class Schedule(Section):
+    epochs: int = setting(5, "Epochs.", ge=1, le=10_000)
+    steps: int = setting(100, "Optimiser steps an epoch; 0: one pass over the training images.", ge=0)
+    batch: int = setting(32, "Images a step.", ge=1, le=4096)
+    optimizer: Literal["sgd", "adam", "adamw"] = setting("adam", "Optimiser.")
+    learning_rate: float = setting(1e-3, "Peak learning rate.", gt=0, le=10)
+    weight_decay: float = setting(0.0, "Weight decay.", ge=0, le=1)
+    decay: Literal["constant", "cosine"] = setting("constant", "Learning-rate schedule (cosine has 5% warm-up).")
+    keep: Literal["last", "best"] = setting("last", "Which epoch's weights count: the last, or the best on validation.")
+
+
+class Source(Section):
+    kind: Literal["random", "textures", "imagenet", "file"] = setting(
+        "imagenet",
+        "Weights transfer starts from: random, pre-trained here on generated textures, torchvision's, or a file.",
+    )
+    file: str = setting("", "Checkpoint: for `file`, any; for `imagenet`, a local copy instead of the hub.")
+    sha256: str = setting("", "SHA-256 of the file (the first 8 or more hex digits do); empty: not checked.")
+    images: int = setting(4000, "Textures drawn for pre-training (kind: textures).", ge=100)
+    training: Schedule = setting(
+        Schedule(epochs=4, steps=0, batch=32, optimizer="adamw", learning_rate=2e-3, weight_decay=1e-2, decay="cosine"),
+        "Schedule of the pre-training (kind: textures).",
+    )
+
+
+class Network(Section):
+    name: Literal["resnet50", "resnet18", "resnet10"] = setting(
+        "resnet50", "Classifier of baselines and transfer; resnet10 is a narrow one for CPUs."
+    )
+
+
+class Augment(Section):
+    horizontal_flip: float = setting(0.0, "Probability of a left-right flip.", ge=0, le=1)
+    vertical_flip: float = setting(0.0, "Probability of an upside-down flip.", ge=0, le=1)
+    rotation: float = setting(0.0, "Largest rotation, degrees.", ge=0, le=180)
+    shift: float = setting(0.0, "Largest shift, fraction of the side.", ge=0, le=0.5)
+    zoom: float = setting(0.0, "Largest relative change of scale.", ge=0, le=0.5)
+    brightness: float = setting(0.0, "Largest relative change of contrast and brightness.", ge=0, le=0.9)
+
+
+class Split(Section):
+    rule: Literal["image", "patient", "official"] = setting(
+        "patient",
+        "image: images at random, each size split on its own; patient: patients at random, one validation and test set "
+        "for every size; official: the release's test list, patients at random for validation.",
+    )
+    validation: float = setting(0.1, "Share of images (or patients) for validation.", gt=0, lt=0.5)
+    test: float = setting(0.1, "Share of images (or patients) for testing (not used by `official`).", gt=0, lt=0.5)
+    max_validation: int = setting(0, "At most so many validation images are used; 0: all.", ge=0)
+    max_test: int = setting(0, "At most so many test images are used; 0: all.", ge=0)
+    box_validation: float = setting(0.1, "Share of boxed images for validation; 0: the test images serve.", ge=0, lt=1)
+    box_test: float = setting(0.2, "Share of boxed images for testing.", gt=0, lt=1)
+    box_group: Literal["image", "patient"] = setting("patient", "What the box split keeps together.")
+
+
+class Baseline(Section):
+    size: int = setting(0, "Images used (as a size s of the split rule); 0: all.", ge=0)
+    training: Schedule = setting(Schedule(epochs=10, steps=0, batch=32), "Schedule of both baselines.")
+    balanced: bool = setting(False, "Weight positives by class rarity in the sigmoid loss.")
+
+
+class Transfer(Section):
+    layers: list[int] = setting(list(range(20)), "Axis c: trainable parametered layers, counted from the end.")
+    sizes: list[int] = setting(PAPER_SIZES, "Axis s: number of images.")
+    head_input: Literal["softmax", "logits", "features"] = setting(
+        "softmax", "What the added 15-way layer reads: 1000-way probabilities, 1000-way logits, or pooled features."
+    )
+    frozen_batchnorm: Literal["eval", "batch"] = setting(
+        "eval", "Frozen batch norm normalises with its stored statistics (eval) or the batch's (the old Keras)."
+    )
+    balanced: bool = setting(False, "Weight positives by class rarity in the loss.")
+    select_by: Literal["accuracy", "auroc"] = setting("accuracy", "Validation metric that picks the pairs.")
+    select: int = setting(2, "Number of best pairs that train long.", ge=1, le=20)
+    training: Schedule = setting(Schedule(), "Schedule of a grid job.")
+    long: Schedule = setting(Schedule(epochs=100), "Schedule of a long run.")
+
+    @field_validator("layers", "sizes")
+    @classmethod
+    def _axis(cls, values: list[int], info: Any) -> list[int]:
+        lowest = 0 if info.field_name == "layers" else 10
+        if not values or min(values) < lowest or len(set(values)) < len(values):
+            raise ValueError(f"an axis needs at least one value, each once, none below {lowest}")
+        return sorted(values)
+
+
+class Yolo(Section):
+    pretrained: str = setting("", "COCO weights file for off-the-shelf and fine-tuning; empty: none at hand.")
+    sha256: str = setting("", "SHA-256 of the weights file (the first 8 or more hex digits do); empty: not checked.")
+    architecture: str = setting("yolo11n.yaml", "Network trained from scratch where there are no COCO weights.")
+    image_size: int = setting(640, "Side in pixels at which YOLO reads an image.", ge=64, le=1280, multiple_of=32)
+    epochs: int = setting(40, "Epochs.", ge=1, le=10_000)
+    batch: int = setting(16, "Images a step.", ge=1, le=1024)
+    optimizer: Literal["SGD", "Adam", "AdamW"] = setting("SGD", "Optimiser.")
+    learning_rate: float = setting(0.01, "Initial learning rate.", gt=0, le=1)
+    freeze: int = setting(0, "Number of leading modules that stay frozen (fine-tuning from COCO weights only).", ge=0)
+    mosaic: float = setting(0.0, "Probability of the mosaic augmentation.", ge=0, le=1)
+    horizontal_flip: float = setting(0.0, "Probability of a left-right flip.", ge=0, le=1)
+    vertical_flip: float = setting(0.0, "Probability of an upside-down flip.", ge=0, le=1)
+    rotation: float = setting(0.0, "Largest rotation, degrees.", ge=0, le=45)
+    shift: float = setting(0.1, "Largest shift, fraction of the side.", ge=0, le=0.5)
+    zoom: float = setting(0.2, "Largest relative change of scale.", ge=0, le=0.9)
+    keep: Literal["last", "best"] = setting("last", "Which epoch's weights count.")
+    confidence: float = setting(
+        0.25, "Boxes below this confidence are no prediction in the binarised scores.", ge=0, le=1
+    )
+    tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
+
+
+class GridCNN(Section):
+    loss: Literal["mse", "l1", "cosine"] = setting("mse", "Loss: mean squared error, L1, or cosine proximity.")
+    image_size: Literal[64, 128, 256, 512, 1024] = setting(1024, "Side in pixels at which the grid CNN reads an image.")
+    width: int = setting(16, "Channels of the first stage; later stages double.", ge=4, le=128)
+    training: Schedule = setting(
+        Schedule(epochs=5, steps=0, batch=1, optimizer="adam", learning_rate=0.005), "Schedule."
+    )
+    augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
+    target: Literal["majority", "coverage"] = setting(
+        "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
+    )
+    head: Literal["dense", "convolution"] = setting(
+        "dense", "One fully connected layer over all cells (the paper), or one shared by all cells."
+    )
+    threshold: float = setting(0.5, "Confidence above which a cell is predicted in the binarised scores.", gt=0, lt=1)
+    tune_threshold: bool = setting(False, "Choose that threshold on the validation images instead.")
+
+
+class Protocol(Section):
+    split: Split = setting(Split(), "Who is trained on, validated on and tested on.")
+    augment: Augment = setting(Augment(), "Augmentation of classifier training images.")
+    baseline: Baseline = setting(Baseline(), "The two baselines trained from scratch.")
+    transfer: Transfer = setting(Transfer(), "The transfer grid and its long runs.")
+    yolo: Yolo = setting(Yolo(), "YOLO, off the shelf and fine-tuned.")
+    gridcnn: GridCNN = setting(GridCNN(), "The 18-layer grid CNN.")
+
+
+PAPER = Protocol(
+    split=Split(rule="image", box_validation=0.0, box_test=0.1318, box_group="image"),
+    augment=Augment(vertical_flip=0.5, rotation=10, shift=0.05, zoom=0.05),
+    transfer=Transfer(head_input="softmax", frozen_batchnorm="batch"),
+    yolo=Yolo(freeze=10, epochs=40, batch=16, mosaic=1.0, horizontal_flip=0.5),
+)
+SOUND = Protocol(
+    split=Split(rule="patient"),
+    augment=Augment(horizontal_flip=0.5, rotation=7, shift=0.05, zoom=0.1, brightness=0.15),
+    baseline=Baseline(
+        balanced=True,
+        training=Schedule(
+            epochs=10, steps=0, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05, decay="cosine", keep="best"
+        ),
+    ),
+    transfer=Transfer(
+        head_input="features",
+        frozen_batchnorm="eval",
+        balanced=True,
+        select_by="auroc",
+        training=Schedule(optimizer="adamw", learning_rate=5e-4, weight_decay=0.01, decay="cosine"),
+        long=Schedule(epochs=30, optimizer="adamw", learning_rate=5e-4, weight_decay=0.01, decay="cosine", keep="best"),
+    ),
+    yolo=Yolo(epochs=60, optimizer="AdamW", learning_rate=1e-3, rotation=5, keep="best", tune_confidence=True),
+    gridcnn=GridCNN(
+        image_size=256,
+        head="convolution",
+        target="coverage",
+        training=Schedule(
+            epochs=40,
+            steps=0,
+            batch=16,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=0.02,
+            decay="cosine",
+            keep="best",
+        ),
+        augment=Augment(rotation=7, shift=0.06, zoom=0.1, brightness=0.15),
+        tune_threshold=True,
+    ),
+)
+
+
+class Evaluation(Section):
+    bootstrap: int = setting(1000, "Bootstrap samples, drawn by patient.", ge=100, le=100_000)
+    confidence: float = setting(0.95, "Confidence level of the intervals.", gt=0.5, lt=1)
+
+
+class Machine(Section):
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "Arithmetic of training: auto takes bfloat16 autocast where the device has the instructions."
+    )
+
+
+class Settings(Section):
+    name: str = setting("nih", "Results go to results/<name>/.", pattern=r"^[A-Za-z0-9_-]+$")
+    seed: int = setting(0, "Seed of every random choice.", ge=0, lt=2**31)
+    protocols: list[Literal["paper", "sound"]] = setting(["paper", "sound"], "Protocols to run.", min_length=1)
+    data: Data = setting(Data(), "The data set.")
+    phantoms: Phantoms = setting(Phantoms(), "The generated data set (source: phantoms).")
+    images: Images = setting(Images(), "The image cache.")
+    network: Network = setting(Network(), "The classifier.")
+    source: Source = setting(Source(), "Source weights of transfer learning.")
+    paper: Protocol = setting(PAPER, "The study as the paper did it.")
+    sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
+    evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
+    machine: Machine = setting(Machine(), "Arithmetic.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        for name in self.protocols:
+            protocol: Protocol = getattr(self, name)
+            if self.images.box_size % protocol.gridcnn.image_size:
+                raise ValueError(
+                    f"images.box_size = {self.images.box_size} must be a multiple of "
+                    f"{name}.gridcnn.image_size = {protocol.gridcnn.image_size}"
+                )
+            if protocol.split.rule == "official" and self.data.source == "nih" and not self.data.test_list:
+                raise ValueError(f"{name}.split.rule = official needs data.train_val_list and data.test_list")
+        return self
+
+
+DEFAULTS = Settings()
+
+
+def load(config: Mapping[str, Any]) -> Settings:
+    """Merge a configuration over the defaults, key by key, and check it.
+
+    Raises InputError with one line a problem, naming the key, its value, what is allowed and, for an unknown key, the
+    nearest known one.
+    """
+    known = [path for path, _ in fields(Settings)]
+    problems = [
+        f"config key '{path}' is unknown{_nearest(path, known)}" for path in _paths(config) if path not in set(known)
+    ]
+    if problems:
+        raise InputError("\n".join(problems))
+    try:
+        return Settings.model_validate(_merged(DEFAULTS.model_dump(), config))
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, pydantic field) of every setting, sections before their members."""
+    for name, field in model.model_fields.items():
+        yield prefix + name, field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+
+
+def _paths(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    sections = {path for path, field in fields(Settings) if is_section(field)}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        yield path
+        if path in sections and isinstance(value, Mapping):
+            yield from _paths(value, f"{path}.")
+
+
+def is_section(field: Any) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _nearest(path: str, known: list[str]) -> str:
+    same_section = [other for other in known if other.rpartition(".")[0] == path.rpartition(".")[0]]
+    for candidates, cutoff in ((same_section, 0.6), (known, 0.5)):
+        found = difflib.get_close_matches(path, candidates, n=1, cutoff=cutoff)
+        if found:
+            return f"; nearest known key: '{found[0]}'"
+    return "; known keys are listed in config/README.md"
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def allowed(field: Any) -> str:
+    """Say in words which values a setting takes: ``"0 < value <= 10"``, ``"one of sgd, adam"``."""
+    limits = {
+        kind: getattr(item, kind) for item in field.metadata for kind in ("gt", "ge", "lt", "le") if hasattr(item, kind)
+    }
+    low = f"{limits['gt']} < " if "gt" in limits else f"{limits['ge']} <= " if "ge" in limits else ""
+    high = f" < {limits['lt']}" if "lt" in limits else f" <= {limits['le']}" if "le" in limits else ""
+    words = [f"{low}value{high}"] if low or high else []
+    words += [f"multiple of {item.multiple_of}" for item in field.metadata if getattr(item, "multiple_of", None)]
+    words += [f"matching {item.pattern}" for item in field.metadata if getattr(item, "pattern", None)]
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        words.append("one of " + ", ".join(choices))
+    return ", ".join(words)
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    names = [part for part in problem["loc"] if isinstance(part, str)]
+    path = ".".join(names)
+    field = dict(fields(Settings)).get(path)
+    limits = allowed(field) if field is not None else ""
+    value = json.dumps(problem["input"], default=str).replace('"', "")  # the command line makes text of nested values
+    where = f"config key '{path}' = {value}: " if path else "configuration: "
+    message = problem["msg"].removeprefix("Value error, ")
+    return where + message + (f" (allowed: {limits})" if limits else "")

@@ -1,0 +1,45 @@
+"""Weights files that a user brings: is the file there, and is it the one that is meant."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from cxr.errors import InputError
+
+SHORTEST_PREFIX = 8  # hex digits; download pages often print no more
+
+
+def verify(path: Path, sha256: str, what: str) -> Path:
+    """Return the path of a weights file after checking that it exists and has the SHA-256 that is expected of it.
+
+    sha256: the checksum or its first 8 or more hex digits, in either case; "" checks only that a file with content is
+    there. what: the weights in words, with the address or name under which they are to be had; it opens every message.
+    Raises InputError if the file is missing, a directory, empty, unreadable or another one.
+    """
+    path = Path(path)
+    if sha256 and not re.fullmatch(rf"[0-9a-fA-F]{{{SHORTEST_PREFIX},64}}", sha256):
+        raise InputError(
+            f"{what}: '{sha256}' is no SHA-256 checksum; give all 64 hex digits or the first {SHORTEST_PREFIX} or more"
+        )
+    advice = f"download the file on a machine with network access and put it at {path}, or name another file"
+    if not path.exists():
+        raise InputError(f"{what}: the file {path} does not exist; {advice}")
+    if not path.is_file():
+        raise InputError(f"{what}: {path} is a directory, not a weights file; {advice}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{what}: the file {path} has zero bytes, its download was cut off; {advice}")
+    if sha256 and not (found := sha256_of(path)).startswith(sha256.lower()):
+        raise InputError(
+            f"{what}: the file {path} has SHA-256 {found}, expected is {sha256.lower()}: it is another file or damaged; "
+            f"{advice}"
+        )
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from cxr import evaluation
+from cxr.journal import Journal
+from cxr.settings import Evaluation
+
+with Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}") as tell:
+    evaluation.write_detector(
+        protocol=snakemake.params.protocol,
+        experiment=snakemake.params.experiment,
+        predictions=Path(snakemake.input.predictions),
+        validation_predictions=Path(snakemake.input.validation_predictions),
+        train_split=Path(snakemake.input.train),
+        validation_split=Path(snakemake.input.validation),
+        test_split=Path(snakemake.input.test),
+        threshold=snakemake.params.threshold,
+        tune=snakemake.params.tune,
+        settings=Evaluation(**snakemake.params.evaluation),
+        seed=snakemake.params.seed,
+        table=Path(snakemake.output.table),
+        chosen=Path(snakemake.output.threshold),
+        tell=tell,
+    )

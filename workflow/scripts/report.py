@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from cxr import reporting
+from cxr.journal import Journal
+
+source_facts, source_history = map(Path, snakemake.input.source)
+alone = ("leakage", "grids", "selected", "sheets")
+both = ("metrics", "facts", "histories")  # of the experiments known beforehand, then of the long transfer runs
+with Journal(snakemake.log[0], "report") as tell:
+    reporting.write(
+        settings=Path(snakemake.input.settings),
+        summary=Path(snakemake.input.summary),
+        rejected=Path(snakemake.input.rejected),
+        **{name: [Path(path) for path in snakemake.input[name]] for name in alone},
+        **{name: [Path(path) for path in [*snakemake.input[name], *snakemake.input[f"long_{name}"]]] for name in both},
+        source_facts=source_facts,
+        source_history=source_history,
+        examples=Path(snakemake.input.examples),
+        skipped=reporting.as_skipped(snakemake.params.skipped),
+        page=Path(snakemake.output.page),
+        tables=Path(snakemake.output.tables),
+        tell=tell,
+    )

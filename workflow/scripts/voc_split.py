@@ -1,0 +1,9 @@
+from pathlib import Path
+
+from cxr import splits, voc
+from cxr.journal import Journal
+
+with Journal(snakemake.log[0], f"voc {snakemake.wildcards.protocol} {snakemake.wildcards.role}") as tell:
+    manifest = voc.write_split(splits.read_split(Path(snakemake.input.split)), Path(snakemake.params.folder))
+    manifest.to_csv(snakemake.output.manifest, index=False)
+    tell(f"{len(manifest)} XML files in {snakemake.params.folder}")

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from cxr import yolo_data
+from cxr.journal import Journal
+
+with Journal(snakemake.log[0], f"yolo data {snakemake.wildcards.protocol}"):
+    yolo_data.write(
+        split_files={role: Path(snakemake.input[role]) for role in ("train", "validation", "test")},
+        index=Path(snakemake.input.index),
+        store=Path(snakemake.params.store),
+        box_size=snakemake.params.box_size,
+        folder=Path(snakemake.params.folder),
+        manifest=Path(snakemake.output.manifest),
+    )
