@@ -177,11 +177,12 @@ def test_weights_of_another_architecture_or_checksum_are_refused(repository, fin
 
 
 def nih(folder):
-    return ["name=real", f"data={{source: nih, root: {folder}}}"]
+    lists = "train_val_list: train_val_list.txt, test_list: test_list.txt"
+    return ["name=real", f"data={{source: nih, root: {folder}, {lists}}}"]
 
 
 def test_a_root_without_images_is_refused(repository, finished, tmp_path):
-    for name in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"):
+    for name in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "train_val_list.txt", "test_list.txt"):
         shutil.copy(finished / "results/tiny/phantoms" / name, tmp_path / name)
     code, output = snakemake(repository, tmp_path, "--", "preflight", config=nih(tmp_path))
     assert code != 0 and str(tmp_path) in output and "image" in output
@@ -202,10 +203,7 @@ def test_preflight_sets_bad_files_aside_and_counts_them(repository, finished, tm
         tmp_path,
         "--",
         "preflight",
-        config=[
-            "name=real",
-            f"data={{source: nih, root: {data}, train_val_list: train_val_list.txt, test_list: test_list.txt}}",
-        ],
+        config=nih(data),
     )
     assert code == 0, output[-3000:]
     rejected = pd.read_csv(tmp_path / "results/real/data/rejected.csv", keep_default_na=False)
