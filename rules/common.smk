@@ -1,5 +1,10 @@
 # What the rules of several stages need to know about the configuration.
 
+RESULTS = Path(f"results/{SETTINGS.name}")
+EXISTING = next(folder for folder in [RESULTS, *RESULTS.parents] if folder.exists())
+if not os.access(EXISTING, os.W_OK):
+    sys.exit(f"Error: {RESULTS} cannot be written ({EXISTING.absolute()} is read-only for this user); nothing was run")
+
 ROLES = ["train", "validation", "test"]
 GENERATED = SETTINGS.data.source == "phantoms"
 DATA_ROOT = f"results/{SETTINGS.name}/phantoms" if GENERATED else SETTINGS.data.root

@@ -1,0 +1,61 @@
+"""Images per second into training: our cache beside decoding each PNG every epoch, in turn, in one run.
+
+Draws phantoms into a temporary folder, builds a store of them, and reads the same images both ways. Prints both rates and
+their ratio. Usage: PYTHONPATH=workflow python benchmarks/store.py [images]
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxr import images, phantoms
+
+SIDE = 224
+BATCH = 32
+ROUNDS = 3
+
+
+def from_cache(store: images.ImageStore, names: list[str]) -> int:
+    return sum(len(store.read(names[start : start + BATCH])) for start in range(0, len(names), BATCH))
+
+
+def from_png(root: Path, paths: dict[str, str], names: list[str]) -> int:
+    count = 0
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        pictures = [Image.open(root / paths[name]).convert("L").resize((SIDE, SIDE)) for name in batch]
+        count += len(np.stack([np.asarray(picture) for picture in pictures]))
+    return count
+
+
+def rate(read, *arguments) -> float:
+    began = time.perf_counter()
+    count = read(*arguments)
+    return count / (time.perf_counter() - began)
+
+
+def main(count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        phantoms.write_data_set(root, patients=count // 2, images=count, boxed=count // 3, size=1024, seed=0, workers=2)
+        paths, _ = images.find_images(root)
+        began = time.perf_counter()
+        index = images.update_store(
+            root, paths, [], root / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
+        )
+        built = time.perf_counter() - began
+        store = images.open_store(root / "store", index, SIDE, "all")
+        names = sorted(paths)
+        pairs = [(rate(from_cache, store, names), rate(from_png, root, paths, names)) for _ in range(ROUNDS)]
+    print(f"{count} images of 1024 px, read at {SIDE} px in batches of {BATCH}; cache built once in {built:.1f} s")
+    for ours, theirs in pairs:
+        print(f"cache {ours:10.0f} images/s   PNG each time {theirs:8.1f} images/s   ratio {ours / theirs:8.1f}")
+    print(f"median ratio {np.median([ours / theirs for ours, theirs in pairs]):.1f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)
