@@ -760,7 +760,7 @@ def _heatmaps(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
         by = inputs.settings[protocol]["transfer"]["select_by"]
         pairs = list(inputs.selected.get(protocol, ()))
         kinds = {
-            "accuracy": (grid["accuracy"] - grid["majority_accuracy"], "accuracy minus the majority classifier's"),
+            "accuracy": (grid["accuracy"] - grid["majority_accuracy"], "accuracy minus majority's"),
             "auroc": (grid["auroc"] - 0.5, "mean AUROC minus 0.5"),
         }
         for name in sorted(kinds, key=lambda name: name != by):
@@ -832,9 +832,11 @@ def _curves(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
 def _loss_note(inputs: ReportInputs, protocol: str, family: str) -> str:
     section = {"baseline_sigmoid": "baseline", "transfer": "transfer"}.get(family)
     if section and inputs.settings[protocol][section]["balanced"]:
-        return "The training loss is weighted by class rarity, the validation loss is not."
+        return (
+            "Trained on a loss weighted by class rarity; shown is the plain one, of probabilities set right for that."
+        )
     if family == "gridcnn" and inputs.settings[protocol]["gridcnn"]["loss"] != "mse":
-        return f"The training loss is {inputs.settings[protocol]['gridcnn']['loss']}, the validation loss mean squared error."
+        return f"Trained on {inputs.settings[protocol]['gridcnn']['loss']}; both curves are the mean squared error."
     return ""
 
 
