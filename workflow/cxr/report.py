@@ -92,7 +92,8 @@ MORE_GLOSSARY = (
     ("Any class", "The class of the predicted box is disregarded."),
     ("Support", "Images, or for a label's row the images (or true boxes) with that label, behind the number."),
 )
-# What the paper prints, and what it should have: (experiment of the paper, metric, label).
+# What the paper prints, and what it should have: (experiment of the paper, metric, label). Not AUPRC: with few positives even
+# a random ranking beats its floor, the prevalence, so a verdict would flatter; it stands in the label tables.
 HEADLINE = (
     ("baseline_softmax", "loss", ""),
     ("baseline_softmax", "accuracy", ""),
@@ -100,10 +101,8 @@ HEADLINE = (
     ("baseline_sigmoid", "loss", ""),
     ("baseline_sigmoid", "accuracy", ""),
     ("baseline_sigmoid", "auroc", "mean14"),
-    ("baseline_sigmoid", "auprc", "mean14"),
     ("transfer", "accuracy", ""),
     ("transfer", "auroc", "mean14"),
-    ("transfer", "auprc", "mean14"),
     ("transfer", "label_sensitivity", "No Finding"),
     ("yolo_off_the_shelf", "f1", "all"),
     ("yolo_off_the_shelf", "map50_any", "all"),
@@ -769,7 +768,7 @@ def _heatmaps(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
                 ),
                 f"Grid of trainable layers and images, {words}, protocol {protocol}",
                 f"Protocol {protocol}: validation {words}, one job a cell (the paper's figure 5). {role}. "
-                f"No interval is drawn: the best of {len(grid)} noisy cells tends to lie above 0 even if none is better.",
+                f"No interval is drawn: the best of {len(grid)} noisy cells looks better than it is.",
             )
 
 
