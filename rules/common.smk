@@ -7,7 +7,7 @@ if not os.access(EXISTING, os.W_OK):
 
 ROLES = ["train", "validation", "test"]
 GENERATED = SETTINGS.data.source == "phantoms"
-DATA_ROOT = f"results/{SETTINGS.name}/phantoms" if GENERATED else SETTINGS.data.root
+DATA_ROOT = f"{RESULTS}/phantoms" if GENERATED else SETTINGS.data.root
 TABLES = {
     "labels": "Data_Entry_2017_v2020.csv" if GENERATED else SETTINGS.data.label_table,
     "boxes": "BBox_List_2017.csv" if GENERATED else SETTINGS.data.box_table,
@@ -15,7 +15,7 @@ TABLES = {
     "test": "test_list.txt" if GENERATED else SETTINGS.data.test_list,
 }
 LISTS = [os.path.join(DATA_ROOT, TABLES[name]) for name in ("train_val", "test")] if TABLES["test"] else []
-STORE = f"results/{SETTINGS.name}/cache"
+STORE = f"{RESULTS}/cache"
 COMMON = {"seed": SETTINGS.seed, "precision": SETTINGS.machine.precision}
 
 
@@ -31,10 +31,6 @@ def chosen(section, *names):
 def code(*modules):
     """A hash of the modules that a job executes; a changed algorithm re-runs the rule, a changed comment does not."""
     return fingerprint.of_modules(*modules)
-
-
-def sizes_of(wildcards):
-    return protocol_of(wildcards).transfer.sizes
 
 
 def baseline_size(wildcards):
