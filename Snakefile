@@ -1,6 +1,7 @@
 # Transfer learning on NIH ChestX-ray14: from the official tables and images to one report.
 # This file is the table of contents: configuration, rules by stage, and what a user can ask for.
 
+import hashlib
 import os
 import sys
 
@@ -13,7 +14,9 @@ PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-from cxr import fingerprint, settings
+import guard
+import slurm_jobs
+from cxr import fingerprint, gpus, layouts, settings
 from cxr.errors import InputError
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
@@ -44,12 +47,21 @@ wildcard_constraints:
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/download.smk"
 include: "rules/splits.smk"
 include: "rules/baseline.smk"
 include: "rules/transfer.smk"
 include: "rules/detection.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
+
+
+# Runs before the first job, in the main process alone.
+onstart:
+    guard.start(RESULTS, Path.cwd())
+    if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
+        slurm_jobs.take_over(RESULTS, name, print)
+        slurm_jobs.keep_in_sight(workflow.scheduler._executor)
 
 
 localrules:

@@ -48,7 +48,7 @@ def main(count: int) -> None:
             root, paths, [], root / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
         )
         built = time.perf_counter() - began
-        store = images.open_store(root / "store", index, SIDE, "all")
+        store = images.open_store(root / "store", index, SIDE, "all", print)
         names = sorted(paths)
         pairs = [(rate(from_cache, store, names), rate(from_png, root, paths, names)) for _ in range(ROUNDS)]
     print(f"{count} images of 1024 px, read at {SIDE} px in batches of {BATCH}; cache built once in {built:.1f} s")

@@ -3,10 +3,10 @@
 
 rule baseline:
     input:
-        index=rules.images.output.index,
-        train=lambda wildcards: f"<results>/splits/{wildcards.protocol}/{baseline_size(wildcards)}/train.csv",
-        validation=lambda wildcards: f"<results>/splits/{wildcards.protocol}/{baseline_size(wildcards)}/validation.csv",
-        test=lambda wildcards: f"<results>/splits/{wildcards.protocol}/{baseline_size(wildcards)}/test.csv",
+        index=ancient(rules.images.output.index),
+        train=of_split("train", baseline_size),
+        validation=of_split("validation", baseline_size),
+        predicted=of_split("test_images", baseline_size),
     output:
         model="<results>/baseline/{protocol}/{activation}/model.pt",
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
@@ -21,10 +21,11 @@ rule baseline:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(1440),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/baseline/{{protocol}}_{{activation}}",
         store=STORE,
         image_size=SETTINGS.images.size,
         network=SETTINGS.network.name,

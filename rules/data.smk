@@ -40,19 +40,20 @@ rule images:
         "../envs/data.yaml"
     threads: 16
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         root=lambda wildcards: DATA_ROOT,
         files="generated" if GENERATED else lambda wildcards: folder_fingerprint(),
         store=STORE,
         settings=SETTINGS.images.model_dump(),
-        code=code("preflight"),
+        code=code("images"),
     script:
         "../workflow/scripts/images.py"
 
 
-rule records:
+# A checkpoint: what follows depends on what the records say, not on whether they were written again.
+checkpoint records:
     input:
         labels=os.path.join(DATA_ROOT, TABLES["labels"]),
         boxes=os.path.join(DATA_ROOT, TABLES["boxes"]),
@@ -70,23 +71,23 @@ rule records:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         root=lambda wildcards: DATA_ROOT,
-        code=code("preflight"),
+        code=code("records"),
     script:
         "../workflow/scripts/records.py"
 
 
 rule settings:
     output:
-        "<results>/settings.yaml",
+        file="<results>/settings.yaml",
     log:
         "<logs>/settings.log",
     conda:
         "../envs/data.yaml"
     params:
-        settings=SETTINGS.model_dump(),
+        digest=hashlib.sha256(SETTINGS.model_dump_json().encode()).hexdigest()[:16],
     script:
         "../workflow/scripts/settings.py"

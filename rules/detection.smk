@@ -3,10 +3,9 @@
 
 rule yolo_data:
     input:
-        index=rules.images.output.index,
-        train="<results>/splits/{protocol}/boxes/train.csv",
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        index=ancient(rules.images.output.index),
+        train=of_boxes("train"),
+        validation=of_boxes("validation"),
     output:
         manifest="<results>/yolo/{protocol}/data.csv",
     log:
@@ -14,8 +13,8 @@ rule yolo_data:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=growing(3000),
+        runtime=growing(30),
     params:
         folder=subpath(output.manifest, strip_suffix=".csv"),
         store=STORE,
@@ -28,10 +27,10 @@ rule yolo_data:
 # Only asked for where the configuration names COCO weights; otherwise the report says why it is missing.
 rule yolo_off_the_shelf:
     input:
-        index=rules.images.output.index,
+        index=ancient(rules.images.output.index),
         weights=lambda wildcards: protocol_of(wildcards).yolo.pretrained,
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        validation=of_boxes("validation"),
+        predicted=of_boxes("test_images"),
     output:
         validation_predictions="<results>/yolo_off_the_shelf/{protocol}/validation.csv",
         predictions="<results>/yolo_off_the_shelf/{protocol}/predictions.csv",
@@ -45,25 +44,26 @@ rule yolo_off_the_shelf:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/yolo_off_the_shelf/{{protocol}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         settings=lambda wildcards: chosen(protocol_of(wildcards).yolo, "pretrained", "sha256", "image_size"),
-        code=code("yolo", "yolo-nano.yaml"),
+        code=code("yolo_off_the_shelf"),
     script:
         "../workflow/scripts/yolo_off_the_shelf.py"
 
 
 rule yolo_finetuned:
     input:
-        index=rules.images.output.index,
+        index=ancient(rules.images.output.index),
         weights=lambda wildcards: [path for path in [protocol_of(wildcards).yolo.pretrained] if path],
         data=rules.yolo_data.output.manifest,
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        validation=of_boxes("validation"),
+        predicted=of_boxes("test_images"),
     output:
         model="<results>/yolo_finetuned/{protocol}/model.pt",
         validation_predictions="<results>/yolo_finetuned/{protocol}/validation.csv",
@@ -79,15 +79,16 @@ rule yolo_finetuned:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/yolo_finetuned/{{protocol}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         data=subpath(input.data, strip_suffix=".csv"),
         run_folder=subpath(output.model, parent=True),
         settings=lambda wildcards: protocol_of(wildcards).yolo.model_dump(exclude={"confidence", "tune_confidence"}),
-        code=code("yolo", "yolo-nano.yaml"),
+        code=code("yolo_finetuned", "yolo-nano.yaml"),
     script:
         "../workflow/scripts/yolo_finetuned.py"

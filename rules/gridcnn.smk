@@ -3,10 +3,10 @@
 
 rule gridcnn:
     input:
-        index=rules.images.output.index,
-        train="<results>/splits/{protocol}/boxes/train.csv",
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        index=ancient(rules.images.output.index),
+        train=of_boxes("train"),
+        validation=of_boxes("validation"),
+        predicted=of_boxes("test_images"),
     output:
         model="<results>/gridcnn/{protocol}/model.pt",
         validation_predictions="<results>/gridcnn/{protocol}/validation.npz",
@@ -22,10 +22,11 @@ rule gridcnn:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=growing(8000),
+        runtime=growing(480),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/gridcnn/{{protocol}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         settings=lambda wildcards: protocol_of(wildcards).gridcnn.model_dump(exclude={"threshold", "tune_threshold"}),

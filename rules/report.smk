@@ -4,8 +4,8 @@
 rule metrics_baseline:
     input:
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
-        train=rules.baseline.input.train,
-        test=rules.baseline.input.test,
+        train=of_split("train", baseline_size),
+        test=of_split("test", baseline_size),
     output:
         table="<results>/metrics/{protocol}/baseline_{activation}.csv",
     log:
@@ -13,15 +13,15 @@ rule metrics_baseline:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         protocol="{protocol}",
         experiment="baseline_{activation}",
         activation="{activation}",
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
-        code=code("metrics", "floors"),
+        code=code("metrics_classifier"),
     script:
         "../workflow/scripts/metrics_classifier.py"
 
@@ -29,8 +29,8 @@ rule metrics_baseline:
 use rule metrics_baseline as metrics_transfer with:
     input:
         predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
-        train="<results>/splits/{protocol}/{size}/train.csv",
-        test="<results>/splits/{protocol}/{size}/test.csv",
+        train=of_split("train"),
+        test=of_split("test"),
     output:
         table="<results>/metrics/{protocol}/transfer_c{layers}_s{size}.csv",
     log:
@@ -41,16 +41,16 @@ use rule metrics_baseline as metrics_transfer with:
         activation="sigmoid",
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
-        code=code("metrics", "floors"),
+        code=code("metrics_classifier"),
 
 
 rule metrics_gridcnn:
     input:
         validation_predictions=rules.gridcnn.output.validation_predictions,
         predictions=rules.gridcnn.output.predictions,
-        train="<results>/splits/{protocol}/boxes/train.csv",
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        train=of_boxes("train"),
+        validation=of_boxes("validation"),
+        test=of_boxes("test"),
     output:
         table="<results>/metrics/{protocol}/gridcnn.csv",
         threshold="<results>/metrics/{protocol}/gridcnn_threshold.json",
@@ -59,8 +59,8 @@ rule metrics_gridcnn:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         protocol="{protocol}",
         experiment="gridcnn",
@@ -68,7 +68,7 @@ rule metrics_gridcnn:
         tune=lambda wildcards: protocol_of(wildcards).gridcnn.tune_threshold,
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
-        code=code("evaluation"),
+        code=code("metrics_detector"),
     script:
         "../workflow/scripts/metrics_detector.py"
 
@@ -77,9 +77,9 @@ use rule metrics_gridcnn as metrics_yolo with:
     input:
         validation_predictions="<results>/yolo_{variant}/{protocol}/validation.csv",
         predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
-        train="<results>/splits/{protocol}/boxes/train.csv",
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        train=of_boxes("train"),
+        validation=of_boxes("validation"),
+        test=of_boxes("test"),
     output:
         table="<results>/metrics/{protocol}/yolo_{variant}.csv",
         threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
@@ -94,41 +94,41 @@ use rule metrics_gridcnn as metrics_yolo with:
         tune=lambda wildcards: protocol_of(wildcards).yolo.tune_confidence,
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
-        code=code("evaluation"),
+        code=code("metrics_detector"),
 
 
 # Test images with their boxes and what a detector says of them.
 rule sheet_gridcnn:
     input:
-        index=rules.images.output.index,
+        index=ancient(rules.images.output.index),
         predictions=rules.metrics_gridcnn.input.predictions,
         threshold=rules.metrics_gridcnn.output.threshold,
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        test=of_boxes("test"),
     output:
-        report("<results>/sheets/{protocol}/gridcnn.png", category="Detection", labels={"detector": "grid CNN"}),
+        picture=report("<results>/sheets/{protocol}/gridcnn.png", category="Detection", labels={"detector": "grid CNN"}),
     log:
         "<logs>/sheets/{protocol}/gridcnn.log",
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         store=STORE,
         box_size=SETTINGS.images.box_size,
-        code=code("sheets"),
+        code=code("sheet"),
     script:
         "../workflow/scripts/sheet.py"
 
 
 use rule sheet_gridcnn as sheet_yolo with:
     input:
-        index=rules.images.output.index,
+        index=ancient(rules.images.output.index),
         predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
         threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
-        test="<results>/splits/{protocol}/boxes/test.csv",
+        test=of_boxes("test"),
     output:
-        report(
+        picture=report(
             "<results>/sheets/{protocol}/yolo_{variant}.png",
             category="Detection",
             labels={"detector": "YOLO {variant}"},
@@ -141,22 +141,22 @@ use rule sheet_gridcnn as sheet_yolo with:
 
 rule examples:
     input:
-        index=rules.images.output.index,
-        records=rules.records.output.records,
+        index=ancient(rules.images.output.index),
+        records=of_records("records"),
     output:
-        report("<results>/sheets/examples.png", category="Data", labels={"detector": "examples of the images"}),
+        picture=report("<results>/sheets/examples.png", category="Data", labels={"detector": "examples of the images"}),
     log:
         "<logs>/sheets/examples.log",
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         store=STORE,
         size=SETTINGS.images.size,
         seed=SETTINGS.seed,
-        code=code("sheets"),
+        code=code("examples"),
     script:
         "../workflow/scripts/examples.py"
 
@@ -164,17 +164,9 @@ rule examples:
 rule report:
     input:
         settings=rules.settings.output[0],
-        summary=rules.records.output.summary,
-        rejected=rules.records.output.rejected,
-        leakage=[
-            f"<results>/splits/{name}/{size}/leakage.csv"
-            for name in SETTINGS.protocols
-            for size in [
-                *getattr(SETTINGS, name).transfer.sizes,
-                getattr(SETTINGS, name).baseline.size or "all",
-                "boxes",
-            ]
-        ],
+        summary=of_records("summary"),
+        rejected=of_records("rejected"),
+        leakage=leakage,
         metrics=of_experiments("<results>/metrics/{protocol}/{experiment}.csv"),
         long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
         facts=of_experiments("{folder}/facts.json"),
@@ -199,10 +191,10 @@ rule report:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         skipped=[[*key, reason] for key, reason in SKIPPED.items()],
-        code=code("reporting", "report.html.j2"),
+        code=code("report", "report.html.j2"),
     script:
         "../workflow/scripts/report.py"

@@ -1,61 +1,34 @@
 # Who is trained on, validated on and tested on; and the boxed images as Pascal-VOC XML.
 
 
-rule split:
+# Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s, "all" and "boxes".
+checkpoint splits:
     input:
-        records=rules.records.output.records,
+        records=of_records("records"),
+        table=os.path.join(DATA_ROOT, TABLES["boxes"]),
         lists=LISTS,
     output:
-        train="<results>/splits/{protocol}/{size}/train.csv",
-        validation="<results>/splits/{protocol}/{size}/validation.csv",
-        test="<results>/splits/{protocol}/{size}/test.csv",
-        leakage="<results>/splits/{protocol}/{size}/leakage.csv",
+        folder=directory("<results>/splits/{protocol}"),
     log:
-        "<logs>/split/{protocol}/{size}.log",
+        "<logs>/splits/{protocol}.log",
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
-        rule=lambda wildcards: chosen(
-            protocol_of(wildcards).split, "rule", "validation", "test", "max_validation", "max_test"
-        ),
+        sizes=lambda wildcards: sizes_of(wildcards.protocol),
+        rule=lambda wildcards: protocol_of(wildcards).split.model_dump(),
         seed=SETTINGS.seed,
-        code=code("splitting"),
+        code=code("splits"),
     script:
-        "../workflow/scripts/split.py"
-
-
-rule split_boxes:
-    input:
-        records=rules.records.output.records,
-        boxes=rules.records.output.boxes,
-        table=rules.records.input.boxes,
-    output:
-        train="<results>/splits/{protocol}/boxes/train.csv",
-        validation="<results>/splits/{protocol}/boxes/validation.csv",
-        test="<results>/splits/{protocol}/boxes/test.csv",
-        leakage="<results>/splits/{protocol}/boxes/leakage.csv",
-    log:
-        "<logs>/split_boxes/{protocol}.log",
-    conda:
-        "../envs/data.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        rule=lambda wildcards: chosen(protocol_of(wildcards).split, "box_validation", "box_test", "box_group"),
-        seed=SETTINGS.seed,
-        code=code("splitting"),
-    script:
-        "../workflow/scripts/split_boxes.py"
+        "../workflow/scripts/splits.py"
 
 
 # One XML file an image, in the folder beside its manifest; only the manifest is tracked.
 rule voc_split:
     input:
-        split="<results>/splits/{protocol}/boxes/{role}.csv",
+        split=lambda wildcards: of_boxes(wildcards.role)(wildcards),
     output:
         manifest="<results>/voc/{protocol}/{role}.csv",
     log:
@@ -63,10 +36,10 @@ rule voc_split:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         folder=subpath(output.manifest, strip_suffix=".csv"),
-        code=code("voc"),
+        code=code("voc_split"),
     script:
         "../workflow/scripts/voc_split.py"

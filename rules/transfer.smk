@@ -4,6 +4,7 @@
 rule source_weights:
     output:
         model="<results>/source/weights.pt",
+        fingerprint="<results>/source/weights.sha256",
         history="<results>/source/history.csv",
         facts="<results>/source/facts.json",
     log:
@@ -15,24 +16,27 @@ rule source_weights:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=growing(6000),
+        runtime=growing(120),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/source_weights",
         settings=SETTINGS.source.model_dump(),
         network=SETTINGS.network.name,
         image_size=SETTINGS.images.size,
-        code=code("source"),
+        code=code("source_weights"),
     script:
         "../workflow/scripts/source_weights.py"
 
 
 rule transfer:
     input:
-        source=rules.source_weights.output.model,
-        index=rules.images.output.index,
-        train="<results>/splits/{protocol}/{size}/train.csv",
-        validation="<results>/splits/{protocol}/{size}/validation.csv",
+        source=ancient(rules.source_weights.output.model),
+        fingerprint=rules.source_weights.output.fingerprint,
+        index=ancient(rules.images.output.index),
+        train=of_split("train"),
+        validation=of_split("validation"),
+        predicted=of_split("validation"),  # the grid is judged on validation
     output:
         model="<results>/transfer/{protocol}/c{layers}_s{size}/model.pt",
         predictions="<results>/transfer/{protocol}/c{layers}_s{size}/predictions.csv",
@@ -42,15 +46,18 @@ rule transfer:
         "<logs>/transfer/{protocol}/c{layers}_s{size}.log",
     benchmark:
         "<benchmarks>/transfer/{protocol}/c{layers}_s{size}.tsv"
+    group:
+        "pairs"
     conda:
         "../envs/training.yaml"
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/transfer/{{protocol}}_c{{layers}}_s{{size}}",
         store=STORE,
         image_size=SETTINGS.images.size,
         network=SETTINGS.network.name,
@@ -61,12 +68,31 @@ rule transfer:
         "../workflow/scripts/transfer.py"
 
 
+# What makes one cluster job of the pairs it names; where there is no cluster, nothing.
+rule bundle:
+    input:
+        pairs=lambda wildcards: bundles(wildcards.protocol)[f"s{wildcards.size}_{wildcards.number}"],
+        train=of_split("train"),  # only what depends on a checkpoint itself is judged anew after it
+    output:
+        touch("<results>/transfer/{protocol}/bundles/s{size}_{number}.done"),
+    log:
+        "<logs>/bundle/{protocol}/s{size}_{number}.log",
+    group:
+        "pairs"
+    resources:
+        mem_mb=100,
+        runtime=1,
+
+
 checkpoint select:
     input:
+        bundles=lambda wildcards: [
+            f"<results>/transfer/{wildcards.protocol}/bundles/{name}.done" for name in bundles(wildcards.protocol)
+        ],
         predictions=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/predictions.csv"),
         facts=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/facts.json"),
-        train=of_pairs("<results>/splits/{protocol}/{size}/train.csv"),
-        validation=of_pairs("<results>/splits/{protocol}/{size}/validation.csv"),
+        train=of_pair_splits("train"),
+        validation=of_pair_splits("validation"),
     output:
         grid="<results>/transfer/{protocol}/grid.csv",
         selected="<results>/transfer/{protocol}/selected.csv",
@@ -75,23 +101,24 @@ checkpoint select:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         pairs=pairs,
         settings=lambda wildcards: chosen(protocol_of(wildcards).transfer, "select_by", "select"),
-        code=code("selection"),
+        code=code("select"),
     script:
         "../workflow/scripts/select.py"
 
 
-rule transfer_long:
+use rule transfer as transfer_long with:
     input:
-        source=rules.source_weights.output.model,
-        index=rules.images.output.index,
-        train="<results>/splits/{protocol}/{size}/train.csv",
-        validation="<results>/splits/{protocol}/{size}/validation.csv",
-        test="<results>/splits/{protocol}/{size}/test.csv",
+        source=ancient(rules.source_weights.output.model),
+        fingerprint=rules.source_weights.output.fingerprint,
+        index=ancient(rules.images.output.index),
+        train=of_split("train"),
+        validation=of_split("validation"),
+        predicted=of_split("test_images"),
     output:
         model="<results>/transfer_long/{protocol}/c{layers}_s{size}/model.pt",
         predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
@@ -101,20 +128,16 @@ rule transfer_long:
         "<logs>/transfer_long/{protocol}/c{layers}_s{size}.log",
     benchmark:
         "<benchmarks>/transfer_long/{protocol}/c{layers}_s{size}.tsv"
-    conda:
-        "../envs/training.yaml"
-    threads: 1
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=growing(8000),
+        runtime=growing(480),
     params:
         common=COMMON,
+        state=f"{RESULTS}/state/transfer_long/{{protocol}}_c{{layers}}_s{{size}}",
         store=STORE,
         image_size=SETTINGS.images.size,
         network=SETTINGS.network.name,
         augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: transfer_settings(wildcards, "long"),
         code=code("transfer"),
-    script:
-        "../workflow/scripts/transfer_long.py"

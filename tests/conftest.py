@@ -1,8 +1,9 @@
-"""What the tests share: where real data lie, if they are here."""
+"""What the tests share: where real data lie, if they are here, and a finished run of the whole workflow."""
 
 from pathlib import Path
 
 import pytest
+from running import snakemake
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -29,3 +30,12 @@ def coco_weights() -> Path:
     if not found:
         pytest.skip("no COCO weights beside the repository (../shared/weights)")
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def finished(repository, tmp_path_factory):
+    """A folder in which the whole tiny study has been run on generated phantoms."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, output = snakemake(repository, folder)
+    assert code == 0, output[-6000:]
+    return folder

@@ -11,7 +11,8 @@ import yaml
 from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
-         "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels"]  # fmt: skip
+         "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
+         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs"]  # fmt: skip
 
 
 @cache
@@ -120,19 +121,54 @@ def test_environments_hold_what_their_modules_import(repository, name):
                 assert provides.get(module, module) in packages, f"{path.name} imports {module}"
 
 
-def test_a_changed_comment_changes_no_fingerprint_and_a_changed_number_does(tmp_path, monkeypatch):
+@pytest.fixture
+def fingerprint_of(tmp_path, monkeypatch):
+    """A function from the text of two modules to the fingerprint of a script that uses `one.used`."""
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    monkeypatch.setattr(fingerprint, "SCRIPTS", tmp_path)
+    (tmp_path / "script.py").write_text("from cxr import one\n\none.used(3)\n")
 
-    def of(text):
-        for function in (fingerprint.of_modules, fingerprint.imports, fingerprint._tree):
-            function.cache_clear()
-        (tmp_path / "module.py").write_text(text)
-        return fingerprint.of_modules("module")
+    def of(one, two="X = 1\nY = 2\n"):
+        forget()
+        (tmp_path / "one.py").write_text(one)
+        (tmp_path / "two.py").write_text(two)
+        return fingerprint.of_script("script")
 
-    try:
-        plain = of("def f():\n    return 1\n")
-        assert of('def f():\n    """Say one."""\n    return 1  # one\n') == plain
-        assert of("def f():\n    return 2\n") != plain
-    finally:
-        for function in (fingerprint.of_modules, fingerprint.imports, fingerprint._tree):
-            function.cache_clear()
+    yield of
+    forget()
+
+
+def forget():
+    for function in (fingerprint.of_script, fingerprint.imports, fingerprint._module, fingerprint._parsed):
+        function.cache_clear()
+
+
+def test_a_changed_comment_changes_no_fingerprint_and_a_changed_number_does(fingerprint_of):
+    plain = fingerprint_of("def used(n):\n    return 1\n")
+    assert fingerprint_of('"""One."""\n\ndef used(n):\n    """Say one."""\n    return 1  # one\n') == plain
+    assert fingerprint_of("def used(n):\n    return 2\n") != plain
+
+
+def test_only_definitions_in_use_count_however_they_are_reached(fingerprint_of):
+    used = "from cxr import two\nfrom cxr.two import X\nZ = 5\n\ndef used(n):\n    return helper(n)\n\n"
+    helper = "def helper(n):\n    return {}\n\ndef idle():\n    return {}\n"
+    plain = fingerprint_of(used + helper.format("n", 0))
+    assert fingerprint_of(used + helper.format("n", 1)) == plain, "an idle function"
+    assert fingerprint_of(used + helper.format("n + 1", 0)) != plain, "a function called by the used one"
+    named, attribute, constant = (fingerprint_of(used + helper.format(word, 0)) for word in ("X", "two.Y", "Z"))
+    assert fingerprint_of(used + helper.format("X", 0), "X = 2\nY = 2\n") != named
+    assert fingerprint_of(used + helper.format("X", 0), "X = 1\nY = 3\n") == named
+    assert fingerprint_of(used + helper.format("two.Y", 0), "X = 1\nY = 3\n") != attribute
+    assert fingerprint_of(used.replace("5", "6") + helper.format("Z", 0)) != constant
+    assert fingerprint_of(used + helper.format("getattr(two, 'Y')", 0), "X = 1\nY = 3\n") != fingerprint_of(
+        used + helper.format("getattr(two, 'Y')", 0)
+    ), "a module used as a whole"
+
+
+def test_a_new_metric_does_not_concern_training(repository):
+    forget()
+    reached = {script: fingerprint.reached(script) for script in ("transfer", "baseline", "gridcnn", "yolo_finetuned")}
+    for script, definitions in reached.items():
+        modules = {module for module, _ in definitions}
+        assert not modules & {"floors", "evaluation", "report", "figures", "detection_scores"}, script
+        assert ("metrics", "classification_table") not in definitions

@@ -66,11 +66,11 @@ def assert_pixels_are_those_of_the_files(root: Path, store: Path, index: pd.Data
     usable = index[index["status"] == "ok"]
     names = usable["image"].tolist()[::-1]
     originals = [images.decode(root / path)[0] for path in usable["path"][::-1]]
-    small = images.open_store(store, index, SIZE, "all").read(names)
+    small = images.open_store(store, index, SIZE, "all", print).read(names)
     assert small.shape == (len(names), SIZE, SIZE) and small.dtype == np.uint8
     np.testing.assert_array_equal(small, [images.shrink(pixels, SIZE) for pixels in originals])
     if boxed:
-        large = images.open_store(store, index, BOX_SIZE, "boxed").read([f"{letter}.png" for letter in boxed])
+        large = images.open_store(store, index, BOX_SIZE, "boxed", print).read([f"{letter}.png" for letter in boxed])
         paths = dict(zip(index["image"], index["path"], strict=True))
         np.testing.assert_array_equal(large, [images.decode(root / paths[f"{x}.png"])[0] for x in boxed])
 
@@ -326,7 +326,7 @@ def test_another_size_is_a_family_of_its_own(root: Path, tmp_path: Path, decoded
     shard = store / str(SIZE) / "shard-00000.u8"
     before = shard.read_bytes(), shard.stat().st_mtime_ns
     other = update(root, store, size=64)
-    assert images.open_store(store, other, 64, "all").read(["a.png"]).shape == (1, 64, 64)
+    assert images.open_store(store, other, 64, "all", print).read(["a.png"]).shape == (1, 64, 64)
     assert (shard.read_bytes(), shard.stat().st_mtime_ns) == before
     decoded.clear()
     assert update(root, store, boxed="a").equals(first)
@@ -363,7 +363,7 @@ def test_unusable_images_are_listed_and_tried_again(root: Path, tmp_path: Path, 
     assert listed[["table", "item", "reason"]].values.tolist()[2] == ["images", "wide.png", "not square"]
     assert listed["detail"].tolist() == ["gone.png", "half.png", "wide.png, 200x100", "zero.png"]
     with pytest.raises(InputError, match=r"'half\.png'.*truncated"):
-        images.open_store(store, index, SIZE, "all").read(["a.png", "half.png"])
+        images.open_store(store, index, SIZE, "all", print).read(["a.png", "half.png"])
 
     decoded.clear()
     (root / "half.png").write_bytes(whole)
@@ -412,11 +412,6 @@ def test_a_truncated_or_missing_shard_is_mended_in_place(
     with (store / str(SIZE) / "shard-00001.u8").open("r+b") as file:
         file.truncate(SIZE**2 + 10)  # the second image, d.png, is cut
     (store / str(BOX_SIZE) / "shard-00000.u8").unlink()
-    with pytest.raises(InputError, match=r"shard-00001\.u8.*build the image cache again"):
-        images.open_store(store, index, SIZE, "all")
-    with pytest.raises(InputError, match=r"128.shard-00000\.u8.*holds 0 images"):
-        images.open_store(store, index, BOX_SIZE, "boxed")
-
     decoded.clear()
     assert update(root, store, boxed="ab").equals(index)
     assert sorted(decoded) == ["a.png", "b.png", "d.png"]
@@ -450,6 +445,35 @@ def test_lost_pixels_of_a_file_that_changed_without_a_trace_are_not_mended_from_
     assert_pixels_are_those_of_the_files(root, store, index)
 
 
+def test_a_reader_mends_what_was_lost_since_and_says_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+):
+    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    store = tmp_path / "store"
+    index = update(root, store, boxed="ab")
+    with (store / str(SIZE) / "shard-00001.u8").open("r+b") as file:
+        file.truncate(SIZE**2 + 10)  # the second image, d.png, is cut
+    (store / str(BOX_SIZE) / "shard-00000.u8").unlink()
+    decoded.clear()
+    told: list[str] = []
+    images.open_store(store, index, SIZE, "all", told.append)
+    images.open_store(store, index, BOX_SIZE, "boxed", told.append)
+    assert sorted(decoded) == ["a.png", "b.png", "d.png"]
+    assert [line.split(" are lost")[0] for line in told] == [f"1 images of {SIZE} px", f"2 images of {BOX_SIZE} px"]
+    assert_pixels_are_those_of_the_files(root, store, index, "ab")
+    assert update(root, store, boxed="ab").equals(index)
+
+
+def test_lost_pixels_that_no_file_can_restore_are_an_error(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    index = update(root, store)
+    (store / str(SIZE) / "shard-00000.u8").unlink()
+    for path in root.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"shard-00000\.u8.*holds 0 images.*run again"):
+        images.open_store(store, index, SIZE, "all", print)
+
+
 def test_a_mending_cut_short_is_noticed(root: Path, tmp_path: Path):
     store = tmp_path / "store"
     index = update(root, store)
@@ -461,8 +485,6 @@ def test_a_mending_cut_short_is_noticed(root: Path, tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         update(root, store, progress=stop_at_three)
-    with pytest.raises(InputError, match="holds 3 images"):
-        images.open_store(store, index, SIZE, "all")
     assert update(root, store).equals(index)
     assert_pixels_are_those_of_the_files(root, store, index)
 
@@ -521,16 +543,16 @@ def test_a_damaged_ledger_is_an_error_that_says_what_to_delete(root: Path, tmp_p
 def test_reading_an_unknown_image_names_it(root: Path, tmp_path: Path):
     index = update(root, tmp_path / "store", boxed="a")
     with pytest.raises(InputError, match=r"'z\.png'.*not in the index"):
-        images.open_store(tmp_path / "store", index, SIZE, "all").read(["a.png", "z.png"])
+        images.open_store(tmp_path / "store", index, SIZE, "all", print).read(["a.png", "z.png"])
     with pytest.raises(InputError, match=r"'b\.png' is not stored at 128 px"):
-        images.open_store(tmp_path / "store", index, BOX_SIZE, "boxed").read(["b.png"])
-    assert images.open_store(tmp_path / "store", index, SIZE, "all").read([]).shape == (0, SIZE, SIZE)
+        images.open_store(tmp_path / "store", index, BOX_SIZE, "boxed", print).read(["b.png"])
+    assert images.open_store(tmp_path / "store", index, SIZE, "all", print).read([]).shape == (0, SIZE, SIZE)
 
 
 def test_reading_repeats_orders_and_returns_a_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(images, "SHARD_IMAGES", 2)
     index = update(root, tmp_path / "store")
-    store = images.open_store(tmp_path / "store", index, SIZE, "all")
+    store = images.open_store(tmp_path / "store", index, SIZE, "all", print)
     f, a, f_again = store.read(["f.png", "a.png", "f.png"])
     np.testing.assert_array_equal(f, images.shrink(picture(5), SIZE))
     np.testing.assert_array_equal(a, images.shrink(picture(0), SIZE))
@@ -585,7 +607,7 @@ def test_real_files_decode_the_rgba_ones_too(nih_sample: Path, tmp_path: Path):
     chosen = {path: path for path in with_alpha}
     index = images.update_store(root, chosen, {}, tmp_path, size=224, box_size=1024, workers=2, progress=quiet)
     assert (index["status"] == "ok").all() and (index["mode"] == "RGBA").all() and (index["width"] == 1024).all()
-    pixels = images.open_store(tmp_path, index, 224, "all").read(with_alpha)
+    pixels = images.open_store(tmp_path, index, 224, "all", print).read(with_alpha)
     assert (pixels.std(axis=(1, 2)) > 20).all()  # a chest, not a flat alpha plane
 
 

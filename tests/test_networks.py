@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cxr.errors import InputError
-from cxr.networks import Classifier, TransferClassifier, parametered_layers, resnet, trained_state
+from cxr.networks import Classifier, TransferClassifier, parametered_layers, resnet
+from cxr.training import trained_state
 
 
 def test_resnet50_has_107_parametered_layers_counted_from_the_end():

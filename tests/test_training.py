@@ -1,4 +1,11 @@
-"""The training loop: it learns, it is deterministic, it keeps what it is told to keep, and it stops on nonsense."""
+"""The training loop: it learns, is deterministic, keeps what it is told to, stops on nonsense and goes on after a kill."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +14,12 @@ import torch
 from cxr.classification import sigmoid_objective, sigmoid_scores, softmax_objective
 from cxr.datasets import Stream
 from cxr.device import Device
-from cxr.errors import InputError
+from cxr.errors import InputError, Interrupted
 from cxr.journal import Journal
 from cxr.networks import Classifier
+from cxr.runs import plain
 from cxr.settings import Augment, Schedule
+from cxr.state import Keeper
 from cxr.training import Validation, fit, infer
 
 CPU = Device(torch.device("cpu"), False)
@@ -30,13 +39,13 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), targets
 
 
-def train(tell, objective, schedule, seed=0):
+def train(tell, objective, schedule, seed=0, keeper=None, augment=None):
     torch.manual_seed(seed)
     names, read, targets = four_images()
     network = Classifier("resnet10", 15)
-    stream = Stream(names, read, targets, Augment(), schedule.batch, seed, CPU.torch)
+    stream = Stream(names, read, targets, augment or Augment(), schedule.batch, seed, CPU.torch)
     validation = Validation(names, read, targets, sigmoid_scores, ("accuracy", True))
-    outcome = fit(network, stream, objective, validation, schedule, CPU, tell)
+    outcome = fit(network, stream, objective, validation, schedule, plain(seed, CPU, tell, keeper))
     return network, outcome
 
 
@@ -102,3 +111,82 @@ def test_softmax_loss_is_keras_categorical_cross_entropy_on_multi_hot_targets():
     outputs = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
     targets = torch.tensor([[1.0, 0.0, 1.0]])
     assert softmax_objective().loss(outputs, targets).item() == pytest.approx(-np.log(0.5) - np.log(0.2), rel=1e-5)
+
+
+class Stopping(Keeper):
+    """A keeper that is asked to stop at its n-th chance to save, as a signal would ask."""
+
+    def __init__(self, *arguments, chance):
+        super().__init__(*arguments)
+        self.chances = chance
+
+    def due(self):
+        self.chances -= 1
+        if self.chances == 0:
+            self.asked = signal.SIGTERM
+        return super().due()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("chances", [[1], [3], [4], [7], [2, 2, 5]])  # 3 steps and an epoch's end are 4 chances
+def test_an_interrupted_training_ends_with_the_same_model_bit_for_bit(tell, tmp_path, optimizer, keep, chances):
+    schedule = Schedule(epochs=3, steps=3, batch=3, optimizer=optimizer, learning_rate=0.01, decay="cosine", keep=keep)
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
+    augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2)
+    whole, expected = train(tell, objective, schedule, augment=augment)
+    for number, chance in enumerate(chances):
+        keeper = Stopping(tmp_path / "state", "key", 0, tell, chance=chance)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            train(tell, objective, schedule, augment=augment, keeper=keeper)
+        assert keeper.resumed == number
+    keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
+    resumed, outcome = train(tell, objective, schedule, augment=augment, keeper=keeper)
+    assert keeper.resumed == len(chances)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    timeless = [table.history.drop(columns="seconds") for table in (expected, outcome)]
+    assert timeless[0].equals(timeless[1])
+    assert outcome.facts["kept_epoch"] == expected.facts["kept_epoch"]
+
+
+PROGRAM = """
+import sys, time, torch, numpy as np
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {package!r}]
+import test_training as t
+from cxr.journal import Journal
+from cxr.settings import Schedule
+from cxr.state import Keeper
+schedule = Schedule(epochs=2, steps=80, batch=4, optimizer="adamw", learning_rate=0.001)
+with Journal({folder!r} + "/log.txt", "test") as tell:
+    keeper = Keeper(Path({folder!r}) / "state", "key", 0.05, tell)
+    network, outcome = t.train(tell, t.sigmoid_objective(np.full(15, 0.1), balanced=True), schedule, keeper=keeper)
+    torch.save(network.state_dict(), {folder!r} + "/model.pt")
+    keeper.clear()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_process_leaves_a_state_from_which_the_next_ends_with_the_same_model(tmp_path, number):
+    def start(folder):
+        folder.mkdir(exist_ok=True)
+        tests = Path(__file__).parent
+        code = PROGRAM.format(tests=str(tests), package=str(tests.parent / "workflow"), folder=str(folder))
+        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait() == 0
+    process = start(tmp_path / "killed")
+    state = tmp_path / "killed/state"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait() != 0
+    assert state.exists() and not (tmp_path / "killed/model.pt").exists()
+    assert start(tmp_path / "killed").wait() == 0
+    assert "going on after step" in (tmp_path / "killed/log.txt").read_text()
+    assert not state.exists()
+    one, other = (torch.load(tmp_path / name / "model.pt") for name in ("whole", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -12,13 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cxr import device as devices
 from cxr import images, splits
 from cxr.datasets import Stream
 from cxr.errors import InputError
-from cxr.journal import Journal
 from cxr.labels import LABELS, to_matrix
 from cxr.metrics import ranking_scores
+from cxr.runs import Run
 from cxr.settings import Augment, Schedule
 from cxr.training import Objective, Outcome, Validation, fit, infer
 
@@ -39,7 +38,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier job writes; schemas in docs/files.md. predictions: of the split file that `predict` names."""
+    """What a classifier job writes; schemas in docs/files.md. predictions: of the images that the job was asked for."""
 
     model: Path
     predictions: Path
@@ -106,17 +105,15 @@ def train(
     scores: Callable[[np.ndarray, np.ndarray], dict[str, float]],
     better: tuple[str, bool],
     schedule: Schedule,
-    seed: int,
-    device: devices.Device,
-    tell: Journal,
+    run: Run,
 ) -> tuple[Outcome, Callable[[Path, Path], None]]:
-    """Train a classifier on a split; return the outcome, and a function (split file, CSV to write) that predicts."""
-    pixels = images.open_store(inputs.store, images.read_index(inputs.index), inputs.image_size, "all")
+    """Train a classifier on a split; return the outcome, and a function (file of images, CSV to write) that predicts."""
+    pixels = images.open_store(inputs.store, images.read_index(inputs.index), inputs.image_size, "all", run.tell)
     training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
     targets = to_matrix(training["labels"]).astype(np.float32)
     judged = make_objective(targets.mean(0))
     names = training["image"].tolist()
-    stream = Stream(names, pixels.read, targets, inputs.augment, schedule.batch, seed, device.torch)
+    stream = Stream(names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch)
     validation = Validation(
         validating["image"].tolist(),
         pixels.read,
@@ -124,26 +121,26 @@ def train(
         scores,
         better,
     )
-    outcome = fit(network, stream, judged, validation, schedule, device, tell)
+    outcome = fit(network, stream, judged, validation, schedule, run)
 
-    def predict(split: Path, path: Path) -> None:
-        table = splits.read_split(split)
-        confidences, _ = infer(network, table["image"].tolist(), pixels.read, judged, device)
+    def predict(wanted: Path, path: Path) -> None:
+        table = splits.read_images(wanted)
+        confidences, _ = infer(network, table["image"].tolist(), pixels.read, judged, run.device)
         predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
 
     return outcome, predict
 
 
-def predictions_table(split: pd.DataFrame, confidences: np.ndarray) -> pd.DataFrame:
-    """Return the predictions table of a split: image, patient, and (N, 15) confidences under the labels' names."""
-    return pd.concat([split[["image", "patient"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
+def predictions_table(images_of: pd.DataFrame, confidences: np.ndarray) -> pd.DataFrame:
+    """Return the predictions table of images: image, patient, and (N, 15) confidences under the labels' names."""
+    return pd.concat([images_of[["image", "patient"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
 
 
-def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: dict[str, Any]) -> None:
+def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: dict[str, Any], run: Run) -> None:
     """Write model, history and facts of a finished training."""
     torch.save(state, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
-    outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts}, indent=1))
+    outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts, **run.facts()}, indent=1))
 
 
 def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:

@@ -8,11 +8,16 @@ would ignore the learning rate.
 
 import contextlib
 import io
+import math
 import os
 import platform
+import random
+import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,7 @@ from cxr.boxes import FRAME
 from cxr.device import Device
 from cxr.errors import InputError
 from cxr.settings import Yolo
+from cxr.state import Keeper
 
 # ultralytics takes these from the environment while it is imported, before any code could tell it otherwise. Its
 # settings file goes to a folder of this process alone: neither the user's settings nor parallel jobs can reach a run.
@@ -56,6 +62,7 @@ data_utils.check_font = lambda font: None  # nothing is drawn, so no font need b
 
 OWN_ARCHITECTURES = Path(__file__).parent
 OVERLAP = 0.7  # boxes of a class that overlap by more (IoU) are one detection
+OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "unable to find an engine")
 COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 
 
@@ -79,12 +86,15 @@ def fine_tune(
     device: Device,
     threads: int,
     progress: Callable[[str], None],
+    keeper: Keeper,
 ) -> Tuned:
     """Train a YOLO on a data set of ``yolo_labels.write_data_set``.
 
     weights: checkpoint to start from (its own architecture then counts; a head for another number of classes is
     replaced), or None to train `architecture` from scratch: a name ultralytics knows (yolo11n.yaml), our
-    ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of the loader.
+    ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of the loader. keeper: where the state of an
+    unfinished training is kept, between any two steps. One that goes on from there ends with the weights and the
+    history (but for the seconds) of an uninterrupted one: on a CPU, bit for bit.
 
     Leaves ``weights/last.pt`` and ``weights/best.pt`` (best mAP50-95 on validation) in run_folder; ``settings.keep``
     says which one counts. The history has the columns epoch, step, seconds, learning_rate, train_loss, validation_loss
@@ -92,7 +102,7 @@ def fine_tune(
     validation_recall.
 
     Raises InputError for unusable weights, architecture or data, where the batch does not fit into memory, and for a
-    loss that is not finite, saying where.
+    loss that is not finite, saying where; Interrupted when asked to stop.
     """
     if weights is None:
         model = _architecture(architecture)
@@ -102,19 +112,29 @@ def fine_tune(
     if not data_yaml.is_file():
         raise InputError(f"{data_yaml}: no such file; the rule that writes the YOLO data set has to run first")
     _forget_label_caches(data_yaml.parent)
-    watch = _Watch(settings, progress)
-    began = time.perf_counter()
+    saved = keeper.load()
+    shutil.rmtree(run_folder / "weights", ignore_errors=True)  # what an earlier attempt may have left
     files = {"model": model, "data": str(data_yaml.resolve()), "pretrained": weights is not None}
     places = {"project": str(run_folder.resolve().parent), "name": run_folder.name, "exist_ok": True}
-    trainer = _Trainer(overrides=files | places | _overrides(settings, weights, seed, device, threads))
-    trainer.add_callback("on_pretrain_routine_end", lambda _: torch.set_num_threads(threads))
-    for event in ("on_train_start", "on_train_batch_end", "on_train_epoch_end", "on_fit_epoch_end"):
-        trainer.add_callback(event, getattr(watch, event))
-    trainer.transfer_from = weights
-    trainer.progress = progress
-    trainer.cpu_bfloat16 = device.bfloat16 and device.torch.type == "cpu"
+    trainer = _Trainer(
+        files | places | _overrides(settings, weights, seed, device, threads),
+        transfer_from=weights,
+        device=device,
+        threads=threads,
+        progress=progress,
+        keeper=keeper,
+        saved=saved,
+    )
     try:
-        trainer.train()
+        with keeper.listening():
+            trainer.train()
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in OUT_OF_MEMORY):
+            raise
+        raise InputError(
+            f"yolo.batch = {settings.batch} images of yolo.image_size = {settings.image_size} pixels do not fit into "
+            f"the memory of {device.torch}; lower one of them"
+        ) from None
     finally:
         _forget_label_caches(data_yaml.parent)
     parameters = list(trainer.model.parameters())
@@ -124,10 +144,10 @@ def fine_tune(
         "training_images": images,
         "validation_images": len(trainer.test_loader.dataset),
         "epochs": settings.epochs,
-        "steps": watch.step,
-        "kept_epoch": watch.best_epoch if settings.keep == "best" else settings.epochs,
-        "seconds": round(time.perf_counter() - began, 2),
-        "images_per_second": round(images * settings.epochs / watch.rows[-1]["seconds"], 1),
+        "steps": trainer.steps_done,
+        "kept_epoch": trainer.foremost["epoch"] if settings.keep == "best" else settings.epochs,
+        "seconds": round(trainer.seconds(), 2),
+        "images_per_second": round(images * settings.epochs / trainer.rows[-1]["seconds"], 1),
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         "transferred_tensors": trainer.transferred,
@@ -140,7 +160,7 @@ def fine_tune(
         "torch": torch.__version__,
         "ultralytics": ultralytics.__version__,
     }
-    return Tuned(trainer.best if settings.keep == "best" else trainer.last, watch.history, facts)
+    return Tuned(trainer.best if settings.keep == "best" else trainer.last, pd.DataFrame(trainer.rows), facts)
 
 
 def predict(
@@ -201,12 +221,36 @@ def predict(
 
 
 class _Trainer(DetectionTrainer):
-    """ultralytics' trainer, less its final validation, plus checks of what it would pass over."""
+    """ultralytics' trainer with a loop that can stop and go on between any two steps.
 
-    transfer_from: Path | None
-    transferred = 0
-    progress: Callable[[str], None]
-    cpu_bfloat16: bool
+    The loop takes the steps of ultralytics' own (a test compares them, bit for bit). It leaves out what ``_overrides``
+    switches off and what would make a run depend on chance or its past: smaller batches where memory is short, going
+    back to the last checkpoint after a loss that is not finite. Weights are written once, at the end.
+
+    Learning rate and momentum follow from the step; order and augmentation of the images from seed, epoch and image
+    (``_order``, ``_Views``). What `state` returns is all that changes from step to step.
+    """
+
+    def __init__(
+        self,
+        overrides: dict[str, Any],
+        *,
+        transfer_from: Path | None,
+        device: Device,
+        threads: int,
+        progress: Callable[[str], None],
+        keeper: Keeper,
+        saved: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(overrides=overrides)
+        self.transfer_from, self.arithmetic, self.threads = transfer_from, device, threads
+        self.progress, self.keeper, self.saved = progress, keeper, saved
+        self.transferred = 0
+        self.steps_done = 0
+        self.rows: list[dict[str, float]] = []  # the history: one an epoch, after its validation
+        self.foremost: dict[str, Any] = {}  # epoch, metrics and weights of the best epoch
+        self.elapsed = 0.0  # seconds of former attempts
+        self.began = self.told = time.perf_counter()
 
     def get_model(
         self, cfg: Any = None, weights: torch.nn.Module | None = None, verbose: bool = True
@@ -233,96 +277,242 @@ class _Trainer(DetectionTrainer):
             )
         return dataset
 
-    def preprocess_batch(self, batch: dict) -> dict:
-        if self.cpu_bfloat16:
-            # ultralytics knows bfloat16 on GPUs only. This runs inside its idle autocast context, whose end undoes it.
-            torch.set_autocast_dtype("cpu", torch.bfloat16)
-            torch.set_autocast_enabled("cpu", True)
-        return super().preprocess_batch(batch)
+    def seconds(self) -> float:
+        return self.elapsed + time.perf_counter() - self.began
 
-    def final_eval(self) -> None:
-        for path in (self.last, self.best):
-            strip_optimizer(path)
+    def state(self) -> dict[str, Any]:
+        return {
+            "steps_done": self.steps_done,
+            "model": self.model.state_dict(),
+            "ema": self.ema.ema.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.tloss,
+            "rows": self.rows,
+            "metrics": self.metrics,
+            "fitness": self.fitness,
+            "foremost": self.foremost,
+            "seconds": self.seconds(),
+        }
 
+    def _do_train(self) -> None:
+        self._setup_train()
+        torch.set_num_threads(self.threads)
+        self.began = self.told = time.perf_counter()
+        steps = len(self.train_loader)
+        self.progress(f"{len(self.train_loader.dataset)} training images, {steps} steps an epoch, {self.epochs} epochs")
+        self.model.criterion = self.model.init_criterion()
+        self._resume()
+        with self._batches() as batches:
+            while len(self.rows) < self.epochs:
+                self.epoch = len(self.rows)
+                self._model_train()
+                while self.steps_done < (self.epoch + 1) * steps:
+                    self._step(next(batches))
+                    self._keep_state()
+                self._end_epoch()
+                self._keep_state()
+        self._write_weights()
 
-class _Watch:
-    """Callbacks of a training run: checks, progress and history."""
+    def _resume(self) -> None:
+        if self.saved is None:
+            return
+        saved, self.saved = self.saved, None
+        self.model.load_state_dict(saved["model"])
+        self.ema.ema.load_state_dict(saved["ema"])
+        self.ema.updates = saved["ema_updates"]
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if saved["losses"] is not None:
+            self.loss_items = self.tloss = {name: loss.to(self.device) for name, loss in saved["losses"].items()}
+        self.loss = torch.zeros(())  # `validate` looks at it, though scores judge a detector
+        self.steps_done, self.rows, self.foremost = saved["steps_done"], saved["rows"], saved["foremost"]
+        self.metrics, self.fitness, self.best_fitness = saved["metrics"], saved["fitness"], self.foremost.get("fitness")
+        for _ in self.rows:
+            self._age_criterion()
+        self.elapsed = saved["seconds"]
+        self.progress(
+            f"going on after step {self.steps_done} of {len(self.train_loader) * self.epochs}, from the state of an "
+            "earlier attempt"
+        )
 
-    def __init__(self, settings: Yolo, progress: Callable[[str], None]) -> None:
-        self.settings, self.progress = settings, progress
-        self.rows: list[dict[str, float]] = []
-        self.step = self.best_epoch = 0
-        self.began = self.said = time.perf_counter()
+    def _keep_state(self) -> None:
+        if self.keeper.due():
+            self.keeper.save(self.state())
 
-    @property
-    def history(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows)
+    @contextlib.contextmanager
+    def _batches(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """Yield an iterator over the batches that are left, which end with the last epoch."""
+        plan = self.train_loader
+        closing = self.epochs - self.args.close_mosaic
+        loader = torch.utils.data.DataLoader(
+            _Views(plan.dataset, self.args, closing),
+            batch_sampler=_order(self.args.seed, len(plan.dataset), plan.batch_size, self.epochs, self.steps_done),
+            num_workers=plan.num_workers,
+            prefetch_factor=plan.prefetch_factor,
+            pin_memory=plan.pin_memory,
+            collate_fn=plan.collate_fn,
+            worker_init_fn=_ignore_sigterm,
+        )
+        self.test_loader.worker_init_fn = _ignore_sigterm
+        batches = iter(loader)
+        try:
+            yield batches
+        finally:  # workers that ignore SIGTERM have to be told to end
+            if loader.num_workers:
+                batches._shutdown_workers()
+            self.test_loader.close()
 
-    def on_train_start(self, trainer: DetectionTrainer) -> None:
-        self.began = self.said = time.perf_counter()
-        count = len(trainer.train_loader.dataset)
-        self.progress(f"{count} training images, {len(trainer.train_loader)} steps an epoch, {trainer.epochs} epochs")
-
-    def on_train_batch_end(self, trainer: DetectionTrainer) -> None:
-        self.step += 1
-        if not torch.isfinite(trainer.loss):
+    def _step(self, batch: dict[str, Any]) -> None:
+        _seed(self.args.seed, self.steps_done)  # no network here draws at random; one that does, draws the same again
+        number = self.steps_done - self.epoch * len(self.train_loader)
+        self._set_rates()
+        with self.arithmetic.autocast():
+            loss, self.loss_items = self.model(self.preprocess_batch(batch))
+            self.loss = loss.sum()
+        self.loss.backward()
+        self.optimizer_step()
+        self.steps_done += 1
+        if not torch.isfinite(self.loss):
             raise InputError(
-                f"the loss was not finite in step {self.step} (epoch {trainer.epoch + 1}); lower yolo.learning_rate, "
-                "or set machine.precision to float32"
+                f"the loss was not finite in step {self.steps_done} (epoch {self.epoch + 1}); lower "
+                "yolo.learning_rate, or set machine.precision to float32"
             )
-        if time.perf_counter() - self.said > 30:
-            self._say(trainer, "")
+        self.tloss = {
+            name: (self.tloss[name] * number + loss) / (number + 1) if number else loss
+            for name, loss in self.loss_items.items()
+        }
+        if time.perf_counter() - self.told > 30:
+            self._say("")
 
-    def on_train_epoch_end(self, trainer: DetectionTrainer) -> None:
-        if trainer.batch_size != self.settings.batch:
-            raise InputError(
-                f"yolo.batch = {self.settings.batch} images of yolo.image_size = {self.settings.image_size} pixels do "
-                f"not fit into the memory of {trainer.device}; lower one of them"
-            )
+    def _set_rates(self) -> None:
+        """Set learning rate and momentum: cosine from epoch to epoch, rising (biases' rate: falling) at the start."""
+        warm_up = self._get_warmup_iterations(len(self.train_loader))
 
-    def on_fit_epoch_end(self, trainer: DetectionTrainer) -> None:
-        train = {f"train_{name.removesuffix('_loss')}_loss": float(value) for name, value in trainer.tloss.items()}
+        def rise(start: float, end: float) -> float:
+            return float(np.interp(self.steps_done, [0, warm_up], [start, end])) if warm_up else end
+
+        for group in self.optimizer.param_groups:
+            start = self.args.warmup_bias_lr if group["param_group"] == "bias" else 0.0
+            group["lr"] = rise(start, group["initial_lr"] * self.lf(self.epoch))
+            if "momentum" in group:
+                group["momentum"] = rise(self.args.warmup_momentum, self.args.momentum)
+
+    def _age_criterion(self) -> None:
+        if hasattr(self.model.criterion, "update"):  # some losses shift their weights from epoch to epoch
+            self.model.criterion.update()
+
+    def _end_epoch(self) -> None:
+        self._age_criterion()
+        self._clear_memory(0.5)
+        self.metrics, self.fitness = self.validate()
+        if self.fitness == self.best_fitness:
+            self.foremost = {
+                "epoch": self.epoch + 1,
+                "fitness": self.fitness,
+                "metrics": self.metrics,
+                "ema": self._weights(),
+            }
+        train = {f"train_{name.removesuffix('_loss')}_loss": float(value) for name, value in self.tloss.items()}
         validation = {
             f"validation_{name.removeprefix('val/').removesuffix('_loss')}_loss": float(value)
-            for name, value in trainer.metrics.items()
+            for name, value in self.metrics.items()
             if name.startswith("val/")
         }
         scores = {
             name.split("/")[1].removesuffix("(B)"): float(value)
-            for name, value in trainer.metrics.items()
+            for name, value in self.metrics.items()
             if "(B)" in name
         }
-        self.rows.append(
-            {
-                "epoch": trainer.epoch + 1,
-                "step": self.step,
-                "seconds": time.perf_counter() - self.began,
-                "learning_rate": max(group["lr"] for group in trainer.optimizer.param_groups),
-                "train_loss": sum(train.values()),
-                "validation_loss": sum(validation.values()),
-                "validation_map50": scores["mAP50"],
-                "validation_map50_95": scores["mAP50-95"],
-                "validation_precision": scores["precision"],
-                "validation_recall": scores["recall"],
-                **train,
-                **validation,
-            }
-        )
-        row = self.rows[-1]
-        if trainer.fitness == trainer.best_fitness:  # what ultralytics writes best.pt by
-            self.best_epoch = row["epoch"]
-        self._say(trainer, f", validation loss {row['validation_loss']:.3f}, mAP50 {row['validation_map50']:.3f}")
+        row = {
+            "epoch": self.epoch + 1,
+            "step": self.steps_done,
+            "seconds": self.seconds(),
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+            "train_loss": sum(train.values()),
+            "validation_loss": sum(validation.values()),
+            "validation_map50": scores["mAP50"],
+            "validation_map50_95": scores["mAP50-95"],
+            "validation_precision": scores["precision"],
+            "validation_recall": scores["recall"],
+            **train,
+            **validation,
+        }
+        self.rows.append(row)
+        self._say(f", validation loss {row['validation_loss']:.3f}, mAP50 {row['validation_map50']:.3f}")
 
-    def _say(self, trainer: DetectionTrainer, more: str) -> None:
-        self.said = time.perf_counter()
-        elapsed = self.said - self.began
-        steps = len(trainer.train_loader) * trainer.epochs
-        rate = self.step * self.settings.batch / elapsed
-        loss = sum(float(value) for value in trainer.tloss.values())
+    def _write_weights(self) -> None:
+        """Write ultralytics' checkpoints of the best and of the last epoch."""
+        self.best_fitness = math.nan  # by which save_model would write best.pt along with last.pt
+        last = {"epoch": self.epochs, "fitness": self.fitness, "metrics": self.metrics, "ema": self._weights()}
+        for path, epoch in ((self.best, self.foremost), (self.last, last)):
+            self.ema.ema.load_state_dict(epoch["ema"])
+            self.epoch, self.metrics, self.fitness = epoch["epoch"] - 1, epoch["metrics"], epoch["fitness"]
+            self.save_model()
+            strip_optimizer(self.last)
+            self.last.replace(path)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.ema.ema.state_dict().items()}
+
+    def _say(self, more: str) -> None:
+        self.told = time.perf_counter()
+        seconds = self.seconds()
+        steps = len(self.train_loader) * self.epochs
+        rate = self.steps_done * self.batch_size / seconds
+        loss = sum(float(value) for value in self.tloss.values())
         self.progress(
-            f"epoch {trainer.epoch + 1}/{trainer.epochs} step {self.step}/{steps}: loss {loss:.3f}{more}, "
-            f"{rate:.1f} images/s, {elapsed / self.step * (steps - self.step):.0f} s left"
+            f"epoch {self.epoch + 1}/{self.epochs} step {self.steps_done}/{steps}: loss {loss:.3f}{more}, "
+            f"{rate:.1f} images/s, {seconds / self.steps_done * (steps - self.steps_done):.0f} s left"
         )
+
+
+class _Views(torch.utils.data.Dataset):
+    """Training images by (epoch, index): augmented the same, whichever process or attempt draws them.
+
+    From epoch `closing` on there is no mosaic.
+    """
+
+    def __init__(self, images: Any, arguments: Any, closing: int) -> None:
+        self.images, self.arguments, self.closing = images, arguments, closing
+        self.closed = False
+        for transform in _parts(images.transforms):
+            if hasattr(transform, "buffer_enabled"):  # where memory is short, mosaics would be of images drawn lately
+                transform.buffer_enabled = False
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key
+        if epoch >= self.closing and not self.closed:
+            self.images.close_mosaic(copy(self.arguments))
+            self.closed = True
+        _seed(self.arguments.seed, epoch, index)
+        return self.images[index]
+
+
+def _order(seed: int, images: int, batch: int, epochs: int, done: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield the keys of each batch after the first `done`: every epoch all images, in an order of its own."""
+    steps = math.ceil(images / batch)
+    for epoch in range(done // steps, epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(images).tolist()
+        for step in range(max(0, done - epoch * steps), steps):
+            yield [(epoch, index) for index in order[step * batch : (step + 1) * batch]]
+
+
+def _seed(*key: int) -> None:
+    number = int(np.random.SeedSequence(key).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    yield transform
+    for part in getattr(transform, "transforms", ()):
+        yield from _parts(part)
+
+
+def _ignore_sigterm(worker: int) -> None:
+    """A cluster ends all processes of a job at once; the loader's go on until the state is saved."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, threads: int) -> dict[str, Any]:

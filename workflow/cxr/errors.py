@@ -1,5 +1,9 @@
-"""The error a user can act on: its message names the file, the row or key, and what to do."""
+"""The errors a user can act on: the message says what happened and what to do; a traceback would add nothing."""
 
 
 class InputError(Exception):
-    """Bad input: the message is complete for the user, a traceback would add nothing."""
+    """Bad input: the message names the file, the row or key, and what to do."""
+
+
+class Interrupted(Exception):
+    """A run was asked to stop and has saved its state."""

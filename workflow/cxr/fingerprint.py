@@ -1,63 +1,147 @@
-"""Content hashes of the package's own modules, so that a changed algorithm re-runs its rules and a changed comment none."""
+"""Content hashes of the package's own code, so that a changed algorithm re-runs its rules and a changed comment none.
+
+What a script executes is followed from definition to definition, not from module to module: a new metric beside the one
+that training uses does not concern training.
+"""
 
 import ast
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+SCRIPTS = PACKAGE.parent / "scripts"
+# Definitions of values that rules pass as params, and what keeps a run going without touching its numbers.
+NEUTRAL = {"settings", "journal", "errors", "gpus", "runs", "state"}
+
+Definition = tuple[str, str]  # module, name
+
+
+@dataclass
+class Module:
+    """A parsed file: its top-level definitions by name, its other statements, and what its names import."""
+
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    statements: list[ast.stmt] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)  # local name → module of the package
+    names: dict[str, Definition] = field(default_factory=dict)  # local name → definition in another module
 
 
 @cache
-def of_modules(*names: str) -> str:
-    """Hash the code of `cxr.<name>` and of every module of the package they import, directly or not.
+def of_script(script: str, *files: str) -> str:
+    """Hash the code of `scripts/<script>.py` and of all definitions of the package that it uses, directly or not.
 
-    Comments, docstrings and layout do not count; non-Python files of the package (templates) named with their suffix
-    count byte for byte.
+    Comments, docstrings and layout do not count. files: of the package, with their suffix, byte for byte.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(_closure(names)):
-        digest.update(name.encode() + b"\0" + _code(name).encode() + b"\0")
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + (PACKAGE / name).read_bytes())
+    source = _parsed(SCRIPTS / f"{script}.py")
+    own = [statement for group in source.definitions.values() for statement in group] + source.statements
+    for statement in own:
+        digest.update(_text(statement))
+    for module, name in sorted(reached(script)):
+        parsed = _module(module)
+        for statement in parsed.definitions.get(name, parsed.statements):
+            digest.update(f"{module}.{name}".encode() + b"\0" + _text(statement))
     return digest.hexdigest()
+
+
+def reached(script: str) -> set[Definition]:
+    """Return the definitions that a script uses; (module, "") stands for a module's statements outside of any."""
+    source = _parsed(SCRIPTS / f"{script}.py")
+    statements = [statement for group in source.definitions.values() for statement in group] + source.statements
+    waiting = [used for statement in statements for used in _uses(source, statement)]
+    seen: set[Definition] = set()
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in seen or module in NEUTRAL:
+            continue
+        seen.add((module, name))
+        parsed = _module(module)
+        if name not in parsed.definitions and name:  # imported there from elsewhere, or the module as a whole
+            seen.discard((module, name))
+            waiting += [parsed.names[name]] if name in parsed.names else [(module, each) for each in parsed.definitions]
+            continue
+        waiting.append((module, ""))
+        for statement in parsed.definitions.get(name, parsed.statements):
+            waiting += [
+                (module, used) if used in parsed.definitions else parsed.names[used]
+                for used in _loaded(statement)
+                if used in parsed.definitions or used in parsed.names
+            ]
+            waiting += _uses(parsed, statement)
+    return seen
 
 
 @cache
 def imports(name: str) -> frozenset[str]:
     """Names of the package's modules that `cxr.<name>` imports."""
-    if "." in name:
-        return frozenset()
-    found = set()
-    for node in ast.walk(_tree(name)):
-        if isinstance(node, ast.ImportFrom) and node.module == "cxr":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("cxr.")}
-    return frozenset(found)
+    parsed = _module(name)
+    return frozenset(parsed.modules.values()) | {module for module, _ in parsed.names.values()}
 
 
-def _closure(names: tuple[str, ...]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += imports(name)
-    return seen
+def _uses(parsed: Module, statement: ast.stmt) -> Iterator[Definition]:
+    """Yield what a statement takes from other modules: names imported from them, and attributes of imported modules."""
+    attributes: set[int] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in parsed.modules:
+            attributes.add(id(node.value))
+            yield parsed.modules[node.value.id], node.attr
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            if node.id in parsed.names:
+                yield parsed.names[node.id]
+            elif node.id in parsed.modules and id(node) not in attributes:
+                yield parsed.modules[node.id], "*"
 
 
 @cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{name}.py").read_text())
+def _loaded(statement: ast.stmt) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(statement) if isinstance(node, ast.Name))
 
 
-def _code(name: str) -> str:
-    if "." in name:
-        return (PACKAGE / name).read_text()
-    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
+@cache
+def _module(name: str) -> Module:
+    return _parsed(PACKAGE / f"{name}.py")
+
+
+@cache
+def _parsed(path: Path) -> Module:
+    module = Module()
+    for node in ast.walk(tree := _Undocumented().visit(ast.parse(path.read_text()))):
+        if isinstance(node, ast.ImportFrom) and node.module == "cxr":
+            module.modules |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr."):
+            origin = node.module.removeprefix("cxr.")
+            module.names |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
+    for statement in tree.body:
+        names = list(_defined(statement))
+        for name in names:
+            module.definitions.setdefault(name, []).append(statement)
+        if not names and not isinstance(statement, ast.Import | ast.ImportFrom):
+            module.statements.append(statement)
+    return module
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for target in targets:
+            yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+@cache
+def _text(statement: ast.stmt) -> bytes:
+    return ast.dump(statement).encode()
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Strips docstrings and other bare texts."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node

@@ -11,10 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from cxr import boxes as geometry
-from cxr import device as devices
 from cxr import images, splits
 from cxr.datasets import Stream, moved
-from cxr.journal import Journal
+from cxr.runs import Run
 from cxr.settings import GridCNN
 from cxr.training import Objective, Validation, fit, infer
 
@@ -106,34 +105,28 @@ def train(
     *,
     train_split: Path,
     validation_split: Path,
-    test_split: Path,
+    predicted: Path,
     index: Path,
     store: Path,
     box_size: int,
     settings: GridCNN,
-    seed: int,
-    precision: str,
-    threads: int,
+    run: Run,
     model: Path,
     validation_predictions: Path,
     test_predictions: Path,
     history: Path,
     facts: Path,
-    tell: Journal,
 ) -> None:
-    """Train the grid CNN on the boxed training images, and predict the validation and test images' cells.
+    """Train the grid CNN on the boxed training images, and predict the cells of the validation images and of
+    the images of the file `predicted` (image, patient, digest).
 
     Files: see docs/files.md.
     """
-    device = devices.choose(precision, threads)
-    torch.manual_seed(seed)
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed")
-    roles = {
-        role: splits.read_split(path)
-        for role, path in (("train", train_split), ("validation", validation_split), ("test", test_split))
-    }
+    torch.manual_seed(run.seed)
+    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
+    roles = {role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))}
     boxes = {role: [_coordinates(text) for text in table["boxes"]] for role, table in roles.items()}
-    names = {role: table["image"].tolist() for role, table in roles.items()}
+    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", splits.read_images(predicted))]}
 
     def read(wanted: Sequence[str]) -> np.ndarray:
         return reduced(pixels.read(wanted), settings.image_size)
@@ -145,18 +138,20 @@ def train(
     mean_mask = cell_targets(boxes["train"], "majority").mean(0)
     network = GridNetwork(settings.image_size, settings.width, settings.head, mean_mask)
     judged = objective(settings.loss)
-    stream = Stream(names["train"], read, targets, settings.augment, settings.training.batch, seed, device.torch)
+    stream = Stream(
+        names["train"], read, targets, settings.augment, settings.training.batch, run.seed, run.device.torch
+    )
     validation = Validation(
         names["validation"], read, cell_targets(boxes["validation"], "majority"), _scores, ("f1", True)
     )
-    outcome = fit(network, stream, judged, validation, settings.training, device, tell)
+    outcome = fit(network, stream, judged, validation, settings.training, run)
     for role, path in (("validation", validation_predictions), ("test", test_predictions)):
-        confidence, _ = infer(network, names[role], read, judged, device)
+        confidence, _ = infer(network, names[role], read, judged, run.device)
         np.savez_compressed(path, images=np.array(names[role]), confidence=confidence.astype(np.float32))
     torch.save({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
     outcome.history.to_csv(history, index=False)
-    own = {"network": "18-layer grid CNN", "seed": seed, "settings": settings.model_dump()}
-    facts.write_text(json.dumps({**own, **outcome.facts}, indent=1))
+    own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
+    facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
 
 
 def reduced(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -33,6 +33,7 @@ SHARD_IMAGES = 1024
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
 AHEAD = 4  # images decoded in advance, a worker: enough to keep all busy, few enough to fit in memory
 OK = "ok"
+ROOT = "root"  # the file of a store that names the folder its images were decoded from
 INDEX_COLUMNS = {
     "image": "str",
     "path": "str",
@@ -130,7 +131,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry]]:
                     path = os.path.join(folder, entry.name)
                     if entry.name.lower().endswith(".png"):
                         yield path, entry
-                    elif entry.is_dir():
+                    elif entry.is_dir() and not entry.name.startswith("."):  # those are being unpacked
                         below.append((path, _identity(entry.stat())))
         except OSError as error:
             raise InputError(f"{os.path.join(root, folder)}: cannot read this folder ({error.strerror})") from None
@@ -344,6 +345,7 @@ def update_store(
     keys = {name: _key(root, paths[name]) for name in sorted(paths)}
     sides = {name: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in keys}
     with _writing(store, len(paths) * size**2 + len(boxed) * box_size**2), _locked(store):
+        (store / ROOT).write_text(str(Path(root).absolute()))
         ledger = _load_ledger(store / "ledger.csv")
         lost = _lost(store, ledger, set(keys.values()), {size, box_size} if boxed else {size})
         total = sum(map(len, lost.values())) + len(_missing(ledger, keys, sides))
@@ -521,10 +523,10 @@ def _writing(store: Path, needed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(store: Path) -> Iterator[None]:
+def _locked(store: Path, wait: bool = False) -> Iterator[None]:
     with (store / "lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise InputError(f"{store}: another run is writing this image store; wait for it to end") from None
         except OSError:
@@ -587,18 +589,45 @@ class ImageStore:
         return self.maps[shard]
 
 
-def open_store(store: Path, index: pd.DataFrame, side: int, kind: Literal["all", "boxed"]) -> ImageStore:
+def open_store(
+    store: Path, index: pd.DataFrame, side: int, kind: Literal["all", "boxed"], tell: Callable[[str], None]
+) -> ImageStore:
     """Open the pixels of an index: of all usable images (side: the `size` it was built with) or the boxed (`box_size`).
 
-    Raises InputError if a shard is missing or shorter than the index says.
+    Pixels lost since (a shard that is missing or too short) are decoded again from their files, which is told.
+    Raises InputError where that cannot be done.
     """
+    store = Path(store)
     names = {"all": ("shard", "row"), "boxed": ("box_shard", "box_row")}[kind]
     places = index[["image", "status", *names]].set_axis(["image", "status", "shard", "row"], axis=1)
-    for shard, last in places[places["row"] >= 0].groupby("shard")["row"].max().items():
-        path = _shard(Path(store), side, shard)
-        if _rows(path, side) <= last:
+    ends = places[places["row"] >= 0].groupby("shard")["row"].max()
+    if _short(store, side, ends):
+        _mend(store, index, side, ends, tell)
+        for shard in _short(store, side, ends):
+            path = _shard(store, side, shard)
             raise InputError(
                 f"{path}: this part of the image cache holds {_rows(path, side)} images of {side} px, the index names "
-                f"{last + 1}; build the image cache again, only the missing images will be decoded"
+                f"{ends[shard] + 1}, and their files are not as they were; delete the index (data/images.csv) and run "
+                "again: only what is missing or changed will be decoded"
             )
-    return ImageStore(Path(store), side, places)
+    return ImageStore(store, side, places)
+
+
+def _short(store: Path, side: int, ends: pd.Series) -> list[int]:
+    return [int(shard) for shard, last in ends.items() if _rows(_shard(store, side, int(shard)), side) <= last]
+
+
+def _mend(store: Path, index: pd.DataFrame, side: int, ends: pd.Series, tell: Callable[[str], None]) -> None:
+    """Decode the lost pixels of one side again, unless another process has done so meanwhile."""
+    try:
+        root = Path((store / ROOT).read_text())
+    except OSError:
+        return
+    with _writing(store, 0), _locked(store, wait=True):
+        if not _short(store, side, ends):
+            return
+        ledger = _load_ledger(store / "ledger.csv")
+        present = {_key(root, path) for path in index.loc[index["status"] == OK, "path"]}
+        lost = _lost(store, ledger, present, {side}).get(side, {})
+        tell(f"{len(lost)} images of {side} px are lost from the image cache: decoding them again")
+        Building(root, store, ledger, 1, len(lost), lambda *_: None).mend(side, lost)

@@ -1,18 +1,21 @@
 """The log of a job: every line goes to its file and to the terminal, and bad input ends in a message, not a traceback."""
 
+import contextlib
+import errno
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cxr.errors import InputError
+from cxr.errors import InputError, Interrupted
 
 
 class Journal:
     """Log of one job, used as a context manager and called with a line of text.
 
-    An InputError raised inside ends the process with exit code 1 and its message as the last line.
+    An InputError raised inside, a run stopped from outside and a full disk end the process with exit code 1 and a
+    message as the last line. A log that cannot be written (a full disk) does not stop the job.
     """
 
     def __init__(self, path: str | Path, name: str):
@@ -28,7 +31,7 @@ class Journal:
     def __call__(self, text: str) -> None:
         for line in text.splitlines():
             stamped = f"{time.monotonic() - self.began:7.1f} s  {line}\n"
-            with self.path.open("a") as file:
+            with contextlib.suppress(OSError), self.path.open("a") as file:
                 file.write(stamped)
             sys.stderr.write(f"[{self.name}] {stamped}")
         sys.stderr.flush()
@@ -36,8 +39,11 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, InputError):
-            self(f"error: {error}")
+        if isinstance(error, InputError | Interrupted):
+            self(f"error: {error}" if isinstance(error, InputError) else str(error))
+            raise SystemExit(1) from None
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self(f"error: no room left on the disk of {error.filename or 'the results'}; make room, and run it again")
             raise SystemExit(1) from None
         if error is not None:
             self(f"failed: {kind.__name__ if kind else ''}: {error}")

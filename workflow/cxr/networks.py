@@ -117,9 +117,3 @@ class TransferClassifier(nn.Module):
             return self.head(pooled(self.backbone, images))
         logits = self.backbone(images)
         return self.head(logits.softmax(1) if self.head_input == "softmax" else logits)
-
-
-def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return what training can have changed: trained parameters and all batch-norm statistics, on the CPU."""
-    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if name not in frozen}

@@ -27,7 +27,11 @@ def setting(default: Any, meaning: str, **limits: Any) -> Any:
 class Data(Section):
     source: Literal["phantoms", "nih"] = setting("nih", "Where images come from: generated phantoms, or an NIH folder.")
     root: str = setting("data/nih", "Folder of the NIH release; images are found anywhere below it.")
-    label_table: str = setting("Data_Entry_2017_v2020.csv", "Label table, relative to root (or absolute).")
+    label_table: str = setting(
+        "Data_Entry_2017_v2020.csv",
+        "Label table, relative to root (or absolute). An official table name without a folder, here and below, is also "
+        "found where Kaggle's or Hugging Face's copy of the release has it.",
+    )
     box_table: str = setting("BBox_List_2017.csv", "Box list, relative to root (or absolute).")
     train_val_list: str = setting("", "Official list of training images, relative to root; empty: none.")
     test_list: str = setting("", "Official list of test images, relative to root; empty: none.")
@@ -233,6 +237,17 @@ class Machine(Section):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "Arithmetic of training: auto takes bfloat16 autocast where the device has the instructions."
     )
+    slots: int = setting(1, "Training jobs that may share a GPU.", ge=1, le=64)
+    checkpoint: float = setting(
+        120, "Seconds between two saved states of a training run (less often where saving is slow).", ge=0
+    )
+
+
+class Download(Section):
+    table: str = setting("", "Address table of the release; empty: the workflow's own config/release.csv.")
+    parallel: int = setting(4, "Files fetched at the same time (--resources download=... overrides it).", ge=1, le=16)
+    attempts: int = setting(10, "Attempts in a row that bring nothing new before a file is given up.", ge=1, le=1000)
+    keep_archives: bool = setting(False, "Keep the downloaded archives after unpacking them; 45 GB more.")
 
 
 class Settings(Section):
@@ -248,6 +263,7 @@ class Settings(Section):
     sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
     machine: Machine = setting(Machine(), "Arithmetic.")
+    download: Download = setting(Download(), "The public release, as the target `download` fetches it.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

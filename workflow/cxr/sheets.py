@@ -9,13 +9,22 @@ import pandas as pd
 from cxr import figures, images, splits
 from cxr.boxes import parse_box_text
 from cxr.evaluation import read_predictions
+from cxr.journal import Journal
 from cxr.labels import LABELS
 
 SHOWN = 12
 
 
 def write_detections(
-    *, predictions: Path, threshold: Path, split: Path, index: Path, store: Path, box_size: int, picture: Path
+    *,
+    predictions: Path,
+    threshold: Path,
+    split: Path,
+    index: Path,
+    store: Path,
+    box_size: int,
+    picture: Path,
+    tell: Journal,
 ) -> None:
     """Draw test images with their true and predicted boxes (or cells); images are taken evenly over the split's order."""
     table = splits.read_split(split)
@@ -23,7 +32,7 @@ def write_detections(
     names = table["image"].tolist()
     cut = json.loads(threshold.read_text())["threshold"]
     boxes, cells = read_predictions(predictions)
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed").read(names)
+    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", tell).read(names)
     picture.write_bytes(
         figures.detection_sheet(
             pixels,
@@ -36,7 +45,9 @@ def write_detections(
     )
 
 
-def write_examples(*, records: Path, index: Path, store: Path, size: int, seed: int, picture: Path) -> None:
+def write_examples(
+    *, records: Path, index: Path, store: Path, size: int, seed: int, picture: Path, tell: Journal
+) -> None:
     """Draw one image of each of the labels, as the classifiers read them, with all labels it has."""
     table = pd.read_csv(records, keep_default_na=False)
     random = np.random.default_rng(seed)
@@ -46,7 +57,7 @@ def write_examples(*, records: Path, index: Path, store: Path, size: int, seed: 
         fresh = [row for row in rows if row not in chosen]
         chosen += [int(random.choice(fresh))] if fresh else []
     shown = table.iloc[chosen]
-    pixels = images.open_store(store, images.read_index(index), size, "all").read(shown["image"].tolist())
+    pixels = images.open_store(store, images.read_index(index), size, "all", tell).read(shown["image"].tolist())
     titles = [
         f"{labels.replace('|', ', ').replace('_', ' ')} ({view})"
         for labels, view in zip(shown["labels"], shown["view"], strict=True)

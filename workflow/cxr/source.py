@@ -13,14 +13,13 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
-from cxr import device as devices
 from cxr import textures, transfer, weights
 from cxr.datasets import Stream
 from cxr.errors import InputError
-from cxr.journal import Journal
 from cxr.networks import Classifier
+from cxr.runs import Run
 from cxr.settings import Augment, Source
-from cxr.training import Objective, Validation, fit, versions
+from cxr.training import Objective, Validation, fit
 
 IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
 VALIDATION_SHARE = 0.1
@@ -32,21 +31,19 @@ def prepare(
     settings: Source,
     network: str,
     image_size: int,
-    seed: int,
-    precision: Any,
-    threads: int,
+    run: Run,
     model: Path,
+    fingerprint: Path,
     history: Path,
     facts: Path,
-    tell: Journal,
 ) -> None:
-    """Write the source weights (a ResNet state dict), their history (empty unless trained here) and facts."""
-    own: dict[str, Any] = {"network": network, "kind": settings.kind, "seed": seed, **versions()}
+    """Write the source weights (a ResNet state dict), their SHA-256, history (empty unless trained here) and facts."""
+    own: dict[str, Any] = {"network": network, "kind": settings.kind}
     history.write_text("epoch,step,seconds,learning_rate,train_loss,validation_loss\n")
     if settings.kind == "textures":
-        own |= pretrain(settings, network, image_size, seed, precision, threads, model, history, tell)
+        own |= pretrain(settings, network, image_size, run, model, history)
     elif settings.kind == "random":
-        transfer.write_random_source(model, network, seed)
+        transfer.write_random_source(model, network, run.seed)
     elif settings.kind == "imagenet" and not settings.file:
         torch.save(from_hub(network), model)
     else:
@@ -55,8 +52,9 @@ def prepare(
         shutil.copyfile(given, model)
         own |= {"file": given.name, "file_sha256": weights.sha256_of(given)}
     own["sha256"] = weights.sha256_of(model)
-    tell(f"source weights: {settings.kind}, sha256 {own['sha256'][:12]}")
-    facts.write_text(json.dumps(own, indent=1))
+    run.tell(f"source weights: {settings.kind}, sha256 {own['sha256'][:12]}")
+    fingerprint.write_text(own["sha256"] + "\n")
+    facts.write_text(json.dumps(own | run.facts(), indent=1))
 
 
 def from_hub(network: str) -> dict[str, torch.Tensor]:
@@ -83,18 +81,14 @@ def pretrain(
     settings: Source,
     network: str,
     image_size: int,
-    seed: int,
-    precision: Any,
-    threads: int,
+    run: Run,
     model: Path,
     history: Path,
-    tell: Journal,
 ) -> dict[str, Any]:
     """Train the network to tell generated textures apart; write its weights and history, return facts."""
-    device = devices.choose(precision, threads)
-    torch.manual_seed(seed)
-    pixels, classes = textures.draw(settings.images, image_size, seed)
-    tell(f"drew {len(pixels)} textures of {textures.N_CLASSES} classes at {image_size} px")
+    torch.manual_seed(run.seed)
+    pixels, classes = textures.draw(settings.images, image_size, run.seed)
+    run.tell(f"drew {len(pixels)} textures of {textures.N_CLASSES} classes at {image_size} px")
     held_out = round(len(pixels) * VALIDATION_SHARE)
     names = [f"texture-{number}" for number in range(len(pixels))]
 
@@ -106,10 +100,10 @@ def pretrain(
 
     objective = Objective(loss, loss, lambda outputs: outputs.softmax(1))
     schedule = settings.training
-    stream = Stream(names[held_out:], read, classes[held_out:], AUGMENT, schedule.batch, seed, device.torch)
+    stream = Stream(names[held_out:], read, classes[held_out:], AUGMENT, schedule.batch, run.seed, run.device.torch)
     validation = Validation(names[:held_out], read, classes[:held_out], _accuracy, ("accuracy", True))
     classifier: nn.Module = Classifier(network, textures.N_CLASSES)
-    outcome = fit(classifier, stream, objective, validation, schedule, device, tell)
+    outcome = fit(classifier, stream, objective, validation, schedule, run)
     torch.save(classifier.backbone.cpu().state_dict(), model)
     outcome.history.to_csv(history, index=False)
     return {"pretrained_on": f"{len(pixels)} generated textures of {textures.N_CLASSES} classes", **outcome.facts}

@@ -19,6 +19,7 @@ from cxr.labels import LABELS, SEPARATOR
 
 ROLES = ("train", "validation", "test")
 SPLIT_COLUMNS = ["image", "patient", "labels", "digest"]
+IMAGE_COLUMNS = ["image", "patient", "digest"]
 BOX_SPLIT_COLUMNS = [*SPLIT_COLUMNS, "boxes"]
 LEAKAGE_COLUMNS = ["role_a", "role_b", "images_shared", "patients_shared", "patients_a", "patients_b"]
 
@@ -303,6 +304,14 @@ def read_split(path: str | Path) -> pd.DataFrame:
         return split[columns].astype({"patient": np.int64})
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: is not a split file ({error}); delete it and run the splits again") from None
+
+
+def read_images(path: str | Path) -> pd.DataFrame:
+    """Read a file of images to predict (image, patient int64, digest): a split without what a job must not depend on."""
+    try:
+        return pd.read_csv(path, dtype={"image": "str", "patient": np.int64, "digest": "str"}, usecols=IMAGE_COLUMNS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not a list of images ({error}); delete it and run the splits again") from None
 
 
 def read_image_list(path: str | Path) -> set[str]:

@@ -1,68 +1,66 @@
-"""The split rules' files: from records and lists on disk to one CSV a role, with a count of what the roles share."""
+"""The splits' files: from records and lists on disk to one CSV a role, with a count of what the roles share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from cxr import boxes, splits
+from cxr import boxes as box_list
+from cxr import splits
 from cxr.journal import Journal
+from cxr.settings import Split
 
 
-def write_classification(
-    *,
-    records: Path,
-    lists: Sequence[Path],
-    size: str,
-    seed: int,
-    settings: Mapping[str, Any],
-    outputs: Mapping[str, Path],
-    tell: Journal,
-) -> None:
-    """Write train, validation, test and leakage of one size ("all": every image). lists: official train_val and test."""
-    train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
-    roles = splits.classification_split(
-        _records(records),
-        size=0 if size == "all" else int(size),
-        seed=seed,
-        official_train=train_list,
-        official_test=test_list,
-        **settings,
-    )
-    _write(roles, outputs, tell)
-
-
-def write_boxes(
+def write_all(
     *,
     records: Path,
     box_table: Path,
+    lists: Sequence[Path],
+    sizes: Sequence[str],
     seed: int,
-    settings: Mapping[str, Any],
-    outputs: Mapping[str, Path],
+    rule: Split,
+    folder: Path,
     tell: Journal,
 ) -> None:
-    """Write train, validation, test and leakage of the boxed images; the split is made over the whole box list."""
-    everything, _ = boxes.read_box_table(box_table, None)
+    """Write a protocol's splits below `folder`: train, validation, test, test_images and leakage of each size and of the
+    boxed images ("boxes").
+
+    sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
+    is made over the whole box list (`box_table`), of which `records` says what is usable. test_images: the test set
+    without labels and boxes, so that predicting it does not depend on them.
+    """
+    table = _records(records)
+    train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
+    for size in sizes:
+        roles = splits.classification_split(
+            table,
+            size=0 if size == "all" else int(size),
+            seed=seed,
+            rule=rule.rule,
+            validation=rule.validation,
+            test=rule.test,
+            max_validation=rule.max_validation,
+            max_test=rule.max_test,
+            official_train=train_list,
+            official_test=test_list,
+        )
+        _write(roles, folder / size, tell)
+    everything, _ = box_list.read_box_table(box_table, None)
     roles = splits.box_split(
-        everything,
-        _records(records),
-        seed=seed,
-        validation=settings["box_validation"],
-        test=settings["box_test"],
-        group=settings["box_group"],
+        everything, table, seed=seed, validation=rule.box_validation, test=rule.box_test, group=rule.box_group
     )
-    _write(roles, outputs, tell)
+    _write(roles, folder / "boxes", tell)
 
 
 def _records(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"image": "str", "labels": "str", "digest": "str"}, keep_default_na=False)
 
 
-def _write(roles: Mapping[str, pd.DataFrame], outputs: Mapping[str, Path], tell: Journal) -> None:
+def _write(roles: Mapping[str, pd.DataFrame], folder: Path, tell: Journal) -> None:
     for role, table in roles.items():
-        splits.write_split(table, outputs[role])
-        tell(f"{role}: {len(table)} images of {table['patient'].nunique()} patients")
+        splits.write_split(table, folder / f"{role}.csv")
+    splits.write_split(roles["test"][splits.IMAGE_COLUMNS], folder / "test_images.csv")
     shared = splits.leakage(roles)
-    shared.to_csv(outputs["leakage"], index=False)
-    tell(f"patients shared between roles: {int(shared['patients_shared'].sum())}")
+    shared.to_csv(folder / "leakage.csv", index=False)
+    counts = ", ".join(f"{role} {len(table)} ({table['patient'].nunique()})" for role, table in roles.items())
+    tell(f"{folder.name}: images (patients): {counts}; patients shared: {int(shared['patients_shared'].sum())}")

@@ -1,7 +1,6 @@
 """The training loop: one for every network that is trained here."""
 
 import math
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from torch import nn
 from cxr.datasets import Stream, as_input
 from cxr.device import Device
 from cxr.errors import InputError
-from cxr.journal import Journal
+from cxr.runs import Run
 from cxr.settings import Schedule
 
 WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rate rises
@@ -51,7 +50,7 @@ class Validation:
 
 @dataclass
 class Outcome:
-    """A finished training: history (one row an epoch; schema in docs/files.md) and facts about the run."""
+    """A finished training: history (one row an epoch; schema in docs/files.md) and facts about it."""
 
     history: pd.DataFrame
     facts: dict[str, Any] = field(default_factory=dict)
@@ -63,101 +62,178 @@ def fit(
     objective: Objective,
     validation: Validation,
     schedule: Schedule,
-    device: Device,
-    tell: Journal,
+    run: Run,
 ) -> Outcome:
-    """Train the network in place and leave it with the weights that `schedule.keep` names.
+    """Train the network in place, from the run's saved state where there is one, and leave it with the weights that
+    `schedule.keep` names.
 
-    Raises InputError when a loss is not finite, saying in which step.
+    An interrupted training that goes on ends with the weights of an uninterrupted one: on a CPU, bit for bit.
+    Raises InputError when a loss is not finite, saying in which step, and Interrupted when the run was asked to stop.
     """
-    network.to(device.torch)
-    if device.torch.type == "cpu":
-        network.to(memory_format=torch.channels_last)
-    steps = schedule.steps or math.ceil(len(stream.names) / schedule.batch)
-    total = steps * schedule.epochs
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(parameters, schedule)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _decay(schedule, step, total))
-    rows: list[dict[str, float]] = []
-    best_score, best_state, best_epoch = -math.inf, None, 0
-    began = told = time.monotonic()
-    tell(
-        f"{len(stream.names)} training and {len(validation.names)} validation images, {schedule.epochs} epochs of "
-        f"{steps} steps of {schedule.batch}, {sum(p.numel() for p in parameters):,} trained parameters, "
-        f"{device.facts()['device']}, {device.facts()['precision']}"
-    )
-    for epoch in range(1, schedule.epochs + 1):
-        network.train()
-        losses = torch.zeros((), device=device.torch)
-        for step in range((epoch - 1) * steps, epoch * steps):
-            inputs, targets = stream(step)
-            optimizer.zero_grad(set_to_none=True)
-            with device.autocast():
-                outputs = network(inputs)
-            outputs = outputs.float()
-            loss = objective.loss(outputs, targets)
-            loss.backward()
-            optimizer.step()
-            rate.step()
-            losses += objective.measure(outputs.detach(), targets)
-            now = time.monotonic()
-            if now - told > 5 or step % 50 == 0:
-                if not torch.isfinite(loss):
-                    raise _not_finite(step, rate.get_last_lr()[0])
-                if now - told > 5:
-                    told = now
-                    done = step + 1
-                    speed = done * schedule.batch / (now - began)
-                    left = (total - done) * (now - began) / done
-                    tell(
-                        f"epoch {epoch}/{schedule.epochs} step {done}/{total}: loss {loss.item():.4f}, "
-                        f"{speed:.0f} images/s, {left:.0f} s left"
-                    )
-        train_loss = losses.item() / steps
-        if not math.isfinite(train_loss):
-            raise _not_finite(epoch * steps - 1, rate.get_last_lr()[0])
-        confidences, validation_loss = infer(
-            network, validation.names, validation.read, objective, device, validation.targets
+    training = _Training(network, stream, objective, validation, schedule, run)
+    with run.keeper.listening():
+        training.resume()
+        while len(training.rows) < schedule.epochs:
+            training.epoch()
+    return training.finish()
+
+
+class _Training:
+    """A training under way; what `state` returns is all that changes from step to step."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stream: Stream,
+        objective: Objective,
+        validation: Validation,
+        schedule: Schedule,
+        run: Run,
+    ):
+        self.network, self.stream, self.objective = network, stream, objective
+        self.validation, self.schedule, self.run, self.device = validation, schedule, run, run.device
+        network.to(self.device.torch)
+        if self.device.torch.type == "cpu":
+            network.to(memory_format=torch.channels_last)
+        self.steps = schedule.steps or math.ceil(len(stream.names) / schedule.batch)
+        self.total = self.steps * schedule.epochs
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(self.parameters, schedule)
+        self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _decay(schedule, step, self.total))
+        self.step = 0
+        self.losses = torch.zeros((), device=self.device.torch)  # sum over the steps of this epoch
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"score": -math.inf, "epoch": 0, "network": None}
+        self.elapsed = 0.0  # seconds of former attempts
+        self.first = 0  # step of this attempt's beginning
+        self.began = self.told = time.monotonic()
+        run.tell(
+            f"{len(stream.names)} training and {len(validation.names)} validation images, {schedule.epochs} epochs of "
+            f"{self.steps} steps of {schedule.batch}, {sum(p.numel() for p in self.parameters):,} trained parameters, "
+            f"{self.device.facts()['device']}, {self.device.facts()['precision']}"
         )
-        scores = validation.scores(confidences, validation.targets)
-        rows.append(
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "network": trained_state(self.network),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state_dict(),
+            "losses": self.losses,
+            "rows": self.rows,
+            "best": self.best,
+            "seconds": self.seconds(),
+            "random": torch.get_rng_state(),
+        }
+
+    def resume(self) -> None:
+        saved = self.run.keeper.load()
+        if saved is None:
+            return
+        self.network.load_state_dict(saved["network"], strict=False)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.rate.load_state_dict(saved["rate"])
+        torch.set_rng_state(saved["random"])
+        self.losses = saved["losses"].to(self.device.torch)
+        self.step = self.first = saved["step"]
+        self.rows, self.best, self.elapsed = saved["rows"], saved["best"], saved["seconds"]
+        self.run.tell(f"going on after step {self.step} of {self.total}, from the state of an earlier attempt")
+
+    def seconds(self) -> float:
+        return self.elapsed + time.monotonic() - self.began
+
+    def epoch(self) -> None:
+        """Take the remaining steps of the current epoch, then judge the network on the validation images."""
+        self.network.train()
+        number = len(self.rows) + 1
+        while self.step < number * self.steps:
+            loss = self.take_step()
+            now = time.monotonic()
+            if now - self.told > 5 or self.step % 50 == 1:
+                if not torch.isfinite(loss):
+                    raise _not_finite(self.step, self.rate.get_last_lr()[0])
+                if now - self.told > 5:
+                    self.told = now
+                    self.tell_step(number, loss)
+            self.save_if_due()
+        train_loss = self.losses.item() / self.steps
+        if not math.isfinite(train_loss):
+            raise _not_finite(self.step, self.rate.get_last_lr()[0])
+        self.judge(number, train_loss)
+        self.losses.zero_()
+        self.save_if_due()
+
+    def take_step(self) -> torch.Tensor:
+        inputs, targets = self.stream(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.device.autocast():
+            outputs = self.network(inputs)
+        outputs = outputs.float()
+        loss = self.objective.loss(outputs, targets)
+        loss.backward()
+        self.optimizer.step()
+        self.rate.step()
+        self.losses += self.objective.measure(outputs.detach(), targets)
+        self.step += 1
+        return loss
+
+    def judge(self, number: int, train_loss: float) -> None:
+        """Add the epoch's row to the history and remember its weights if they are the best so far."""
+        judged = self.validation
+        confidences, validation_loss = infer(
+            self.network, judged.names, judged.read, self.objective, self.device, judged.targets
+        )
+        scores = judged.scores(confidences, judged.targets)
+        self.rows.append(
             {
-                "epoch": epoch,
-                "step": epoch * steps,
-                "seconds": round(time.monotonic() - began, 2),
-                "learning_rate": rate.get_last_lr()[0],
+                "epoch": number,
+                "step": self.step,
+                "seconds": round(self.seconds(), 2),
+                "learning_rate": self.rate.get_last_lr()[0],
                 "train_loss": train_loss,
                 "validation_loss": validation_loss,
                 **{f"validation_{name}": score for name, score in scores.items()},
             }
         )
         figures = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-        tell(
-            f"epoch {epoch}/{schedule.epochs}: train loss {train_loss:.4f}, validation loss {validation_loss:.4f}, {figures}"
+        self.run.tell(
+            f"epoch {number}/{self.schedule.epochs}: train loss {train_loss:.4f}, "
+            f"validation loss {validation_loss:.4f}, {figures}"
         )
-        name, more = validation.better
+        name, more = judged.better
         score = {**scores, "loss": validation_loss}[name] * (1 if more else -1)
-        if schedule.keep == "best" and (score > best_score or best_state is None):
-            best_score, best_epoch = score, epoch
-            best_state = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-    if best_state is not None:
-        network.load_state_dict(best_state)
-        tell(f"kept the weights of epoch {best_epoch}, the best by {validation.better[0]}")
-    seconds = time.monotonic() - began
-    facts = {
-        "training_images": len(stream.names),
-        "validation_images": len(validation.names),
-        "epochs": schedule.epochs,
-        "steps": total,
-        "kept_epoch": best_epoch or schedule.epochs,
-        "seconds": round(seconds, 2),
-        "images_per_second": round(total * schedule.batch / seconds, 1),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in parameters),
-        **device.facts(),
-        **versions(),
-    }
-    return Outcome(pd.DataFrame(rows), facts)
+        if self.schedule.keep == "best" and (score > self.best["score"] or self.best["network"] is None):
+            weights = {key: tensor.clone() for key, tensor in trained_state(self.network).items()}
+            self.best = {"score": float(score), "epoch": number, "network": weights}
+
+    def save_if_due(self) -> None:
+        if self.run.keeper.due():
+            self.run.keeper.save(self.state())
+
+    def tell_step(self, epoch: int, loss: torch.Tensor) -> None:
+        speed = (self.step - self.first) / (time.monotonic() - self.began)
+        self.run.tell(
+            f"epoch {epoch}/{self.schedule.epochs} step {self.step}/{self.total}: loss {loss.item():.4f}, "
+            f"{speed * self.schedule.batch:.0f} images/s, {(self.total - self.step) / speed:.0f} s left"
+        )
+
+    def finish(self) -> Outcome:
+        if self.best["network"] is not None:
+            self.network.load_state_dict(self.best["network"], strict=False)
+            self.run.tell(f"kept the weights of epoch {self.best['epoch']}, the best by {self.validation.better[0]}")
+        seconds = self.seconds()
+        facts = {
+            "training_images": len(self.stream.names),
+            "validation_images": len(self.validation.names),
+            "epochs": self.schedule.epochs,
+            "steps": self.total,
+            "kept_epoch": self.best["epoch"] or self.schedule.epochs,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(self.total * self.schedule.batch / seconds, 1),
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "trained_parameters": sum(parameter.numel() for parameter in self.parameters),
+        }
+        return Outcome(pd.DataFrame(self.rows), facts)
 
 
 @torch.no_grad()
@@ -185,9 +261,10 @@ def infer(
     return np.concatenate(parts), total / len(names) if targets is not None else math.nan
 
 
-def versions() -> dict[str, str]:
-    """Return the versions a result depends on."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what training can have changed: trained parameters and all batch-norm statistics, on the CPU."""
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if name not in frozen}
 
 
 def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
@@ -207,6 +284,6 @@ def _decay(schedule: Schedule, step: int, total: int) -> float:
 
 def _not_finite(step: int, rate: float) -> InputError:
     return InputError(
-        f"the loss was not finite by step {step + 1} (learning rate {rate:.2g}); lower the learning rate of this "
+        f"the loss was not finite by step {step} (learning rate {rate:.2g}); lower the learning rate of this "
         "experiment, or set machine.precision to float32"
     )

@@ -7,17 +7,17 @@ from typing import Literal
 import torch
 
 from cxr import classification
-from cxr import device as devices
-from cxr.journal import Journal
 from cxr.labels import LABELS
-from cxr.networks import SOURCE_CLASSES, TransferClassifier, resnet, trained_state
+from cxr.networks import SOURCE_CLASSES, TransferClassifier, resnet
+from cxr.runs import Run
 from cxr.settings import Schedule
+from cxr.training import trained_state
 
 
 def train(
     *,
     inputs: classification.Inputs,
-    predict_split: Path,
+    predicted: Path,
     outputs: classification.Outputs,
     source_weights: Path,
     network: str,
@@ -27,33 +27,29 @@ def train(
     balanced: bool,
     schedule: Schedule,
     select_by: str,
-    seed: int,
-    precision: Literal["auto", "float32", "bfloat16"],
-    threads: int,
-    tell: Journal,
+    run: Run,
 ) -> None:
-    """Train the added layer and the last `layers` parametered layers, and predict a split: validation or test.
+    """Train the added layer and the last `layers` parametered layers, and predict the images of the file
+    `predicted` (image, patient, digest, perhaps more): validation or test.
 
     The model file holds what training changed; with the source weights it is the whole network.
     """
-    device = devices.choose(precision, threads)
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     backbone = load_source(source_weights, network)
     model = TransferClassifier(backbone, layers, len(LABELS), head_input, frozen_batchnorm)
     objective = partial(classification.sigmoid_objective, balanced=balanced)
     outcome, predict = classification.train(
-        model, inputs, objective, classification.sigmoid_scores, (select_by, True), schedule, seed, device, tell
+        model, inputs, objective, classification.sigmoid_scores, (select_by, True), schedule, run
     )
-    predict(predict_split, outputs.predictions)
+    predict(predicted, outputs.predictions)
     facts = {
         "network": network,
         "trainable_layers": layers,
         "head_input": head_input,
         "frozen_batchnorm": frozen_batchnorm,
-        "seed": seed,
         "settings": schedule.model_dump(),
     }
-    classification.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)})
+    classification.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)}, run)
 
 
 def load_source(path: Path, network: str) -> torch.nn.Module:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr import detector, images, splits, weights
-from cxr import device as devices
-from cxr.journal import Journal
+from cxr.runs import Run
 from cxr.settings import Yolo
 
 
@@ -17,29 +16,26 @@ def off_the_shelf(
     sha256: str,
     image_size: int,
     validation_split: Path,
-    test_split: Path,
+    predicted: Path,
     index: Path,
     store: Path,
     box_size: int,
-    precision: Any,
-    threads: int,
+    run: Run,
     validation_predictions: Path,
     test_predictions: Path,
     facts: Path,
-    tell: Journal,
 ) -> None:
     """Predict the boxed validation and test images with COCO weights as they are; boxes carry COCO's class names."""
-    device = devices.choose(precision, threads)
     given = weights.verify(weights_file, sha256, "COCO weights of YOLO (yolo.pretrained)")
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed")
-    for split, path in ((validation_split, validation_predictions), (test_split, test_predictions)):
-        names = splits.read_split(split)["image"].tolist()
+    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
+    for wanted, path in ((validation_split, validation_predictions), (predicted, test_predictions)):
+        names = splits.read_images(wanted)["image"].tolist()
         found = detector.predict(
-            weights=given, names=names, pixels=pixels.read, image_size=image_size, device=device, progress=tell
+            weights=given, names=names, pixels=pixels.read, image_size=image_size, device=run.device, progress=run.tell
         )
         found.to_csv(path, index=False, float_format="%.6g")
     own = {"weights": given.name, "weights_sha256": weights.sha256_of(given), "trained_parameters": 0}
-    facts.write_text(json.dumps(own | device.facts(), indent=1))
+    facts.write_text(json.dumps(own | run.facts(), indent=1))
 
 
 def fine_tune(
@@ -48,24 +44,20 @@ def fine_tune(
     settings: Yolo,
     run_folder: Path,
     validation_split: Path,
-    test_split: Path,
+    predicted: Path,
     index: Path,
     store: Path,
     box_size: int,
-    seed: int,
-    precision: Any,
-    threads: int,
+    run: Run,
     model: Path,
     validation_predictions: Path,
     test_predictions: Path,
     history: Path,
     facts: Path,
-    tell: Journal,
 ) -> None:
     """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images."""
-    device = devices.choose(precision, threads)
     given = None
-    own: dict[str, Any] = {"seed": seed, "settings": settings.model_dump(), "from": "scratch"}
+    own: dict[str, Any] = {"settings": settings.model_dump(), "from": "scratch"}
     if settings.pretrained:
         given = weights.verify(Path(settings.pretrained), settings.sha256, "COCO weights of YOLO (yolo.pretrained)")
         own |= {"from": given.name, "weights_sha256": weights.sha256_of(given)}
@@ -75,23 +67,24 @@ def fine_tune(
         architecture=settings.architecture,
         run_folder=run_folder / "run",
         settings=settings,
-        seed=seed,
-        device=device,
-        threads=threads,
-        progress=tell,
+        seed=run.seed,
+        device=run.device,
+        threads=run.threads,
+        progress=run.tell,
+        keeper=run.keeper,
     )
     shutil.copyfile(tuned.weights, model)
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed")
-    for split, path in ((validation_split, validation_predictions), (test_split, test_predictions)):
-        names = splits.read_split(split)["image"].tolist()
+    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
+    for wanted, path in ((validation_split, validation_predictions), (predicted, test_predictions)):
+        names = splits.read_images(wanted)["image"].tolist()
         found = detector.predict(
             weights=model,
             names=names,
             pixels=pixels.read,
             image_size=settings.image_size,
-            device=device,
-            progress=tell,
+            device=run.device,
+            progress=run.tell,
         )
         found.to_csv(path, index=False, float_format="%.6g")
     tuned.history.to_csv(history, index=False)
-    facts.write_text(json.dumps(own | tuned.facts, indent=1))
+    facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1))

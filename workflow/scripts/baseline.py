@@ -1,11 +1,23 @@
+import os
 from pathlib import Path
 
-from cxr import baseline, classification
+from cxr import baseline, classification, runs
 from cxr.journal import Journal
+from cxr.outputs import whole
 from cxr.settings import Augment, Schedule
 
 settings = snakemake.params.settings
-with Journal(snakemake.log[0], f"baseline {snakemake.wildcards.protocol} {snakemake.wildcards.activation}") as tell:
+with (
+    Journal(snakemake.log[0], f"baseline {snakemake.wildcards.protocol} {snakemake.wildcards.activation}") as tell,
+    runs.started(
+        params=dict(snakemake.params.items()),
+        inputs=dict(snakemake.input.items()),
+        threads=snakemake.threads,
+        environment=os.environ,
+        tell=tell,
+    ) as run,
+    whole(snakemake.output.items()) as out,
+):
     baseline.train(
         inputs=classification.Inputs(
             train_split=Path(snakemake.input.train),
@@ -15,14 +27,12 @@ with Journal(snakemake.log[0], f"baseline {snakemake.wildcards.protocol} {snakem
             image_size=snakemake.params.image_size,
             augment=Augment(**snakemake.params.augment),
         ),
-        test_split=Path(snakemake.input.test),
-        outputs=classification.Outputs(**{name: Path(path) for name, path in snakemake.output.items()}),
+        predicted=Path(snakemake.input.predicted),
+        outputs=classification.Outputs(**out),
         activation=snakemake.wildcards.activation,
         network=snakemake.params.network,
         balanced=settings["balanced"],
         schedule=Schedule(**settings["training"]),
         select_by=snakemake.params.select_by,
-        **snakemake.params.common,
-        threads=snakemake.threads,
-        tell=tell,
+        run=run,
     )

@@ -2,8 +2,9 @@ from pathlib import Path
 
 from cxr import preflight
 from cxr.journal import Journal
+from cxr.outputs import whole
 
-with Journal(snakemake.log[0], "images") as tell:
+with Journal(snakemake.log[0], "images") as tell, whole(snakemake.output.items()) as out:
     preflight.decode_images(
         root=Path(snakemake.params.root),
         label_table=Path(snakemake.input.labels),
@@ -11,7 +12,7 @@ with Journal(snakemake.log[0], "images") as tell:
         folder=Path(snakemake.params.store),
         **snakemake.params.settings,
         workers=snakemake.threads,
-        index=Path(snakemake.output.index),
-        rejected=Path(snakemake.output.rejected),
+        index=out["index"],
+        rejected=out["rejected"],
         tell=tell,
     )

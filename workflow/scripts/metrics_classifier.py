@@ -2,9 +2,13 @@ from pathlib import Path
 
 from cxr import evaluation
 from cxr.journal import Journal
+from cxr.outputs import whole
 from cxr.settings import Evaluation
 
-with Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}"):
+with (
+    Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}"),
+    whole(snakemake.output.items()) as out,
+):
     evaluation.write_classifier(
         protocol=snakemake.params.protocol,
         experiment=snakemake.params.experiment,
@@ -14,5 +18,5 @@ with Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.
         test_split=Path(snakemake.input.test),
         settings=Evaluation(**snakemake.params.evaluation),
         seed=snakemake.params.seed,
-        table=Path(snakemake.output.table),
+        table=out["table"],
     )

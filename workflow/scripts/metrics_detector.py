@@ -2,9 +2,13 @@ from pathlib import Path
 
 from cxr import evaluation
 from cxr.journal import Journal
+from cxr.outputs import whole
 from cxr.settings import Evaluation
 
-with Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}") as tell:
+with (
+    Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}") as tell,
+    whole(snakemake.output.items()) as out,
+):
     evaluation.write_detector(
         protocol=snakemake.params.protocol,
         experiment=snakemake.params.experiment,
@@ -17,7 +21,7 @@ with Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.
         tune=snakemake.params.tune,
         settings=Evaluation(**snakemake.params.evaluation),
         seed=snakemake.params.seed,
-        table=Path(snakemake.output.table),
-        chosen=Path(snakemake.output.threshold),
+        table=out["table"],
+        chosen=out["threshold"],
         tell=tell,
     )

@@ -2,11 +2,12 @@ from pathlib import Path
 
 from cxr import reporting
 from cxr.journal import Journal
+from cxr.outputs import whole
 
 source_facts, source_history = map(Path, snakemake.input.source)
 alone = ("leakage", "grids", "selected", "sheets")
 both = ("metrics", "facts", "histories")  # of the experiments known beforehand, then of the long transfer runs
-with Journal(snakemake.log[0], "report") as tell:
+with Journal(snakemake.log[0], "report") as tell, whole(snakemake.output.items()) as out:
     reporting.write(
         settings=Path(snakemake.input.settings),
         summary=Path(snakemake.input.summary),
@@ -17,7 +18,7 @@ with Journal(snakemake.log[0], "report") as tell:
         source_history=source_history,
         examples=Path(snakemake.input.examples),
         skipped=reporting.as_skipped(snakemake.params.skipped),
-        page=Path(snakemake.output.page),
-        tables=Path(snakemake.output.tables),
+        page=out["page"],
+        tables=out["tables"],
         tell=tell,
     )

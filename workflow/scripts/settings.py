@@ -1,8 +1,10 @@
-from pathlib import Path
-
 import yaml
 
+from cxr import settings
 from cxr.journal import Journal
+from cxr.outputs import whole
 
-with Journal(snakemake.log[0], "settings"):
-    Path(snakemake.output[0]).write_text(yaml.safe_dump(dict(snakemake.params.settings), sort_keys=False))
+# The one rule that takes the configuration as a whole, because it writes it down as a whole.
+with Journal(snakemake.log[0], "settings"), whole(snakemake.output.items()) as out:
+    resolved = settings.load(snakemake.config)
+    out["file"].write_text(yaml.safe_dump(resolved.model_dump(), sort_keys=False))

@@ -2,8 +2,9 @@ from pathlib import Path
 
 from cxr import sheets
 from cxr.journal import Journal
+from cxr.outputs import whole
 
-with Journal(snakemake.log[0], "sheet"):
+with Journal(snakemake.log[0], "sheet") as tell, whole(snakemake.output.items()) as out:
     sheets.write_detections(
         predictions=Path(snakemake.input.predictions),
         threshold=Path(snakemake.input.threshold),
@@ -11,5 +12,6 @@ with Journal(snakemake.log[0], "sheet"):
         index=Path(snakemake.input.index),
         store=Path(snakemake.params.store),
         box_size=snakemake.params.box_size,
-        picture=Path(snakemake.output[0]),
+        picture=out["picture"],
+        tell=tell,
     )

@@ -1,12 +1,24 @@
+import os
 from pathlib import Path
 
-from cxr import classification, transfer
+from cxr import classification, runs, transfer
 from cxr.journal import Journal
+from cxr.outputs import whole
 from cxr.settings import Augment, Schedule
 
 settings = dict(snakemake.params.settings)
 wildcards = snakemake.wildcards
-with Journal(snakemake.log[0], f"transfer {wildcards.protocol} c={wildcards.layers} s={wildcards.size}") as tell:
+with (
+    Journal(snakemake.log[0], f"{snakemake.rule} {wildcards.protocol} c={wildcards.layers} s={wildcards.size}") as tell,
+    runs.started(
+        params=dict(snakemake.params.items()),
+        inputs=dict(snakemake.input.items()),
+        threads=snakemake.threads,
+        environment=os.environ,
+        tell=tell,
+    ) as run,
+    whole(snakemake.output.items()) as out,
+):
     transfer.train(
         inputs=classification.Inputs(
             train_split=Path(snakemake.input.train),
@@ -16,14 +28,12 @@ with Journal(snakemake.log[0], f"transfer {wildcards.protocol} c={wildcards.laye
             image_size=snakemake.params.image_size,
             augment=Augment(**snakemake.params.augment),
         ),
-        predict_split=Path(snakemake.input.validation),
-        outputs=classification.Outputs(**{name: Path(path) for name, path in snakemake.output.items()}),
+        predicted=Path(snakemake.input.predicted),
+        outputs=classification.Outputs(**out),
         source_weights=Path(snakemake.input.source),
         network=snakemake.params.network,
         layers=int(wildcards.layers),
         schedule=Schedule(**settings.pop("schedule")),
         **settings,
-        **snakemake.params.common,
-        threads=snakemake.threads,
-        tell=tell,
+        run=run,
     )

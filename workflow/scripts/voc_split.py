@@ -2,8 +2,12 @@ from pathlib import Path
 
 from cxr import splits, voc
 from cxr.journal import Journal
+from cxr.outputs import whole
 
-with Journal(snakemake.log[0], f"voc {snakemake.wildcards.protocol} {snakemake.wildcards.role}") as tell:
+with (
+    Journal(snakemake.log[0], f"voc {snakemake.wildcards.protocol} {snakemake.wildcards.role}") as tell,
+    whole(snakemake.output.items()) as out,
+):
     manifest = voc.write_split(splits.read_split(Path(snakemake.input.split)), Path(snakemake.params.folder))
-    manifest.to_csv(snakemake.output.manifest, index=False)
+    manifest.to_csv(out["manifest"], index=False)
     tell(f"{len(manifest)} XML files in {snakemake.params.folder}")

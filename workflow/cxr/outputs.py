@@ -1,0 +1,38 @@
+"""Output files that appear whole or not at all, however the job that writes them ends."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART = ".part-"  # before the name of a file that is not finished
+
+
+@contextmanager
+def whole(outputs: Iterable[tuple[str, str]]) -> Iterator[dict[str, Path]]:
+    """Yield name → where to write it; on leaving without an error, everything is moved to where it belongs.
+
+    outputs: name and path of each file or folder; moved in that order, so that the last one is there only with all
+    others. What an earlier attempt left unfinished is removed first.
+    """
+    final = {name: Path(path) for name, path in outputs}
+    parts = {name: path.with_name(PART + path.name) for name, path in final.items()}
+    _remove(parts.values())
+    try:
+        yield parts
+    except BaseException:
+        _remove(parts.values())
+        raise
+    for name, part in parts.items():
+        if part.is_dir() and final[name].is_dir():
+            shutil.rmtree(final[name])
+        os.replace(part, final[name])
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

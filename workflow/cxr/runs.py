@@ -1,0 +1,105 @@
+"""One training run: what it belongs to, the device it has, its saved state, and the facts it leaves."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cxr import gpus
+from cxr.device import Device, choose
+from cxr.journal import Journal
+from cxr.state import Keeper
+
+PLACES = ("index",)  # inputs that say where pixels lie; which pixels they are is in the split files' digests
+FORGOTTEN = ("state", "store")  # params that are paths of the run's own
+
+
+@dataclass
+class Run:
+    """A run under way. identity: key, seed, code, and SHA-256 of each input; they and the device go into its facts."""
+
+    seed: int
+    device: Device
+    keeper: Keeper
+    tell: Journal
+    threads: int = 1
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what every run says of itself: identity, host, device, precision, peak memory, start, versions."""
+        import numpy
+        import torch
+
+        return {
+            **self.identity,
+            "seed": self.seed,
+            "started": datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds"),
+            "job_seconds": round(time.time() - self.began, 2),
+            "interruptions": self.keeper.resumed,
+            "host": platform.node(),
+            **self.device.facts(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+        }
+
+
+@contextmanager
+def started(
+    *,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    threads: int,
+    environment: MutableMapping[str, str],
+    tell: Journal,
+) -> Iterator[Run]:
+    """Claim a device and take up the state of an earlier attempt; on leaving without error, the state is removed.
+
+    params: what the rule passes, with `common` (seed, precision), `code`, and `state` (path). inputs: name → file or
+    files. environment: CXR_GPU_SLOTS (jobs a GPU) and CXR_CHECKPOINT (seconds between states) are read,
+    CUDA_VISIBLE_DEVICES is set.
+    """
+    began = time.time()
+    identity = identify(params, inputs)
+    with gpus.claimed(environment, int(environment.get("CXR_GPU_SLOTS", "1")), tell) as gpu:
+        keeper = Keeper(Path(params["state"]), identity["key"], float(environment.get("CXR_CHECKPOINT", "300")), tell)
+        device = choose(params["common"]["precision"], threads)
+        if gpu is not None and device.torch.type == "cpu":
+            tell(f"GPU {gpu.id} was given, but this PyTorch finds no CUDA device: training on the CPU")
+        run = Run(params["common"]["seed"], device, keeper, tell, threads, identity, began)
+        yield run
+        keeper.clear()
+
+
+def identify(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return key, code and input hashes of a run; two runs with one key do the same computation on the same data."""
+    hashes = {
+        name: [sha256(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+        for name, paths in inputs.items()
+        if name not in PLACES
+    }
+    settings = {name: value for name, value in params.items() if name not in FORGOTTEN}
+    text = json.dumps([settings, hashes], sort_keys=True, default=str)
+    return {
+        "key": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "code": params["code"],
+        "inputs": {name: ", ".join(found) for name, found in hashes.items() if found},
+    }
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain(seed: int, device: Device, tell: Journal, keeper: Keeper | None = None) -> Run:
+    """Return a run that belongs to nothing and keeps no state: for use outside a workflow."""
+    return Run(seed, device, keeper or Keeper(None, "", 0, tell), tell)
