@@ -5,11 +5,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REPORT := results/demo/report.html
 
-.PHONY: demo test test-all lint bench docs lock clean
+.PHONY: setup demo explain test test-all lint bench docs lock clean
+
+setup: $(READY)
 
 demo: $(READY)
 	$(BIN)/snakemake
 	@echo "Report: $(CURDIR)/$(REPORT)"
+
+# What the next run would do, and why: make explain ARGS="--configfile config/paper.yaml"
+# First brings tables, images and splits up to date (which trains nothing): what follows goes by their content.
+explain: $(READY)
+	$(BIN)/snakemake $(ARGS) --quiet all -- data
+	$(BIN)/snakemake $(ARGS) --dry-run 2>&1 | $(BIN)/python workflow/explain.py
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -m "not long" --durations=10
@@ -25,6 +33,7 @@ lint: $(READY)
 
 bench: $(READY)
 	PYTHONPATH=workflow $(BIN)/python benchmarks/store.py
+	PYTHONPATH=workflow $(BIN)/python benchmarks/checkpoint.py
 
 # Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
 docs: $(READY)

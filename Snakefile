@@ -16,7 +16,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ
 
 import guard
 import slurm_jobs
-from cxr import fingerprint, gpus, layouts, settings
+from cxr import fingerprint, folder, gpus, layouts, settings
 from cxr.errors import InputError
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
@@ -67,8 +67,10 @@ onstart:
 localrules:
     all,
     preflight,
+    data,
     grid,
     voc,
+    settings,
 
 
 rule all:
@@ -87,6 +89,12 @@ rule preflight:
         "envs/data.yaml"
     shell:
         "cat {input} | tee {log}"
+
+
+# Tables, images and splits up to date, nothing trained; after it a dry run is exact.
+rule data:
+    input:
+        expand("<results>/splits/{protocol}", protocol=SETTINGS.protocols),
 
 
 rule grid:

@@ -84,11 +84,9 @@ def sizes_of(name):
 
 def folder_fingerprint():
     """A hash over names, sizes and times of the images below the root, so that changed files re-run `images`."""
-    from cxr import images
-
     try:
         layouts.require_unpacked(DATA_ROOT)
-        return images.fingerprint(Path(DATA_ROOT))
+        return folder.fingerprint(Path(DATA_ROOT))
     except InputError as error:
         sys.exit(f"Error: {error}")
 

@@ -1,6 +1,13 @@
 # Transfer learning: source weights, one job a pair (c, s), the choice of the best pairs, and their long runs.
 
 
+# Weights that are fetched or copied, not trained, are so where Snakemake runs: compute nodes may have no network.
+if SETTINGS.source.kind != "textures":
+
+    localrules:
+        source_weights,
+
+
 rule source_weights:
     output:
         model="<results>/source/weights.pt",

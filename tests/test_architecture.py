@@ -12,7 +12,7 @@ from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
-         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs"]  # fmt: skip
+         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder"]  # fmt: skip
 
 
 @cache

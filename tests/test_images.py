@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile
 
-from cxr import images
+from cxr import folder, images
 from cxr.errors import InputError
 
 SIZE, BOX_SIZE = 32, 128
@@ -125,18 +125,18 @@ def test_a_root_without_images_is_an_error_that_names_it(tmp_path: Path):
 
 
 def test_fingerprint_changes_with_every_kind_of_change_and_only_then(root: Path):
-    prints = [images.fingerprint(root)]
+    prints = [folder.fingerprint(root)]
     (root / "notes.txt").write_text("not an image")
-    assert images.fingerprint(root) == prints[0]
+    assert folder.fingerprint(root) == prints[0]
     target = root / "images_0" / "a.png"
     target.touch()
-    prints.append(images.fingerprint(root))
+    prints.append(folder.fingerprint(root))
     target.rename(root / "images_1" / "a.png")
-    prints.append(images.fingerprint(root))
+    prints.append(folder.fingerprint(root))
     (root / "images_1" / "a.png").unlink()
-    prints.append(images.fingerprint(root))
+    prints.append(folder.fingerprint(root))
     save(root / "g.png", picture(3))
-    prints.append(images.fingerprint(root))
+    prints.append(folder.fingerprint(root))
     assert len(set(prints)) == 5
 
 

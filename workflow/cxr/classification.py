@@ -19,7 +19,7 @@ from cxr.labels import LABELS, to_matrix
 from cxr.metrics import ranking_scores
 from cxr.runs import Run
 from cxr.settings import Augment, Schedule
-from cxr.training import Objective, Outcome, Validation, fit, infer
+from cxr.training import Objective, Outcome, Validation, fit, infer, write_tensors
 
 EPSILON = 1e-7  # Keras' clipping of probabilities before a logarithm
 
@@ -138,7 +138,7 @@ def predictions_table(images_of: pd.DataFrame, confidences: np.ndarray) -> pd.Da
 
 def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: dict[str, Any], run: Run) -> None:
     """Write model, history and facts of a finished training."""
-    torch.save(state, outputs.model)
+    write_tensors(state, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts, **run.facts()}, indent=1))
 

@@ -15,7 +15,7 @@ from cxr import images, splits
 from cxr.datasets import Stream, moved
 from cxr.runs import Run
 from cxr.settings import GridCNN
-from cxr.training import Objective, Validation, fit, infer
+from cxr.training import Objective, Validation, fit, infer, write_tensors
 
 BLOCKS = 8  # residual blocks of two convolutions; with the first and the last convolution 18
 WIDEST = 8  # the widest stage has so many times the channels of the first
@@ -148,7 +148,7 @@ def train(
     for role, path in (("validation", validation_predictions), ("test", test_predictions)):
         confidence, _ = infer(network, names[role], read, judged, run.device)
         np.savez_compressed(path, images=np.array(names[role]), confidence=confidence.astype(np.float32))
-    torch.save({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
+    write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
     outcome.history.to_csv(history, index=False)
     own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
     facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))

@@ -28,6 +28,7 @@ import pandas as pd
 from PIL import Image
 
 from cxr.errors import InputError
+from cxr.folder import walk
 
 SHARD_IMAGES = 1024
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
@@ -74,7 +75,7 @@ def find_images(root: Path) -> tuple[dict[str, str], pd.DataFrame]:
     """
     paths: dict[str, str] = {}
     rejected: list[tuple[str, str, str]] = []
-    for path, entry in sorted(_walk(root)):
+    for path, entry in sorted(walk(root)):
         if entry.is_dir():
             rejected.append((path, "a directory, not an image file", ""))
         elif not entry.is_file():
@@ -91,19 +92,6 @@ def find_images(root: Path) -> tuple[dict[str, str], pd.DataFrame]:
     return paths, _rejected(rejected)
 
 
-def fingerprint(root: Path) -> str:
-    """Hash the (relative path, bytes, modification time) of all images below root: a change detector that opens no file.
-
-    Raises InputError if root is missing.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for path, entry in sorted(_walk(root)):
-        if entry.is_file():
-            stat = entry.stat()
-            digest.update(os.fsencode(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
-    return digest.hexdigest()
-
-
 def unusable(index: pd.DataFrame) -> pd.DataFrame:
     """Return the images of an index that cannot be used as rows of rejected.csv."""
     bad = index[index["status"] != OK]
@@ -115,35 +103,6 @@ def _rejected(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
     items, reasons, details = zip(*rows, strict=True) if rows else ((), (), ())
     columns = ("images", pd.array([pd.NA] * len(rows), dtype="Int64"), items, reasons, details)
     return pd.DataFrame(dict(zip(REJECTED_COLUMNS, columns, strict=True)), index=range(len(rows)))
-
-
-def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    if not os.path.isdir(root):
-        raise InputError(f"{root}: no such folder; expected the folder that holds the label table and the PNG images")
-    waiting = [""]
-    entered = {_identity(os.stat(root))}
-    while waiting:
-        folder = waiting.pop()
-        below = []
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                for entry in entries:
-                    path = os.path.join(folder, entry.name)
-                    if entry.name.lower().endswith(".png"):
-                        yield path, entry
-                    elif entry.is_dir() and not entry.name.startswith("."):  # those are being unpacked
-                        below.append((path, _identity(entry.stat())))
-        except OSError as error:
-            raise InputError(f"{os.path.join(root, folder)}: cannot read this folder ({error.strerror})") from None
-        # Sorted, because of two links to one folder the first is entered: it must be the same one everywhere.
-        for path, identity in sorted(below, reverse=True):
-            if identity not in entered:
-                entered.add(identity)
-                waiting.append(path)
-
-
-def _identity(stat: os.stat_result) -> tuple[int, int]:
-    return stat.st_dev, stat.st_ino
 
 
 # ---- one image

@@ -307,7 +307,9 @@ def _box_rows(phantoms: list[Phantom], boxes: list[dict[str, list[tuple]]]) -> l
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    part = path.with_name(f".part-{path.name}")
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    part.replace(path)
 
 
 # ------------------------------------------------------------------------------------------------------------- drawing

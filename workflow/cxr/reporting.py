@@ -60,7 +60,7 @@ def write(
     tables.mkdir(parents=True, exist_ok=True)
     for name, table in report.tables(inputs).items():
         table.to_csv(tables / f"{name}.csv", index=False)
-    tell(f"{len(inputs.metrics)} metric rows of {len(keys)} experiments in {page}")
+    tell(f"{len(inputs.metrics)} metric rows of {len(keys)} experiments")
 
 
 def _metrics(path: Path) -> pd.DataFrame:

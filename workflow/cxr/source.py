@@ -19,7 +19,7 @@ from cxr.errors import InputError
 from cxr.networks import Classifier
 from cxr.runs import Run
 from cxr.settings import Augment, Source
-from cxr.training import Objective, Validation, fit
+from cxr.training import Objective, Validation, fit, write_tensors
 
 IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
 VALIDATION_SHARE = 0.1
@@ -45,7 +45,7 @@ def prepare(
     elif settings.kind == "random":
         transfer.write_random_source(model, network, run.seed)
     elif settings.kind == "imagenet" and not settings.file:
-        torch.save(from_hub(network), model)
+        write_tensors(from_hub(network), model)
     else:
         given = weights.verify(Path(settings.file), settings.sha256, "source weights (source.file)")
         transfer.load_source(given, network)
@@ -104,7 +104,7 @@ def pretrain(
     validation = Validation(names[:held_out], read, classes[:held_out], _accuracy, ("accuracy", True))
     classifier: nn.Module = Classifier(network, textures.N_CLASSES)
     outcome = fit(classifier, stream, objective, validation, schedule, run)
-    torch.save(classifier.backbone.cpu().state_dict(), model)
+    write_tensors(classifier.backbone.cpu().state_dict(), model)
     outcome.history.to_csv(history, index=False)
     return {"pretrained_on": f"{len(pixels)} generated textures of {textures.N_CLASSES} classes", **outcome.facts}
 

@@ -1,9 +1,11 @@
 """The training loop: one for every network that is trained here."""
 
+import io
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -234,6 +236,13 @@ class _Training:
             "trained_parameters": sum(parameter.numel() for parameter in self.parameters),
         }
         return Outcome(pd.DataFrame(self.rows), facts)
+
+
+def write_tensors(content: Any, path: Path) -> None:
+    """Write what torch.save takes; a full disk is an OSError (torch's own writer makes it an obscure RuntimeError)."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from cxr.labels import LABELS
 from cxr.networks import SOURCE_CLASSES, TransferClassifier, resnet
 from cxr.runs import Run
 from cxr.settings import Schedule
-from cxr.training import trained_state
+from cxr.training import trained_state, write_tensors
 
 
 def train(
@@ -61,4 +61,4 @@ def load_source(path: Path, network: str) -> torch.nn.Module:
 def write_random_source(path: Path, network: str, seed: int) -> None:
     """Write randomly initialised source weights: transfer from nothing, as a control."""
     torch.manual_seed(seed)
-    torch.save(resnet(network, SOURCE_CLASSES).state_dict(), path)
+    write_tensors(resnet(network, SOURCE_CLASSES).state_dict(), path)
