@@ -98,6 +98,13 @@ def transfer_settings(wildcards, schedule):
     }
 
 
+def of_features(wildcards):
+    """The grid's shared features, where its frozen layers give the same for every pair."""
+    section = protocol_of(wildcards).transfer
+    shared = section.frozen_batchnorm == "eval" and section.features_gb > 0
+    return [f"<results>/features/{wildcards.protocol}"] if shared else []
+
+
 def pairs(wildcards):
     section = protocol_of(wildcards).transfer
     return [(layers, size) for layers in section.layers for size in section.sizes]
@@ -113,6 +120,12 @@ def leakage(wildcards):
     """The tables of what roles share, of every split of every protocol."""
     return [
         f"{splits_of(name)}/{size}/leakage.csv" for name in SETTINGS.protocols for size in [*sizes_of(name), "boxes"]
+    ]
+
+
+def of_size_splits(role):
+    return lambda wildcards: [
+        of_split(role, lambda _, size=size: size)(wildcards) for size in protocol_of(wildcards).transfer.sizes
     ]
 
 

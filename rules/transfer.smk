@@ -36,8 +36,47 @@ rule source_weights:
         "../workflow/scripts/source_weights.py"
 
 
+# What the frozen layers make of every picture that the grid's jobs see: once for all pairs (c, s). A folder that is
+# deleted is made again when a pair has to train, and only then.
+rule features:
+    input:
+        source=ancient(rules.source_weights.output.model),
+        fingerprint=rules.source_weights.output.fingerprint,
+        index=ancient(rules.images.output.index),
+        train=of_size_splits("train_images"),
+        validation=of_size_splits("validation_images"),
+    output:
+        folder=directory("<results>/features/{protocol}"),
+    log:
+        "<logs>/features/{protocol}.log",
+    benchmark:
+        "<benchmarks>/features/{protocol}.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        common=COMMON,
+        state=f"{RESULTS}/state/features/{{protocol}}",
+        store=STORE,
+        image_size=SETTINGS.images.size,
+        network=SETTINGS.network.name,
+        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
+        sizes=lambda wildcards: protocol_of(wildcards).transfer.sizes,
+        layers=lambda wildcards: protocol_of(wildcards).transfer.layers,
+        schedule=lambda wildcards: protocol_of(wildcards).transfer.training.model_dump(),
+        budget=lambda wildcards: protocol_of(wildcards).transfer.features_gb,
+        code=code("features"),
+    script:
+        "../workflow/scripts/features.py"
+
+
 rule transfer:
     input:
+        features=ancient(of_features),
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),

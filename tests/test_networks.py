@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cxr.errors import InputError
-from cxr.networks import Classifier, TransferClassifier, parametered_layers, resnet
+from cxr.networks import Classifier, TransferClassifier, parametered_layers
+from cxr.resnets import resnet
 from cxr.training import trained_state
 
 
@@ -63,3 +64,22 @@ def test_the_added_layer_starts_uniform():
 
 def test_a_baseline_gives_fifteen_logits():
     assert Classifier("resnet18", 15)(torch.rand(2, 1, 64, 64)).shape == (2, 15)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18"])
+def test_our_resnets_are_torchvisions_bit_for_bit(name):
+    """Same names in the same order, same initial weights from a seed, same outputs in training and evaluation."""
+    from torchvision import models
+
+    torch.manual_seed(3)
+    theirs = getattr(models, name)(num_classes=10)
+    torch.manual_seed(3)
+    ours = resnet(name, 10)
+    one, other = theirs.state_dict(), ours.state_dict()
+    assert list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+    assert [key for key, _ in theirs.named_modules()] == [key for key, _ in ours.named_modules()]
+    images = torch.randn(2, 3, 64, 64)
+    for network in (theirs, ours):
+        network.train()
+    assert torch.equal(theirs(images), ours(images))
+    assert torch.equal(theirs.eval()(images), ours.eval()(images))

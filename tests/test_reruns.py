@@ -271,3 +271,12 @@ def test_the_same_run_again_gives_the_same_numbers(repository, finished, tmp_pat
     assert len(tables) == 10
     for table in tables:
         assert (tmp_path / table).read_bytes() == (finished / table).read_bytes(), table
+
+
+def test_deleted_shared_features_come_back_only_when_a_pair_needs_them(repository, finished, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(finished, work, symlinks=True)
+    shutil.rmtree(work / "results/tiny/features/sound")
+    assert planned(repository, work) == {}
+    found = planned(repository, work, config=["sound={transfer: {training: {learning_rate: 0.001}}}"])
+    assert found["features"] == 1 and found["transfer"] == 1

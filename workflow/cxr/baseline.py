@@ -33,7 +33,16 @@ def train(
     else:
         make_objective = partial(classification.sigmoid_objective, balanced=balanced)
         scores = classification.sigmoid_scores
-    outcome, predict = classification.train(model, inputs, make_objective, scores, (select_by, True), schedule, run)
+    outcome, predict = classification.train(
+        model,
+        inputs,
+        classification.from_pixels(inputs, schedule, run),
+        make_objective,
+        scores,
+        (select_by, True),
+        schedule,
+        run,
+    )
     predict(predicted, outputs.predictions)
     facts = {"network": network, "activation": activation, "settings": schedule.model_dump()}
     state = {"network": network, "activation": activation, "state_dict": model.backbone.cpu().state_dict()}

@@ -1,7 +1,7 @@
 """What every classifier of the 15 labels shares: objectives, validation scores, predictions, files."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,29 @@ def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
+@dataclass(frozen=True)
+class Readers:
+    """How a network's inputs are had: stream makes a training batch's source, fixed reads images as they are."""
+
+    stream: Callable[[list[str], np.ndarray], Any]
+    fixed: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
+
+
+def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:
+    """Return readers of whole images, augmented on the fly."""
+    pixels = images.open_store(inputs.store, images.read_index(inputs.index), inputs.image_size, "all", run.tell)
+    return Readers(
+        lambda names, targets: Stream(
+            names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch
+        ),
+        pixels.read,
+    )
+
+
 def train(
     network: nn.Module,
     inputs: Inputs,
+    readers: Readers,
     make_objective: Callable[[np.ndarray], Objective],
     scores: Callable[[np.ndarray, np.ndarray], dict[str, float]],
     better: tuple[str, bool],
@@ -108,24 +128,21 @@ def train(
     run: Run,
 ) -> tuple[Outcome, Callable[[Path, Path], None]]:
     """Train a classifier on a split; return the outcome, and a function (file of images, CSV to write) that predicts."""
-    pixels = images.open_store(inputs.store, images.read_index(inputs.index), inputs.image_size, "all", run.tell)
     training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
     targets = to_matrix(training["labels"]).astype(np.float32)
     judged = make_objective(targets.mean(0))
-    names = training["image"].tolist()
-    stream = Stream(names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch)
     validation = Validation(
         validating["image"].tolist(),
-        pixels.read,
+        readers.fixed,
         to_matrix(validating["labels"]).astype(np.float32),
         scores,
         better,
     )
-    outcome = fit(network, stream, judged, validation, schedule, run)
+    outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
 
     def predict(wanted: Path, path: Path) -> None:
         table = splits.read_images(wanted)
-        confidences, _ = infer(network, table["image"].tolist(), pixels.read, judged, run.device)
+        confidences, _ = infer(network, table["image"].tolist(), readers.fixed, judged, run.device)
         predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
 
     return outcome, predict

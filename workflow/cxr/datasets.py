@@ -122,6 +122,8 @@ class Stream:
         return augmented(images, self.augment, uniform), torch.from_numpy(targets).to(self.device)
 
 
-def as_input(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Turn pixels (N, S, S) uint8 into (N, 1, S, S) float32 in [0, 1] on the device."""
+def as_input(pixels: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Turn pixels (N, S, S) uint8 into (N, 1, S, S) float32 in [0, 1] on the device; a tensor is an input already."""
+    if isinstance(pixels, torch.Tensor):
+        return pixels.to(device)
     return torch.from_numpy(pixels).to(device).unsqueeze(1).float() / 255

@@ -1,55 +1,15 @@
-"""The classifiers: ResNets, what of them is trained, and what the added layer reads."""
+"""The classifiers: what of a ResNet is trained, what the added layer reads, and where the frozen part ends."""
 
 from typing import Literal
 
 import torch
 from torch import nn
-from torchvision.models import resnet18, resnet50
-from torchvision.models.resnet import BasicBlock
 
 from cxr.datasets import normalised
 from cxr.errors import InputError
+from cxr.resnets import ResNet, resnet
 
 SOURCE_CLASSES = 1000  # outputs of the source network's last layer, as in ImageNet
-
-
-class NarrowResNet(nn.Module):
-    """A ResNet of four single basic blocks, 24 to 192 channels: for CPUs. Children are named as in torchvision."""
-
-    def __init__(self, num_classes: int, width: int = 24):
-        super().__init__()
-        channels = [width, width, 2 * width, 4 * width, 8 * width]
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        for number in range(1, 5):
-            before, after = channels[number - 1], channels[number]
-            shortcut = None
-            if number > 1:
-                shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after))
-            setattr(self, f"layer{number}", nn.Sequential(BasicBlock(before, after, 1 + (number > 1), shortcut)))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.fc(pooled(self, images))
-
-
-def pooled(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the pooled features (N, F) of a torchvision-like ResNet: everything before its `fc`."""
-    hidden = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    hidden = network.layer4(network.layer3(network.layer2(network.layer1(hidden))))
-    return network.avgpool(hidden).flatten(1)
-
-
-def resnet(name: str, outputs: int) -> nn.Module:
-    """Return the named ResNet with random weights; images (N, 3, H, W) → (N, outputs)."""
-    kinds = {"resnet50": resnet50, "resnet18": resnet18, "resnet10": NarrowResNet}
-    return kinds[name](num_classes=outputs)
 
 
 def parametered_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -59,6 +19,44 @@ def parametered_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
         for name, module in network.named_modules()
         if not list(module.children()) and list(module.parameters(recurse=False))
     ]
+
+
+def stages(network: ResNet) -> list[tuple[str, list[nn.Module]]]:
+    """Return name and modules of the parts of a ResNet that follow each other, up to the pooled features.
+
+    A part's input is one tensor: training can begin at any of them. ResNet50: stem, 16 blocks, pooled.
+    """
+    blocks = [
+        (f"layer{number}.{place}", [block])
+        for number in range(1, 5)
+        for place, block in enumerate(getattr(network, f"layer{number}"))
+    ]
+    stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+    return [("stem", stem), *blocks, ("pooled", [network.avgpool, nn.Flatten(1)])]
+
+
+def frozen_stages(network: ResNet, layers: int) -> list[str]:
+    """Return the names of the leading stages none of whose layers are among the last `layers` parametered ones."""
+    parametered = parametered_layers(network)
+    trained = {id(module) for _, module in parametered[len(parametered) - layers :]}
+    names = []
+    for name, modules in stages(network):
+        if any(id(inner) in trained for module in modules for inner in module.modules()):
+            break
+        names.append(name)
+    return names
+
+
+def run_stages(network: ResNet, hidden: torch.Tensor, after: str | None, until: str | None) -> torch.Tensor:
+    """Run the stages behind `after` (None: from the images (N, 3, H, W)) up to and with `until` (None: to the end)."""
+    parts = stages(network)
+    names = [name for name, _ in parts]
+    first = 0 if after is None else names.index(after) + 1
+    last = len(parts) if until is None else names.index(until) + 1
+    for _, modules in parts[first:last]:
+        for module in modules:
+            hidden = module(hidden)
+    return hidden
 
 
 class Classifier(nn.Module):
@@ -77,11 +75,14 @@ class TransferClassifier(nn.Module):
 
     The added layer reads the 1000-way layer's softmax (the paper's text), its logits, or the pooled features; in the
     last case the 1000-way layer still counts as layer 1 of c but receives no gradient. Source: paper, section 2.2.
+
+    `boundary` is the last stage in front of everything that training can change, None where there is none: frozen batch
+    norm that normalises with the batch makes even frozen stages depend on it.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: ResNet,
         layers: int,
         outputs: int,
         head_input: Literal["softmax", "logits", "features"],
@@ -103,6 +104,8 @@ class TransferClassifier(nn.Module):
         self.frozen = [module for _, module in parametered if id(module) not in trained]
         for module in self.frozen:
             module.requires_grad_(False)
+        shared = frozen_stages(backbone, layers) if frozen_batchnorm == "eval" else []
+        self.boundary = shared[-1] if shared else None
 
     def train(self, mode: bool = True) -> "TransferClassifier":
         super().train(mode)
@@ -112,8 +115,26 @@ class TransferClassifier(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        images = normalised(images)
+        hidden = normalised(images)
+        if self.boundary is not None:
+            hidden = run_stages(self.backbone, hidden, None, self.boundary)
+        return self.tail(hidden, self.boundary)
+
+    def tail(self, hidden: torch.Tensor, after: str | None) -> torch.Tensor:
+        """Return logits (N, 15) from what the stage `after` gave out."""
+        pooled = run_stages(self.backbone, hidden, after, None)
         if self.head_input == "features":
-            return self.head(pooled(self.backbone, images))
-        logits = self.backbone(images)
+            return self.head(pooled)
+        logits = self.backbone.fc(pooled)
         return self.head(logits.softmax(1) if self.head_input == "softmax" else logits)
+
+
+class Tail(nn.Module):
+    """A transfer classifier that reads stored features of a stage instead of images."""
+
+    def __init__(self, model: TransferClassifier, after: str):
+        super().__init__()
+        self.model, self.after = model, after
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.model.tail(hidden, self.after)

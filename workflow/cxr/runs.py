@@ -16,7 +16,8 @@ from cxr.device import Device, choose
 from cxr.journal import Journal
 from cxr.state import Keeper
 
-PLACES = ("index",)  # inputs that say where pixels lie; which pixels they are is in the split files' digests
+# Inputs that say where pixels lie (which ones they are is in the split files' digests), and what follows from others.
+PLACES = ("index", "features")
 FORGOTTEN = ("state", "store")  # params that are paths of the run's own
 
 

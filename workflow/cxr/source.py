@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from cxr import textures, transfer, weights
 from cxr.datasets import Stream
@@ -21,7 +20,7 @@ from cxr.runs import Run
 from cxr.settings import Augment, Source
 from cxr.training import Objective, Validation, fit, write_tensors
 
-IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
+IMAGENET = {"resnet50": "ResNet50_Weights", "resnet18": "ResNet18_Weights"}  # of torchvision.models
 VALIDATION_SHARE = 0.1
 AUGMENT = Augment(horizontal_flip=0.5, vertical_flip=0.5, rotation=20, zoom=0.2, brightness=0.2)
 
@@ -67,7 +66,9 @@ def from_hub(network: str) -> dict[str, torch.Tensor]:
             f"network.name = {network} has no ImageNet weights (there are for {', '.join(IMAGENET)}); set source.kind to "
             "textures, random or file"
         )
-    entry = IMAGENET[network]
+    from torchvision import models  # seconds of import that only this needs
+
+    entry = getattr(models, IMAGENET[network]).IMAGENET1K_V1
     try:
         return dict(entry.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError) as error:

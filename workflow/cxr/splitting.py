@@ -22,12 +22,12 @@ def write_all(
     folder: Path,
     tell: Journal,
 ) -> None:
-    """Write a protocol's splits below `folder`: train, validation, test, test_images and leakage of each size and of the
-    boxed images ("boxes").
+    """Write a protocol's splits below `folder`: <role>, <role>_images and leakage of each size and of the boxed images
+    ("boxes").
 
     sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
-    is made over the whole box list (`box_table`), of which `records` says what is usable. test_images: the test set
-    without labels and boxes, so that predicting it does not depend on them.
+    is made over the whole box list (`box_table`), of which `records` says what is usable. <role>_images: without
+    labels and boxes, for what must not depend on them.
     """
     table = _records(records)
     train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
@@ -59,7 +59,7 @@ def _records(path: Path) -> pd.DataFrame:
 def _write(roles: Mapping[str, pd.DataFrame], folder: Path, tell: Journal) -> None:
     for role, table in roles.items():
         splits.write_split(table, folder / f"{role}.csv")
-    splits.write_split(roles["test"][splits.IMAGE_COLUMNS], folder / "test_images.csv")
+        splits.write_split(table[splits.IMAGE_COLUMNS], folder / f"{role}_images.csv")
     shared = splits.leakage(roles)
     shared.to_csv(folder / "leakage.csv", index=False)
     counts = ", ".join(f"{role} {len(table)} ({table['patient'].nunique()})" for role, table in roles.items())

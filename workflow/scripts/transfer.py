@@ -31,6 +31,7 @@ with (
         predicted=Path(snakemake.input.predicted),
         outputs=classification.Outputs(**out),
         source_weights=Path(snakemake.input.source),
+        stored=next(map(Path, snakemake.input.get("features", [])), None),
         network=snakemake.params.network,
         layers=int(wildcards.layers),
         schedule=Schedule(**settings.pop("schedule")),

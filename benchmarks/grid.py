@@ -1,0 +1,225 @@
+"""The transfer grid, ours against a plain PyTorch program and against the same program tuned: same pairs, same batches.
+
+    PYTHONPATH=workflow python benchmarks/grid.py [--steps 2] [--batch 16]
+
+ours: the frozen layers once for all pairs, then a process a pair that trains the tail on their stored output.
+tuned: a process a pair, cached pixels, bfloat16 and channels-last where the processor has them, the whole network.
+plain: a process a pair, PNG decoding in a DataLoader with two workers, float32, the framework's defaults.
+All on phantoms at 1024 px, ResNet50 at 224 px, 5 epochs, pairs c × s, two cores.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+DEPTHS, SIZES = (0, 2, 9, 19), (24, 48, 96)
+VALIDATION, SIDE, EPOCHS, SEED = 8, 224, 5, 0
+
+
+def prepare(folder: Path) -> None:
+    """Draw the phantoms, cache them, write a split file a size, and random source weights."""
+    import pandas as pd
+
+    from cxr import images, phantoms, records, splits, transfer
+
+    root = folder / "data"
+    phantoms.write_data_set(
+        root, patients=60, images=max(SIZES) + VALIDATION, boxed=20, size=1024, seed=SEED, workers=2
+    )
+    table, _ = records.read_label_table(root / "Data_Entry_2017_v2020.csv")
+    paths, _ = images.find_images(root)
+    index = images.update_store(
+        root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
+    )
+    index.to_csv(folder / "index.csv", index=False)
+    table = table.merge(index[["image", "digest"]], on="image")[splits.SPLIT_COLUMNS]
+    splits.write_split(table.tail(VALIDATION), folder / "validation.csv")
+    for size in SIZES:
+        splits.write_split(table.head(size), folder / f"{size}.csv")
+    pd.Series(paths).to_json(folder / "paths.json")
+    transfer.write_random_source(folder / "source.pt", "resnet50", SEED)
+
+
+def settings(steps: int, batch: int):
+    from cxr.settings import SOUND
+
+    schedule = SOUND.transfer.training.model_copy(update={"epochs": EPOCHS, "steps": steps, "batch": batch})
+    return schedule, SOUND.augment
+
+
+def run_features(folder: Path, steps: int, batch: int) -> None:
+    from cxr import transfer
+    from cxr.device import choose
+    from cxr.journal import Journal
+    from cxr.runs import plain
+
+    schedule, augment = settings(steps, batch)
+    with Journal(folder / "features.log", "features") as tell:
+        transfer.write_features(
+            sets={str(size): (folder / f"{size}.csv", folder / "validation.csv") for size in SIZES},
+            source_weights=folder / "source.pt", index=folder / "index.csv", store=folder / "store", image_size=SIDE,
+            network="resnet50", layers=DEPTHS, schedule=schedule, augment=augment, budget=50,
+            folder=folder / "features", run=plain(SEED, choose("auto", 2), tell),
+        )  # fmt: skip
+
+
+def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: int) -> None:
+    from cxr import classification, transfer
+    from cxr.device import choose
+    from cxr.journal import Journal
+    from cxr.runs import plain
+
+    schedule, augment = settings(steps, batch)
+    out = folder / way / f"c{layers}_s{size}"
+    out.mkdir(parents=True)
+    with Journal(out / "log", way) as tell:
+        transfer.train(
+            inputs=classification.Inputs(
+                folder / f"{size}.csv", folder / "validation.csv", folder / "index.csv", folder / "store", SIDE, augment
+            ),
+            predicted=folder / "validation.csv",
+            outputs=classification.Outputs(
+                **{name: out / name for name in ("model", "predictions", "history", "facts")}
+            ),
+            source_weights=folder / "source.pt", stored=folder / "features" if way == "ours" else None,
+            network="resnet50", layers=layers, head_input="features", frozen_batchnorm="eval", balanced=True,
+            schedule=schedule, select_by="auroc", run=plain(SEED, choose("auto", 1), tell),
+        )  # fmt: skip
+
+
+def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> None:
+    """What a user would write with torchvision; only the order of images and their augmentation are taken from us."""
+    import numpy as np
+    import pandas as pd
+    import torch
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.models import resnet50
+
+    from cxr.datasets import augmented, draws, normalised, positions
+    from cxr.labels import to_matrix
+    from cxr.networks import parametered_layers
+
+    schedule, augment = settings(steps, batch)
+    paths = json.loads((folder / "paths.json").read_text())
+    table, judged = (pd.read_csv(folder / f"{name}.csv", keep_default_na=False) for name in (size, "validation"))
+    names, targets = table["image"].tolist(), to_matrix(table["labels"]).astype(np.float32)
+
+    def picture(name):
+        with Image.open(folder / "data" / paths[name]) as image:
+            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.asarray(small).copy()).float()[None] / 255
+
+    class Training(Dataset):
+        def __len__(self):
+            return steps * EPOCHS * batch
+
+        def __getitem__(self, number):
+            indices, visits = positions(len(names), batch, number // batch, SEED)
+            index, visit = indices[number % batch], int(visits[number % batch])
+            image = augmented(picture(names[index])[None], augment, draws(names[index], visit, SEED)[None])[0]
+            return image, targets[index]
+
+    class Judged(Dataset):
+        def __len__(self):
+            return len(judged)
+
+        def __getitem__(self, number):
+            return picture(judged["image"][number]), number
+
+    torch.manual_seed(SEED)
+    network = resnet50(num_classes=1000)
+    network.load_state_dict(torch.load(folder / "source.pt"))
+    parametered = parametered_layers(network)
+    network.requires_grad_(False)
+    for _, module in parametered[len(parametered) - layers :]:
+        module.requires_grad_(True)
+    network.fc = torch.nn.Linear(2048, 15)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    loss = torch.nn.BCEWithLogitsLoss()
+    for number, (images, wanted) in enumerate(DataLoader(Training(), batch, num_workers=2), start=1):
+        network.train()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        optimizer.zero_grad()
+        loss(network(normalised(images)), wanted).backward()
+        optimizer.step()
+        if number % steps == 0:
+            network.eval()
+            with torch.no_grad():
+                for images, _ in DataLoader(Judged(), 64, num_workers=2):
+                    network(normalised(images)).sigmoid()
+
+
+def timed(commands: list[list[str]], at_once: int) -> tuple[float, float]:
+    """Run processes, so many at once; return wall and CPU seconds."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda command: subprocess.run(command, check=True, stderr=subprocess.DEVNULL), commands))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, cpu
+
+
+def difference(folder: Path) -> float:
+    """The largest difference between ours and the tuned program in any epoch's validation loss."""
+    import pandas as pd
+
+    found = 0.0
+    for path in (folder / "ours").glob("*/history"):
+        one, other = (pd.read_csv(folder / way / path.parent.name / "history") for way in ("ours", "tuned"))
+        found = max(found, float((one["validation_loss"] - other["validation_loss"]).abs().max()))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2, help="steps an epoch")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--job", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        way, *pair = options.job
+        arguments = [*map(int, pair), options.steps, options.batch]
+        if way == "features":
+            run_features(options.folder, *arguments)
+        elif way == "plain":
+            run_plain(options.folder, *arguments)
+        else:
+            run_pair(options.folder, way, *arguments)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        base = [sys.executable, __file__, "--steps", str(options.steps), "--batch", str(options.batch)]
+        base += ["--folder", name, "--job"]
+        pairs = [[str(layers), str(size)] for layers in DEPTHS for size in SIZES]
+        cores = os.cpu_count() or 1
+        first = timed([[*base, "features"]], 1)
+        second = timed([[*base, "ours", *pair] for pair in pairs], cores)
+        ours = first[0] + second[0], first[1] + second[1]
+        tuned = timed([[*base, "tuned", *pair] for pair in pairs], cores)
+        plain = timed([[*base, "plain", *pair] for pair in pairs], 1)
+        seen = len(pairs) * EPOCHS * options.steps * options.batch
+        print(
+            f"{len(pairs)} pairs (c {DEPTHS}, s {SIZES}), {seen} training pictures, of them {VALIDATION} judged an epoch"
+        )
+        print(f"{'':8}{'wall, s':>10}{'CPU, s':>10}{'wall / ours':>14}")
+        for label, (wall, cpu) in (("ours", ours), ("tuned", tuned), ("plain", plain)):
+            print(f"{label:8}{wall:>10.1f}{cpu:>10.1f}{wall / ours[0]:>14.1f}")
+        print(f"of ours, the shared features took {first[0]:.1f} s")
+        print(f"largest difference of a validation loss, ours to tuned: {difference(folder):.2e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+import os
+from pathlib import Path
+
+from cxr import runs, transfer
+from cxr.journal import Journal
+from cxr.outputs import whole
+from cxr.settings import Augment, Schedule
+
+train, validation = (map(Path, snakemake.input[role]) for role in ("train", "validation"))
+with (
+    Journal(snakemake.log[0], f"shared features {snakemake.wildcards.protocol}") as tell,
+    runs.started(
+        params=dict(snakemake.params.items()),
+        inputs=dict(snakemake.input.items()),
+        threads=snakemake.threads,
+        environment=os.environ,
+        tell=tell,
+    ) as run,
+    whole(snakemake.output.items()) as out,
+):
+    transfer.write_features(
+        sets=dict(zip(snakemake.params.sizes, zip(train, validation, strict=True), strict=True)),
+        source_weights=Path(snakemake.input.source),
+        index=Path(snakemake.input.index),
+        store=Path(snakemake.params.store),
+        image_size=snakemake.params.image_size,
+        network=snakemake.params.network,
+        layers=snakemake.params.layers,
+        schedule=Schedule(**snakemake.params.schedule),
+        augment=Augment(**snakemake.params.augment),
+        budget=snakemake.params.budget,
+        folder=out["folder"],
+        run=run,
+    )
