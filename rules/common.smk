@@ -59,11 +59,14 @@ def splits_of(protocol):
     return checkpoints.splits.get(protocol=protocol).output.folder
 
 
+def split_file(protocol, size, role):
+    """A split file, once the checkpoint has run."""
+    return f"{splits_of(protocol)}/{size}/{role}.csv"
+
+
 def of_split(role, size=None):
-    """A split file, once the checkpoint has run. size: a function of the wildcards; without, the wildcard itself."""
-    return lambda wildcards: (
-        f"{splits_of(wildcards.protocol)}/{size(wildcards) if size else wildcards.size}/{role}.csv"
-    )
+    """The split file of a job. size: a function of the wildcards; without, the wildcard itself."""
+    return lambda wildcards: split_file(wildcards.protocol, size(wildcards) if size else wildcards.size, role)
 
 
 def of_boxes(role):
@@ -118,19 +121,17 @@ def of_pairs(pattern):
 
 def leakage(wildcards):
     """The tables of what roles share, of every split of every protocol."""
-    return [
-        f"{splits_of(name)}/{size}/leakage.csv" for name in SETTINGS.protocols for size in [*sizes_of(name), "boxes"]
-    ]
+    return [split_file(name, size, "leakage") for name in SETTINGS.protocols for size in [*sizes_of(name), "boxes"]]
 
 
 def of_size_splits(role):
     return lambda wildcards: [
-        of_split(role, lambda _, size=size: size)(wildcards) for size in protocol_of(wildcards).transfer.sizes
+        split_file(wildcards.protocol, size, role) for size in protocol_of(wildcards).transfer.sizes
     ]
 
 
 def of_pair_splits(role):
-    return lambda wildcards: [of_split(role, lambda _, size=size: size)(wildcards) for _, size in pairs(wildcards)]
+    return lambda wildcards: [split_file(wildcards.protocol, size, role) for _, size in pairs(wildcards)]
 
 
 def selected_pairs(protocol):

@@ -28,7 +28,7 @@ checkpoint splits:
 # One XML file an image, in the folder beside its manifest; only the manifest is tracked.
 rule voc_split:
     input:
-        split=lambda wildcards: of_boxes(wildcards.role)(wildcards),
+        split=lambda wildcards: split_file(wildcards.protocol, "boxes", wildcards.role),
     output:
         manifest="<results>/voc/{protocol}/{role}.csv",
     log:

@@ -71,8 +71,7 @@ def _orphans(workdir: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if (
-                any(MARK in word for word in process.cmdline())
-                and _is_script(process)
+                _is_script(process)
                 and Path(process.cwd()) == workdir.resolve()
                 and not any(map(_is_engine, process.parents()))
             ):

@@ -8,10 +8,10 @@ Only these places are looked at, no folder is walked through. (Images count wher
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from cxr.errors import InputError
+from cxr.folder import walk
 from cxr.release import ARCHIVES
 
 TABLE_FOLDERS = ("", "data")
@@ -54,7 +54,7 @@ def flat(root: str | Path) -> Path | None:
 def require_unpacked(root: str | Path) -> None:
     """Raise InputError if root holds archives of images and no image: the images have to be unpacked first."""
     packed = [path for part in PARTS if (path := archive(root, part)) is not None]
-    if packed and next(_images(root, set()), None) is None:
+    if packed and next(walk(Path(root)), None) is None:
         names = ", ".join(str(path.relative_to(root)) for path in packed)
         raise InputError(
             f"{root}: the images are still packed ({names}), no *.png lies anywhere below this folder: unpack them, or "
@@ -68,19 +68,3 @@ def _holds_images(folder: Path) -> bool:
             return any(entry.name.lower().endswith(".png") for entry in entries)
     except OSError:
         return False
-
-
-def _images(folder: str | Path, entered: set[tuple[int, int]]) -> Iterator[str]:
-    """Yield images below a folder; the caller stops at the first, so that a folder of images costs nothing."""
-    try:
-        known = os.stat(folder)
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    if (known.st_dev, known.st_ino) in entered:
-        return
-    entered.add((known.st_dev, known.st_ino))
-    yield from (entry.path for entry in entries if entry.name.lower().endswith(".png"))
-    for entry in entries:
-        if entry.is_dir():
-            yield from _images(entry.path, entered)

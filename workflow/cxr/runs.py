@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr import gpus
+import numpy
+import torch
+
+from cxr import gpus, weights
 from cxr.device import Device, choose
 from cxr.journal import Journal
 from cxr.state import Keeper
@@ -35,9 +38,6 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """Return what every run says of itself: identity, host, device, precision, peak memory, start, versions."""
-        import numpy
-        import torch
-
         return {
             **self.identity,
             "seed": self.seed,
@@ -69,8 +69,8 @@ def started(
     """
     began = time.time()
     identity = identify(params, inputs)
-    with gpus.claimed(environment, int(environment.get("CXR_GPU_SLOTS", "1")), tell) as gpu:
-        keeper = Keeper(Path(params["state"]), identity["key"], float(environment.get("CXR_CHECKPOINT", "300")), tell)
+    with gpus.claimed(environment, int(environment["CXR_GPU_SLOTS"]), tell) as gpu:
+        keeper = Keeper(Path(params["state"]), identity["key"], float(environment["CXR_CHECKPOINT"]), tell)
         device = choose(params["common"]["precision"], threads)
         if gpu is not None and device.torch.type == "cpu":
             tell(f"GPU {gpu.id} was given, but this PyTorch finds no CUDA device: training on the CPU")
@@ -82,7 +82,7 @@ def started(
 def identify(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return key, code and input hashes of a run; two runs with one key do the same computation on the same data."""
     hashes = {
-        name: [sha256(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+        name: [weights.sha256_of(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
         for name, paths in inputs.items()
         if name not in PLACES
     }
@@ -93,12 +93,6 @@ def identify(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, 
         "code": params["code"],
         "inputs": {name: ", ".join(found) for name, found in hashes.items() if found},
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain(seed: int, device: Device, tell: Journal, keeper: Keeper | None = None) -> Run:
