@@ -32,11 +32,7 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 
 bench: $(READY)
-	PYTHONPATH=workflow $(BIN)/python benchmarks/store.py
-	PYTHONPATH=workflow $(BIN)/python benchmarks/checkpoint.py
-	PYTHONPATH=workflow $(BIN)/python benchmarks/grid.py
-	PYTHONPATH=workflow $(BIN)/python benchmarks/input.py
-	PYTHONPATH=workflow $(BIN)/python benchmarks/scores.py
+	PYTHONPATH=workflow $(BIN)/python benchmarks/table.py
 
 # Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
 docs: $(READY)

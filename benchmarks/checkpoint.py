@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import lines
 import numpy as np
 import torch
 
@@ -70,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between saves; 0: the 1%% rule alone")
+    lines.option(parser)
     options = parser.parse_args()
     logging.disable()
     with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "log", "benchmark") as tell:
@@ -84,6 +86,8 @@ def main() -> None:
         print(f"{'':34}{'with states':>14}{'without':>14}{'ratio':>8}")
         print(f"{'training, s (best of ' + str(ROUNDS) + ')':34}{min(beside):>14.1f}{min(without):>14.1f}"
               f"{min(beside) / min(without):>8.3f}")  # fmt: skip
+        ratio = min(without) / min(beside)
+        lines.add(options.lines, "training with saved states", "s", min(beside), min(without), "saving nothing", ratio)
         print(f"one state: {size / 1e6:.0f} MB, {each:.2f} s; {saves} saves took {spent / sum(beside):.2%} of the time")
         print(
             f"at the default of {interval:.0f} s between states: {each / max(interval, each / SHARE):.2%} of the time"

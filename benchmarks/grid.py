@@ -1,6 +1,6 @@
 """The transfer grid, ours against a plain PyTorch program and against the same program tuned: same pairs, same batches.
 
-    PYTHONPATH=workflow python benchmarks/grid.py [--steps 2] [--batch 16]
+    PYTHONPATH=workflow python benchmarks/grid.py [--steps 4] [--batch 16]
 
 ours: the frozen layers once for all pairs, then a process a pair that trains the tail on their stored output.
 tuned: a process a pair, cached pixels, bfloat16 and channels-last where the processor has them, the whole network.
@@ -17,10 +17,14 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+import lines
 
 DEPTHS, SIZES = (0, 2, 9, 19), (24, 48, 96)
 VALIDATION, SIDE, EPOCHS, SEED = 8, 224, 5, 0
+INDEXED = 112_120  # images of the release: what stands in the index costs every job that reads it
 
 
 def prepare(folder: Path) -> None:
@@ -38,7 +42,9 @@ def prepare(folder: Path) -> None:
     index = images.update_store(
         root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
     )
-    index.to_csv(folder / "index.csv", index=False)
+    others = pd.concat([index.head(1)] * (INDEXED - len(index)), ignore_index=True)
+    others["image"] = [f"other_{number}.png" for number in range(len(others))]
+    pd.concat([index, others]).to_csv(folder / "index.csv", index=False)
     table = table.merge(index[["image", "digest"]], on="image")[splits.SPLIT_COLUMNS]
     splits.write_split(table.tail(VALIDATION), folder / "validation.csv")
     for size in SIZES:
@@ -66,7 +72,7 @@ def run_features(folder: Path, steps: int, batch: int) -> None:
             sets={str(size): (folder / f"{size}.csv", folder / "validation.csv") for size in SIZES},
             source_weights=folder / "source.pt", index=folder / "index.csv", store=folder / "store", image_size=SIDE,
             network="resnet50", layers=DEPTHS, schedule=schedule, augment=augment, budget=50,
-            folder=folder / "features", run=plain(SEED, choose("auto", 2), tell),
+            code="", store_file=folder / "features/store.json", run=plain(SEED, choose("auto", 2), tell),
         )  # fmt: skip
 
 
@@ -88,7 +94,8 @@ def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: 
             outputs=classification.Outputs(
                 **{name: out / name for name in ("model", "predictions", "history", "facts")}
             ),
-            source_weights=folder / "source.pt", stored=folder / "features" if way == "ours" else None,
+            source_weights=folder / "source.pt", stored=folder / "features/store.json" if way == "ours" else None,
+            shared="training",
             network="resnet50", layers=layers, head_input="features", frozen_batchnorm="eval", balanced=True,
             schedule=schedule, select_by="auroc", run=plain(SEED, choose("auto", 1), tell),
         )  # fmt: skip
@@ -160,14 +167,33 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
                     network(normalised(images)).sigmoid()
 
 
-def timed(commands: list[list[str]], at_once: int) -> tuple[float, float]:
-    """Run processes, so many at once; return wall and CPU seconds."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """Wall and CPU seconds of a set of processes, and the largest memory of one of them in MiB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.memory, other.memory))
+
+
+def run(command: list[str]) -> resource.struct_rusage:
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return used
+
+
+def timed(commands: list[list[str]], at_once: int) -> Cost:
+    """Run processes, so many at once."""
+    began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda command: subprocess.run(command, check=True, stderr=subprocess.DEVNULL), commands))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, cpu
+        used = list(pool.map(run, commands))
+    wall = time.perf_counter() - began
+    return Cost(wall, sum(one.ru_utime + one.ru_stime for one in used), max(one.ru_maxrss for one in used) / 2**10)
 
 
 def difference(folder: Path) -> float:
@@ -183,8 +209,9 @@ def difference(folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2, help="steps an epoch")
+    parser.add_argument("--steps", type=int, default=4, help="steps an epoch")
     parser.add_argument("--batch", type=int, default=16)
+    lines.option(parser)
     parser.add_argument("--job", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -205,20 +232,29 @@ def main() -> None:
         base += ["--folder", name, "--job"]
         pairs = [[str(layers), str(size)] for layers in DEPTHS for size in SIZES]
         cores = os.cpu_count() or 1
-        first = timed([[*base, "features"]], 1)
-        second = timed([[*base, "ours", *pair] for pair in pairs], cores)
-        ours = first[0] + second[0], first[1] + second[1]
+        shared = timed([[*base, "features"]], 1)
+        tails = timed([[*base, "ours", *pair] for pair in pairs], cores)
+        ours = shared + tails
         tuned = timed([[*base, "tuned", *pair] for pair in pairs], cores)
         plain = timed([[*base, "plain", *pair] for pair in pairs], 1)
         seen = len(pairs) * EPOCHS * options.steps * options.batch
         print(
-            f"{len(pairs)} pairs (c {DEPTHS}, s {SIZES}), {seen} training pictures, of them {VALIDATION} judged an epoch"
+            f"{len(pairs)} pairs (c {DEPTHS}, s {SIZES}), {EPOCHS} epochs of {options.steps} steps of {options.batch}: "
+            f"{seen} training pictures; {VALIDATION} images judged an epoch; an index of {INDEXED} images"
         )
-        print(f"{'':8}{'wall, s':>10}{'CPU, s':>10}{'wall / ours':>14}")
-        for label, (wall, cpu) in (("ours", ours), ("tuned", tuned), ("plain", plain)):
-            print(f"{label:8}{wall:>10.1f}{cpu:>10.1f}{wall / ours[0]:>14.1f}")
-        print(f"of ours, the shared features took {first[0]:.1f} s")
+        print(f"{'':8}{'wall, s':>10}{'CPU, s':>10}{'peak, MiB':>12}{'wall / ours':>14}")
+        for label, cost in (("ours", ours), ("tuned", tuned), ("plain", plain)):
+            print(f"{label:8}{cost.wall:>10.1f}{cost.cpu:>10.1f}{cost.memory:>12.0f}{cost.wall / ours.wall:>14.1f}")
+        print(
+            f"of ours, the shared features took {shared.wall:.1f} s and {shared.memory:.0f} MiB, a pair {tails.memory:.0f} MiB"
+        )
         print(f"largest difference of a validation loss, ours to tuned: {difference(folder):.2e}")
+        for whose, cost in (("the same program, tuned", tuned), ("a plain PyTorch program", plain)):
+            what = f"the grid, {len(pairs)} pairs of {EPOCHS * options.steps * options.batch} pictures"
+            lines.add(options.lines, f"{what}, wall", "s", ours.wall, cost.wall, whose, cost.wall / ours.wall)
+            lines.add(options.lines, f"{what}, CPU", "s", ours.cpu, cost.cpu, whose, cost.cpu / ours.cpu)
+            ratio = cost.memory / tails.memory
+            lines.add(options.lines, "the grid, memory of a pair", "MiB", tails.memory, cost.memory, whose, ratio)
 
 
 if __name__ == "__main__":

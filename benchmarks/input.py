@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import lines
 import numpy as np
 import pandas as pd
 import torch
@@ -102,7 +103,7 @@ def rate(batches: Iterable[torch.Tensor]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def compare_rates(plain_stream: Stream, augmented_stream: Stream, folder: Path, built: float) -> None:
+def compare_rates(plain_stream: Stream, augmented_stream: Stream, folder: Path, built: float, to: Path | None) -> None:
     theirs = loaders(folder)
     measures: dict[str, Callable[[], float]] = {
         "ours: cache": partial(rate_of_stream, plain_stream),
@@ -120,6 +121,12 @@ def compare_rates(plain_stream: Stream, augmented_stream: Stream, folder: Path, 
         if isinstance(why, str):
             print(f"{name:30}  {why}")
     count, medians = len(plain_stream.names), rates.median()
+    for name in theirs:
+        if name in medians:
+            for what in ("ours: cache", "ours: cache, augmented"):
+                ratio = (rates[what] / rates[name]).median()
+                what = what.replace("ours: cache", "images into training")
+                lines.add(to, what, "images/s", medians["ours: cache"], medians[name], name, ratio)
     others = {name: count / medians[name] for name in theirs if name in medians}
     name = min(others, key=others.get)
     epochs = built / (others[name] - count / medians["ours: cache"])
@@ -168,7 +175,7 @@ def quiet(line: str) -> None:
     """The training's log, of which nothing is wanted here."""
 
 
-def compare_steps(stream: Stream, pairs: int, block: int, device: Device) -> None:
+def compare_steps(stream: Stream, pairs: int, block: int, device: Device, to: Path | None) -> None:
     """Train a ResNet50 with the workflow's loop, until the stream ends it."""
     source = Alternating(stream, pairs, block, device)
     validation = Validation(
@@ -191,6 +198,10 @@ def compare_steps(stream: Stream, pairs: int, block: int, device: Device) -> Non
         f"{'cache, augmented, median':30}{np.median(cache):>10.2f}{np.median(cache) * BATCH:>10.1f}"
         f"{np.median(cache / fixed):>26.1%}"
     )
+    share = np.median(cache / fixed)
+    lines.add(
+        to, "baseline steps from the cache", "steps/s", np.median(cache), np.median(fixed), "a fixed batch", share
+    )
     low, high = np.min(cache / fixed), np.max(cache / fixed)
     took = source.spent / (len(cache) * block)
     print(
@@ -205,6 +216,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder of PNG files, at any depth, in place of phantoms")
     parser.add_argument("--pairs", type=int, default=8, help="blocks of training steps of each kind, at most")
     parser.add_argument("--block", type=int, default=1, help="training steps a block; on a GPU some 50")
+    lines.option(parser)
     options = parser.parse_args()
     device = choose("auto", WORKERS)
     with tempfile.TemporaryDirectory() as name:
@@ -233,9 +245,9 @@ def main() -> None:
         ]
         kind = "PNG files of the folder" if options.data else "phantoms"
         print(f"{len(names)} {kind}, {index['width'].median():.0f} px, to {SIDE} px in batches of {BATCH}")
-        compare_rates(*streams, folder / "png", built)
+        compare_rates(*streams, folder / "png", built, options.lines)
         print()
-        compare_steps(streams[1], options.pairs, options.block, device)
+        compare_steps(streams[1], options.pairs, options.block, device, options.lines)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ comes along; the loop has the AUROC alone.
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import lines
 import numpy as np
 import pandas as pd
 
@@ -97,7 +99,7 @@ def largest_difference(data: tuple, estimates: list[Estimate], checked: int) -> 
     return float(on_data), float(max(on_resamples))
 
 
-def compare(images: int, samples: int, loops: int) -> None:
+def compare(images: int, samples: int, loops: int, to: Path | None) -> None:
     data = synthetic(images)
     each = max(1, loops // ROUNDS)
     mine, table, theirs, drawn = [], [], [], []
@@ -114,6 +116,8 @@ def compare(images: int, samples: int, loops: int) -> None:
         f"{images:>8}{len(np.unique(data[0])):>10}{np.median(mine):>10.2f}{table[0]:>14.2f}"
         f"{np.median(theirs):>18.1f}{ratio:>8.1f}"
     )
+    what = f"AUROC of {images} images, {samples} bootstrap samples"
+    lines.add(to, what, "s", np.median(mine), np.median(theirs), "scikit-learn in a loop", ratio)
     values = np.concatenate(drawn)
     low, high = np.transpose(intervals)
     inside = np.mean(((values >= low) & (values <= high))[np.isfinite(values)])
@@ -134,6 +138,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[2560, TEST_IMAGES])
     parser.add_argument("--samples", type=int, default=1000, help="bootstrap samples of ours")
     parser.add_argument("--loops", type=int, default=30, help="samples of the loop, scaled up to those of ours")
+    lines.option(parser)
     options = parser.parse_args()
     print(
         f"{options.samples} bootstrap samples of patients, {len(LABELS)} labels; seconds, medians of {ROUNDS} rounds in"
@@ -141,7 +146,7 @@ def main() -> None:
     print(f"turn; the loop ran {max(1, options.loops // ROUNDS)} samples a round, scaled up to {options.samples}")
     print(f"{'images':>8}{'patients':>10}{'ours':>10}{'whole table':>14}{'loop, scaled up':>18}{'ratio':>8}")
     for images in options.images:
-        compare(images, options.samples, options.loops)
+        compare(images, options.samples, options.loops, options.lines)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Images per second into training: our cache beside decoding each PNG every epoch, in turn, in one run.
 
 Draws phantoms into a temporary folder, builds a store of them, and reads the same images both ways. Prints both rates and
-their ratio. Usage: PYTHONPATH=workflow python benchmarks/store.py [images]
+their ratio. Usage: PYTHONPATH=workflow python benchmarks/store.py [--images 60]
 """
 
-import sys
+import argparse
 import tempfile
 import time
 from pathlib import Path
 
+import lines
 import numpy as np
 from PIL import Image
 
@@ -38,7 +39,12 @@ def rate(read, *arguments) -> float:
     return count / (time.perf_counter() - began)
 
 
-def main(count: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=60)
+    lines.option(parser)
+    options = parser.parse_args()
+    count = options.images
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         phantoms.write_data_set(root, patients=count // 2, images=count, boxed=count // 3, size=1024, seed=0, workers=2)
@@ -54,8 +60,11 @@ def main(count: int) -> None:
     print(f"{count} images of 1024 px, read at {SIDE} px in batches of {BATCH}; cache built once in {built:.1f} s")
     for ours, theirs in pairs:
         print(f"cache {ours:10.0f} images/s   PNG each time {theirs:8.1f} images/s   ratio {ours / theirs:8.1f}")
-    print(f"median ratio {np.median([ours / theirs for ours, theirs in pairs]):.1f}")
+    ratio = np.median([ours / theirs for ours, theirs in pairs])
+    print(f"median ratio {ratio:.1f}")
+    ours, theirs = np.median(pairs, axis=0)
+    lines.add(options.lines, "reading images", "images/s", ours, theirs, "Pillow, PNG each time, one core", ratio)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)
+    main()

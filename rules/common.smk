@@ -105,7 +105,7 @@ def of_features(wildcards):
     """The grid's shared features, where its frozen layers give the same for every pair."""
     section = protocol_of(wildcards).transfer
     shared = section.frozen_batchnorm == "eval" and section.features_gb > 0
-    return [f"<results>/features/{wildcards.protocol}"] if shared else []
+    return [f"<results>/features/{wildcards.protocol}/store.json"] if shared else []
 
 
 def pairs(wildcards):

@@ -36,8 +36,9 @@ rule source_weights:
         "../workflow/scripts/source_weights.py"
 
 
-# What the frozen layers make of every picture that the grid's jobs see: once for all pairs (c, s). A folder that is
-# deleted is made again when a pair has to train, and only then.
+# What the frozen layers make of every picture that the grid's jobs see: once for all pairs (c, s). Beside the description
+# lie the numbers, which no rule declares, so that a run adds what is missing to them. A folder that is deleted is made
+# again when a pair has to train, and only then.
 rule features:
     input:
         source=ancient(rules.source_weights.output.model),
@@ -46,7 +47,7 @@ rule features:
         train=of_size_splits("train_images"),
         validation=of_size_splits("validation_images"),
     output:
-        folder=directory("<results>/features/{protocol}"),
+        store="<results>/features/{protocol}/store.json",
     log:
         "<logs>/features/{protocol}.log",
     benchmark:
@@ -67,7 +68,7 @@ rule features:
         augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         sizes=lambda wildcards: protocol_of(wildcards).transfer.sizes,
         layers=lambda wildcards: protocol_of(wildcards).transfer.layers,
-        schedule=lambda wildcards: protocol_of(wildcards).transfer.training.model_dump(),
+        schedule=lambda wildcards: chosen(protocol_of(wildcards).transfer.training, "epochs", "steps", "batch"),
         budget=lambda wildcards: protocol_of(wildcards).transfer.features_gb,
         code=code("features"),
     script:
@@ -109,6 +110,7 @@ rule transfer:
         network=SETTINGS.network.name,
         augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: transfer_settings(wildcards, "training"),
+        shared="training",
         code=code("transfer"),
     script:
         "../workflow/scripts/transfer.py"
@@ -159,6 +161,7 @@ checkpoint select:
 
 use rule transfer as transfer_long with:
     input:
+        features=ancient(of_features),
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
@@ -186,4 +189,5 @@ use rule transfer as transfer_long with:
         network=SETTINGS.network.name,
         augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: transfer_settings(wildcards, "long"),
+        shared="judging",
         code=code("transfer"),

@@ -1,6 +1,7 @@
 """The training stream: a pure function of seed and position, and boxes that move with the pixels."""
 
 import numpy as np
+import pytest
 import torch
 
 from cxr import datasets
@@ -46,6 +47,22 @@ def test_flips_are_exact():
     assert torch.allclose(down, images.flip(2), atol=1e-5)
 
 
+def test_sampling_positions_are_those_of_pytorch():
+    maps = torch.randn(3, 2, 3)
+    theirs = torch.nn.functional.affine_grid(maps, [3, 1, 24, 40], align_corners=False)
+    assert torch.allclose(datasets.sampling_grid(maps, 24, 40), theirs, atol=1e-6)
+
+
+def test_contrast_turns_about_grey_and_brightness_shifts():
+    augment = Augment(brightness=0.4)
+    images = torch.tensor([0.2, 0.5, 0.9]).view(1, 1, 1, 3)
+    uniform = np.full((1, 8), 0.5)
+    uniform[0, 6:8] = [1.0, 0.75]  # contrast 1 + 0.4, brightness 0.2 / 2
+    found = datasets.augmented(images, augment, uniform)
+    expected = torch.tensor([0.5 - 0.3 * 1.4 + 0.1, 0.6, 1.0]).view(1, 1, 1, 3)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
 def test_boxes_move_with_the_pixels():
     """A bright square, moved as pixels and as a box, stays in the same place."""
     augment = Augment(horizontal_flip=0.5, vertical_flip=0.5, rotation=8, shift=0.1, zoom=0.15)
@@ -85,3 +102,17 @@ def test_a_stream_is_the_same_after_a_restart():
     [first(step) for step in range(3)]
     for mine, other in zip(first(3), again(3), strict=True):
         assert torch.equal(mine, other)
+
+
+def test_batches_made_ahead_are_the_same_in_any_order_and_a_failure_is_told_when_its_step_comes():
+    def stream(step):
+        if step == 4:
+            raise ValueError("no such step")
+        return torch.full((2,), float(step)), torch.zeros(2)
+
+    ahead = datasets.Ahead(stream)
+    for step in (0, 1, 2, 7, 8, 2, 3):
+        assert torch.equal(ahead(step)[0], stream(step)[0])
+    with pytest.raises(ValueError, match="no such step"):
+        ahead(4)
+    assert torch.equal(ahead(5)[0], stream(5)[0])

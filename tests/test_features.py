@@ -1,17 +1,26 @@
 """Shared features: the pictures a grid needs, and a tail that trains as the whole network does."""
 
+import copy
+import json
+import os
+import signal
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from cxr import features
 from cxr.classification import sigmoid_objective
 from cxr.datasets import Stream, positions
-from cxr.device import Device
+from cxr.device import Device, choose
+from cxr.errors import InputError
 from cxr.journal import Journal
 from cxr.networks import Tail, TransferClassifier, frozen_stages
 from cxr.resnets import resnet
+from cxr.runs import plain
 from cxr.settings import Augment, Schedule
+from cxr.state import Keeper
 
 SIDE = 96
 AUGMENT = Augment(horizontal_flip=0.5, rotation=7, zoom=0.1, brightness=0.15)
@@ -47,15 +56,30 @@ def reader(pictures):
     return lambda names: np.stack([pictures[name] for name in names])
 
 
-def stored(pictures, source, folder, device, budget=10.0):
-    sets = {"8": list(pictures)[:8], "5": list(pictures)[3:8]}
-    backbone = resnet("resnet50", 20)
-    backbone.load_state_dict(source)
+def stored(
+    pictures,
+    source,
+    folder,
+    device,
+    budget=10.0,
+    sets=None,
+    depths=(0, 1, 7, 13, 19),
+    digests=None,
+    read=None,
+    belongs_to="test",
+):
+    """Bring the store of a small grid up to date; return the grid's sets. source: weights of a ResNet50, or a network."""
+    sets = sets or {"8": list(pictures)[:8], "5": list(pictures)[3:8]}
+    backbone = source
+    if isinstance(source, dict):
+        backbone = resnet("resnet50", 20)
+        backbone.load_state_dict(source)
     with Journal(folder / "log", "features") as tell:
         features.compute(
-            backbone, depths=[0, 1, 7, 13, 19], train_sets=sets, fixed=list(pictures)[8:], read=reader(pictures),
-            side=SIDE, schedule=SCHEDULE, augment=AUGMENT, seed=3, device=device, budget=budget,
-            folder=folder / "store", tell=tell,
+            backbone, depths=depths, train_sets=sets, fixed=list(pictures)[8:],
+            digests=digests or dict.fromkeys(pictures, "a"), read=read or reader(pictures),
+            side=SIDE, schedule=SCHEDULE, augment=AUGMENT, belongs_to=belongs_to, budget=budget,
+            store=folder / "store.json", run=plain(3, device, tell, Keeper(folder / "state", "key", 0.0, tell)),
         )  # fmt: skip
     return sets
 
@@ -85,7 +109,6 @@ def test_the_union_holds_every_visit_of_every_size_and_no_more():
             for index, visit in zip(*positions(len(names), 8, step, 0), strict=True):
                 seen[names[index]] = max(seen.get(names[index], 0), int(visit) + 1)
     assert table["visits"].to_dict() == seen
-    assert table["visits"].sum() == table["offset"].iloc[-1] + table["visits"].iloc[-1]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +120,11 @@ def test_the_frozen_part_ends_in_front_of_the_first_trained_layer(layers, stage)
     assert (found[-1] if found else None) == stage
 
 
+bfloat16 = pytest.mark.skipif(not choose("auto", 1).bfloat16, reason="this processor has no bfloat16 instructions")
+
+
 @pytest.mark.parametrize("layers", [0, 1, 7, 13, 19])
-@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 2e-2)])
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), pytest.param(True, 2e-2, marks=bfloat16)])
 def test_a_tail_on_stored_features_has_the_losses_of_the_whole_network(
     pictures, source, tmp_path, layers, bfloat16, tolerance
 ):
@@ -110,9 +136,10 @@ def test_a_tail_on_stored_features_has_the_losses_of_the_whole_network(
     whole = build(source, layers)
     expected = losses(whole, Stream(names, reader(pictures), targets, AUGMENT, 8, 3, device.torch), objective, device)
     tail = build(source, layers)
-    found = features.open_stage(tmp_path / "store", tail.boundary, device)
+    stage, found = features.open_nearest(tmp_path / "store.json", tail.shared, device)
+    assert stage == tail.shared[-1]
     stream = features.FeatureStream(names, found, targets, 8, 3, device.torch)
-    actual = losses(Tail(tail, tail.boundary), stream, objective, device)
+    actual = losses(Tail(tail, stage), stream, objective, device)
     np.testing.assert_allclose(actual, expected, rtol=tolerance)
     assert np.ptp(expected) > 0.001, "the losses move"
     if not bfloat16:
@@ -120,14 +147,180 @@ def test_a_tail_on_stored_features_has_the_losses_of_the_whole_network(
         fixed = list(pictures)[8:]
         images = torch.from_numpy(reader(pictures)(fixed)).unsqueeze(1).float() / 255
         with torch.no_grad():
-            one, other = whole(images), tail.tail(found.of_fixed(fixed), tail.boundary)
+            one, other = whole(images), tail.tail(found.of_fixed(fixed), stage)
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_what_exceeds_the_budget_is_left_out_largest_first_and_told(pictures, source, tmp_path):
+DEPTHS = (0, 2, 9)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A narrow network, whose frozen part ends at pooled, layer3.0 or layer2.0 for the depths above."""
+    torch.manual_seed(0)
+    return resnet("resnet10", 20)
+
+
+class Counting:
+    """Reads pictures and counts what was asked for; with the call number `stop` the process is asked to stop."""
+
+    def __init__(self, pictures, stop=None):
+        self.read, self.asked, self.stop = reader(pictures), [], stop
+
+    def __call__(self, names):
+        self.asked.append(list(names))
+        if len(self.asked) == self.stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.read(names)
+
+
+def numbers_of(folder, names, stage="layer3.0"):
+    """What a store holds of the first visit of images, and of the judged images."""
+    _, found = features.open_nearest(folder / "store.json", [stage], Device(torch.device("cpu"), False))
+    return found.at(found.places(names)[:, 0]), found.of_fixed(["08.png", "09.png"])
+
+
+def test_a_further_size_and_depth_compute_what_is_missing_alone(pictures, small, tmp_path):
     device = Device(torch.device("cpu"), False)
-    stored(pictures, source, tmp_path, device, budget=0.003)
-    assert features.open_stage(tmp_path / "store", "pooled", device) is not None
-    assert features.open_stage(tmp_path / "store", "layer3.5", device) is None
-    assert "its pairs compute it themselves" in (tmp_path / "log").read_text()
-    assert features.open_stage(tmp_path / "store", "pooled", Device(torch.device("cpu"), True)) is None
+    first = {"5": list(pictures)[3:8]}
+    counted = Counting(pictures)
+    stored(pictures, small, tmp_path, device, sets=first, depths=[0, 2], read=counted)
+    before = numbers_of(tmp_path, first["5"])
+    again = Counting(pictures)
+    stored(pictures, small, tmp_path, device, sets=first, depths=[0, 2], read=again)
+    assert counted.asked and not again.asked, "nothing is missing"
+    sets = first | {"6": list(pictures)[2:8]}
+    more = Counting(pictures)
+    stored(pictures, small, tmp_path, device, sets=sets, depths=[0, 2], read=more)
+    assert {name for names in more.asked for name in names} == {"02.png"}, (
+        "the others have more visits in the smaller set"
+    )
+    for one, other in zip(before, numbers_of(tmp_path, first["5"]), strict=True):
+        assert torch.equal(one, other)
+    deeper = Counting(pictures)
+    stored(pictures, small, tmp_path, device, sets=sets, depths=[0, 2, 9], read=deeper)
+    assert deeper.asked and features.open_nearest(tmp_path / "store.json", ["layer2.0"], device) is not None
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    stored(pictures, small, alone, device, sets=sets, depths=[0, 2, 9])
+    for stage in ("pooled", "layer3.0", "layer2.0"):
+        for one, other in zip(numbers_of(tmp_path, sets["6"], stage), numbers_of(alone, sets["6"], stage), strict=True):
+            assert torch.equal(one, other), "the same as computed at once"
+
+
+def test_an_interrupted_store_goes_on_and_a_replaced_image_is_computed_anew(pictures, small, tmp_path):
+    device = Device(torch.device("cpu"), False)
+    with pytest.raises(SystemExit):
+        stored(pictures, small, tmp_path, device, depths=DEPTHS, read=Counting(pictures, stop=5))
+    assert not (tmp_path / "store.json").exists()
+    rest = Counting(pictures)
+    sets = stored(pictures, small, tmp_path, device, depths=DEPTHS, read=rest)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    whole = Counting(pictures)
+    stored(pictures, small, alone, device, depths=DEPTHS, read=whole)
+    assert len(rest.asked) == len(whole.asked) - 5
+    for one, other in zip(numbers_of(tmp_path, sets["8"]), numbers_of(alone, sets["8"]), strict=True):
+        assert torch.equal(one, other)
+    changed = pictures | {"03.png": 255 - pictures["03.png"]}
+    anew = Counting(changed)
+    stored(
+        changed,
+        small,
+        tmp_path,
+        device,
+        digests=dict.fromkeys(pictures, "a") | {"03.png": "b"},
+        depths=DEPTHS,
+        read=anew,
+    )
+    assert {name for names in anew.asked for name in names} == {"03.png"}
+    old, new = numbers_of(alone, sets["8"])[0], numbers_of(tmp_path, sets["8"])[0]
+    same = [torch.equal(one, other) for one, other in zip(old, new, strict=True)]
+    assert same == [name != "03.png" for name in sets["8"]]
+
+
+def test_other_weights_settings_or_code_share_nothing_and_a_missing_picture_is_told(pictures, small, tmp_path):
+    device = Device(torch.device("cpu"), False)
+    sets = stored(pictures, small, tmp_path, device, depths=[0])
+    stored(pictures, small, tmp_path, device, depths=[0], sets={"5": sets["5"]})
+    _, found = features.open_nearest(tmp_path / "store.json", ["pooled"], device)
+    with pytest.raises(InputError, match="not among the stored features; delete"):
+        features.FeatureStream(["00.png"], found, np.zeros((1, 15), np.float32), 4, 3, device.torch)(0)
+    with pytest.raises(InputError, match="not among the stored features"):
+        found.of_fixed(["00.png"])
+    one = json.loads((tmp_path / "store.json").read_text())["key"]
+    stored(pictures, small, tmp_path, device, depths=[0], belongs_to="other code")
+    assert json.loads((tmp_path / "store.json").read_text())["key"] != one
+    assert not (tmp_path / one).exists(), "a store that nothing can read any more takes no room"
+
+
+def test_places_are_kept_reused_and_added():
+    def of(*rows):
+        return pd.DataFrame(rows, columns=features.KEY)
+
+    held = of(("a", "1", 0), ("a", "1", 1), ("b", "1", -1)).assign(pooled=True)
+    wanted = of(("c", "1", 0), ("a", "1", 0), ("d", "1", -1), ("b", "1", -1), ("b", "1", 0))
+    found = features.placed(held, wanted, ["pooled", "stem"])
+    assert found[features.KEY].values.tolist() == [
+        ["a", "1", 0], ["c", "1", 0], ["b", "1", -1], ["d", "1", -1], ["b", "1", 0]
+    ]  # fmt: skip
+    assert found["pooled"].tolist() == [True, False, True, False, False] and not found["stem"].any()
+
+
+def sizes_in_gb(rows=68_000, side=224, bytes_each=2):
+    shapes = {"pooled": 2048, "layer4.1": 2048 * 49, "layer4.0": 2048 * 49, "layer3.5": 1024 * 196}
+    return {name: rows * count * bytes_each / 1e9 for name, count in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("budget", "chosen"),
+    [
+        (60, ["layer3.5", "layer4.0", "layer4.1", "pooled"]),
+        (
+            40,
+            ["layer3.5", "pooled"],
+        ),  # one early stage serves all deeper ones better than two late ones of the same size
+        (20, ["layer4.0", "pooled"]),
+        (1, ["pooled"]),
+        (0, []),
+    ],
+)
+def test_a_budget_is_spent_on_what_saves_the_grid_the_most(tmp_path, budget, chosen):
+    """The paper's 20 depths and 68,000 pictures at 224 px; sizes by hand."""
+    assert sum(sizes_in_gb().values()) > 40 > sizes_in_gb()["layer3.5"] > 20 > sizes_in_gb()["layer4.0"]
+    with Journal(tmp_path / "log", "features") as tell:
+        found = features.choose_stages(resnet("resnet50", 10), range(20), 68_000, 224, 2, budget, tell)
+    assert list(found) == chosen
+    assert ("computed by the jobs themselves" in (tmp_path / "log").read_text()) == (budget < 60)
+
+
+def test_multiplications_are_those_of_the_literature():
+    """ResNet50 at 224 px: 4.09 billion, of them 0.81 in the last four blocks' stage (by hand from its layers)."""
+    _, work = features._outputs(resnet("resnet50", 10), 224)
+    assert work["pooled"] == pytest.approx(4.087e9, rel=0.002)
+    assert work["pooled"] - work["layer3.5"] == pytest.approx(0.81e9, rel=0.01)
+
+
+def test_a_job_starts_from_the_nearest_stage_that_is_stored(pictures, small, tmp_path):
+    device = Device(torch.device("cpu"), False)
+    sets = stored(pictures, small, tmp_path, device, depths=[9])
+    names = sets["8"]
+    targets = (np.random.default_rng(5).random((len(names), 15)) < 0.3).astype(np.float32)
+    objective = sigmoid_objective(targets.mean(0), balanced=True)
+
+    def model():
+        torch.manual_seed(1)
+        network = TransferClassifier(copy.deepcopy(small), 2, 15, "features", "eval")
+        return network.to(memory_format=torch.channels_last)
+
+    whole, tail = model(), model()
+    expected = losses(
+        whole, Stream(names, reader(pictures), targets, AUGMENT, 8, 3, device.torch), objective, device, 8
+    )
+    stage, found = features.open_nearest(tmp_path / "store.json", tail.shared, device)
+    assert stage == "layer2.0" and tail.shared[-1] == "layer3.0"
+    stream = features.FeatureStream(names, found, targets, 8, 3, device.torch)
+    np.testing.assert_allclose(losses(Tail(tail, stage), stream, objective, device, 8), expected, rtol=1e-5)
+    assert features.open_nearest(tmp_path / "store.json", [], device) is None
+    assert features.open_nearest(tmp_path / "store.json", ["stem"], device) is None
+    assert features.open_nearest(tmp_path / "store.json", tail.shared, Device(torch.device("cpu"), True)) is None

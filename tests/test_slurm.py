@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
@@ -321,3 +322,37 @@ def test_a_failed_pair_costs_no_finished_pair(repository, slurm, finished, tmp_p
     assert code == 0, output[-4000:]
     trained = set(re.findall(r"rule transfer:.*?wildcards: protocol=paper, layers=(\d+), size=70", output, re.S))
     assert {f"c{layers}_s70" for layers in trained}.isdisjoint(done)
+
+
+def training_processes(folder):
+    """The training scripts of pairs that run in a folder now, by process number."""
+    found = {}
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(str(folder)) and word.endswith(".transfer.py") for word in words):
+            found[process.info["pid"]] = words
+    return found
+
+
+@pytest.mark.long
+def test_a_bundle_whose_member_is_killed_goes_on_in_the_same_run(repository, slurm, finished, tmp_path):
+    """One plain command: the bundle is submitted again, and what its other members finished stays."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    pairs = "paper={transfer: {sizes: [40, 60, 70], layers: [0, 2, 4, 6], training: {epochs: 2, steps: 40}}}"
+    command = command_line(repository, folder, *tiny(repository), "--config", pairs, "--", "grid")
+
+    def facts():
+        return {path: path.stat().st_mtime_ns for path in folder.glob("results/tiny/transfer/paper/c*_s70/facts.json")}
+
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=repository, env=environment())
+    wait_for(lambda: facts() and training_processes(folder), folder, timeout=600)
+    finished_before = facts()
+    killed = next(iter(training_processes(folder)))
+    os.kill(killed, signal.SIGKILL)
+    code, output = ended(process, folder, timeout=900)
+    assert code == 0, output[-4000:]
+    after = facts()
+    assert len(after) == 4 and all(after[path] == time for path, time in finished_before.items())
+    assert re.search(r"Trying to restart|attempt", output), "the bundle was submitted again"

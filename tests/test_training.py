@@ -190,3 +190,67 @@ def test_a_killed_process_leaves_a_state_from_which_the_next_ends_with_the_same_
     assert not state.exists()
     one, other = (torch.load(tmp_path / name / "model.pt") for name in ("whole", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_optimisers_step_as_pytorchs_own_and_import_no_compiler(optimizer):
+    """In a process of its own: what one import of torch's compiler brings stays."""
+    script = f"""
+        import sys, torch
+        from torch import nn
+        from cxr.settings import Schedule
+        from cxr.training import _optimizer
+
+        def trained(make):
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 2))
+            optimizer = make(list(network.parameters()))
+            rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+            for step in range(5):
+                optimizer.zero_grad(set_to_none=True)
+                network(torch.randn(4, 5)).square().mean().backward()
+                optimizer.step()
+                rate.step()
+                optimizer.load_state_dict(optimizer.state_dict())
+            return [parameter.detach() for parameter in network.parameters()]
+
+        schedule = Schedule(optimizer="{optimizer}", learning_rate=0.1, weight_decay=0.01)
+        ours = trained(lambda parameters: _optimizer(parameters, schedule))
+        assert "torch._dynamo" not in sys.modules
+        kind = {{"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}}["{optimizer}"]
+        extra = {{"momentum": 0.9, "nesterov": True}} if "{optimizer}" == "sgd" else {{}}
+        theirs = trained(lambda parameters: kind(parameters, lr=0.1, weight_decay=0.01, **extra))
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+        assert all(parameter.requires_grad is False for parameter in ours)
+    """
+    package = Path(__file__).resolve().parents[1] / "workflow"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={"PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_validation_can_be_judged_by_a_part_of_the_network(tell):
+    """Stored features of the frozen part save its passes over the validation images, epoch by epoch."""
+    objective = softmax_objective()
+    schedule = Schedule(epochs=2, steps=3, batch=4)
+    names, read, targets = four_images()
+
+    def history(judge):
+        torch.manual_seed(0)
+        network = Classifier("resnet10", 15)
+        part, reads = judge(network)
+        validation = Validation(names, reads, targets, sigmoid_scores, ("accuracy", True), part)
+        stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
+        return fit(network, stream, objective, validation, schedule, plain(0, CPU, tell)).history
+
+    def head_on_ones(network):
+        return network.backbone.fc, lambda chosen: torch.ones(len(chosen), network.backbone.fc.in_features)
+
+    whole, part = history(lambda network: (None, read)), history(head_on_ones)
+    assert whole["train_loss"].tolist() == part["train_loss"].tolist(), "training is the same"
+    assert whole["validation_loss"].tolist() != part["validation_loss"].tolist()

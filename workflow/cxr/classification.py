@@ -100,10 +100,16 @@ def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Readers:
-    """How a network's inputs are had: stream makes a training batch's source, fixed reads images as they are."""
+    """How a network's inputs are had.
+
+    stream: makes a training batch's source from names and targets. judged: reads validation images, for the part
+    `judge` of the network (None: the network itself). predicted: reads the images that are predicted in the end.
+    """
 
     stream: Callable[[list[str], np.ndarray], Any]
-    fixed: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
+    judged: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
+    predicted: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
+    judge: nn.Module | None = None
 
 
 def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:
@@ -113,6 +119,7 @@ def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:
         lambda names, targets: Stream(
             names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch
         ),
+        pixels.read,
         pixels.read,
     )
 
@@ -133,16 +140,17 @@ def train(
     judged = make_objective(targets.mean(0))
     validation = Validation(
         validating["image"].tolist(),
-        readers.fixed,
+        readers.judged,
         to_matrix(validating["labels"]).astype(np.float32),
         scores,
         better,
+        readers.judge,
     )
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
 
     def predict(wanted: Path, path: Path) -> None:
         table = splits.read_images(wanted)
-        confidences, _ = infer(network, table["image"].tolist(), readers.fixed, judged, run.device)
+        confidences, _ = infer(network, table["image"].tolist(), readers.predicted, judged, run.device)
         predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
 
     return outcome, predict

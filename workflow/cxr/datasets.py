@@ -6,6 +6,7 @@ on the network, the number of workers, nor where a run was interrupted.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,13 +70,24 @@ def augmented(images: torch.Tensor, augment: Augment, uniform: np.ndarray) -> to
     if augment == Augment():
         return images
     maps = torch.from_numpy(affine(augment, uniform)).to(images.device)
-    grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
+    grid = sampling_grid(maps, images.shape[2], images.shape[3])
     images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if augment.brightness:
         change = torch.from_numpy((2 * uniform[:, 6:8] - 1) * augment.brightness).to(images)
         contrast, brightness = change[:, 0].view(-1, 1, 1, 1), change[:, 1].view(-1, 1, 1, 1)
-        images = ((images - 0.5) * (1 + contrast) + 0.5 + brightness / 2).clamp(0, 1)
+        images = torch.addcmul(brightness / 2 - contrast / 2, images, 1 + contrast).clamp_(0, 1)
     return images
+
+
+def sampling_grid(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return the (N, H, W, 2) coordinates that `functional.affine_grid` gives for maps (N, 2, 3), in a quarter of its time.
+
+    A column's share and a row's share are added; affine_grid takes a product of matrices for every pixel.
+    """
+    x, y = ((2 * torch.arange(side, device=maps.device) + 1) / side - 1 for side in (width, height))
+    of_column = maps[:, :, 0].view(-1, 1, 1, 2) * x.view(1, 1, width, 1)
+    of_row = maps[:, :, 1].view(-1, 1, 1, 2) * y.view(1, height, 1, 1) + maps[:, :, 2].view(-1, 1, 1, 2)
+    return of_column + of_row
 
 
 def moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -119,11 +131,31 @@ class Stream:
         images = as_input(self.read(names), self.device)
         maps = affine(self.augment, uniform)
         targets = self.targets(indices, maps) if callable(self.targets) else self.targets[indices]
-        return augmented(images, self.augment, uniform), torch.from_numpy(targets).to(self.device)
+        return augmented(images, self.augment, uniform), on_device(torch.from_numpy(targets), self.device)
+
+
+class Ahead:
+    """A stream that makes the next batch in a thread while the device works on this one; the batches are the same."""
+
+    def __init__(self, stream: Callable[[int], tuple[torch.Tensor, torch.Tensor]]):
+        self.stream = stream
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self.next: tuple[int, Future[tuple[torch.Tensor, torch.Tensor]]] | None = None
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        waiting, self.next = self.next, None
+        batch = waiting[1].result() if waiting is not None and waiting[0] == step else self.stream(step)
+        self.next = step + 1, self.thread.submit(self.stream, step + 1)
+        return batch
 
 
 def as_input(pixels: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     """Turn pixels (N, S, S) uint8 into (N, 1, S, S) float32 in [0, 1] on the device; a tensor is an input already."""
     if isinstance(pixels, torch.Tensor):
-        return pixels.to(device)
-    return torch.from_numpy(pixels).to(device).unsqueeze(1).float() / 255
+        return on_device(pixels, device)
+    return on_device(torch.from_numpy(pixels), device).unsqueeze(1).float() / 255
+
+
+def on_device(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy to the device; to a GPU from pinned memory, so that the copy waits for nothing and nothing for it."""
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)

@@ -76,8 +76,8 @@ class TransferClassifier(nn.Module):
     The added layer reads the 1000-way layer's softmax (the paper's text), its logits, or the pooled features; in the
     last case the 1000-way layer still counts as layer 1 of c but receives no gradient. Source: paper, section 2.2.
 
-    `boundary` is the last stage in front of everything that training can change, None where there is none: frozen batch
-    norm that normalises with the batch makes even frozen stages depend on it.
+    `shared` names the stages in front of everything that training can change. There are none where frozen batch norm
+    normalises with the batch: even the output of frozen stages then depends on the other images of a step.
     """
 
     def __init__(
@@ -104,8 +104,7 @@ class TransferClassifier(nn.Module):
         self.frozen = [module for _, module in parametered if id(module) not in trained]
         for module in self.frozen:
             module.requires_grad_(False)
-        shared = frozen_stages(backbone, layers) if frozen_batchnorm == "eval" else []
-        self.boundary = shared[-1] if shared else None
+        self.shared = frozen_stages(backbone, layers) if frozen_batchnorm == "eval" else []
 
     def train(self, mode: bool = True) -> "TransferClassifier":
         super().train(mode)
@@ -115,13 +114,10 @@ class TransferClassifier(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        hidden = normalised(images)
-        if self.boundary is not None:
-            hidden = run_stages(self.backbone, hidden, None, self.boundary)
-        return self.tail(hidden, self.boundary)
+        return self.tail(normalised(images), None)
 
     def tail(self, hidden: torch.Tensor, after: str | None) -> torch.Tensor:
-        """Return logits (N, 15) from what the stage `after` gave out."""
+        """Return logits (N, 15) from what the stage `after` gave out; None: from normalised images."""
         pooled = run_stages(self.backbone, hidden, after, None)
         if self.head_input == "features":
             return self.head(pooled)

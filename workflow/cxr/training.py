@@ -1,5 +1,6 @@
 """The training loop: one for every network that is trained here."""
 
+import inspect
 import io
 import math
 import time
@@ -13,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr.datasets import Stream, as_input
+from cxr.datasets import Ahead, Stream, as_input
 from cxr.device import Device
 from cxr.errors import InputError
 from cxr.runs import Run
@@ -40,7 +41,7 @@ class Validation:
     """Images judged after every epoch: pixels (N, S, S) uint8 by name, targets (N, ...) float32.
 
     scores: (confidences, targets) as arrays → metrics by name. better: the metric that picks the best epoch, and
-    whether more of it is better.
+    whether more of it is better. network: the part of the network that takes what `read` returns; None: all of it.
     """
 
     names: Sequence[str]
@@ -48,6 +49,7 @@ class Validation:
     targets: np.ndarray
     scores: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     better: tuple[str, bool]
+    network: nn.Module | None = None
 
 
 @dataclass
@@ -92,12 +94,14 @@ class _Training:
         schedule: Schedule,
         run: Run,
     ):
-        self.network, self.stream, self.objective = network, stream, objective
+        self.network, self.objective = network, objective
+        self.stream = Ahead(stream) if run.device.torch.type == "cuda" else stream  # a CPU has no time to spare
         self.validation, self.schedule, self.run, self.device = validation, schedule, run, run.device
+        self.images = len(stream.names)
         network.to(self.device.torch)
         if self.device.torch.type == "cpu":
             network.to(memory_format=torch.channels_last)
-        self.steps = schedule.steps or math.ceil(len(stream.names) / schedule.batch)
+        self.steps = schedule.steps or math.ceil(self.images / schedule.batch)
         self.total = self.steps * schedule.epochs
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(self.parameters, schedule)
@@ -110,7 +114,7 @@ class _Training:
         self.first = 0  # step of this attempt's beginning
         self.began = self.told = time.monotonic()
         run.tell(
-            f"{len(stream.names)} training and {len(validation.names)} validation images, {schedule.epochs} epochs of "
+            f"{self.images} training and {len(validation.names)} validation images, {schedule.epochs} epochs of "
             f"{self.steps} steps of {schedule.batch}, {sum(p.numel() for p in self.parameters):,} trained parameters, "
             f"{self.device.facts()['device']}, {self.device.facts()['precision']}"
         )
@@ -183,7 +187,7 @@ class _Training:
         """Add the epoch's row to the history and remember its weights if they are the best so far."""
         judged = self.validation
         confidences, validation_loss = infer(
-            self.network, judged.names, judged.read, self.objective, self.device, judged.targets
+            judged.network or self.network, judged.names, judged.read, self.objective, self.device, judged.targets
         )
         scores = judged.scores(confidences, judged.targets)
         self.rows.append(
@@ -225,7 +229,7 @@ class _Training:
             self.run.tell(f"kept the weights of epoch {self.best['epoch']}, the best by {self.validation.better[0]}")
         seconds = self.seconds()
         facts = {
-            "training_images": len(self.stream.names),
+            "training_images": self.images,
             "validation_images": len(self.validation.names),
             "epochs": self.schedule.epochs,
             "steps": self.total,
@@ -278,8 +282,20 @@ def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    kind = _without_compiler(kinds[schedule.optimizer])
     extra = {"momentum": 0.9, "nesterov": True} if schedule.optimizer == "sgd" else {}
-    return kinds[schedule.optimizer](parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **extra)
+    return kind(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **extra)
+
+
+def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Return the optimiser without the decorators that import PyTorch's compiler: half of a short job's start-up.
+
+    They matter to compiled networks alone; the one around `step` also switches gradients off, which is kept.
+    """
+    names = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain["step"] = torch.no_grad()(plain["step"])
+    return type(kind.__name__, (kind,), plain)
 
 
 def _decay(schedule: Schedule, step: int, total: int) -> float:

@@ -1,13 +1,16 @@
 """Transfer learning: one (c, s) pair, trained from source weights (paper, section 2.2)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import pandas as pd
 import torch
 
-from cxr import classification, features, images, splits
+from cxr import classification, features, images, splits, weights
 from cxr.labels import LABELS
 from cxr.networks import SOURCE_CLASSES, Tail, TransferClassifier
 from cxr.resnets import resnet
@@ -23,6 +26,7 @@ def train(
     outputs: classification.Outputs,
     source_weights: Path,
     stored: Path | None,
+    shared: Literal["training", "judging"],
     network: str,
     layers: int,
     head_input: Literal["softmax", "logits", "features"],
@@ -35,15 +39,15 @@ def train(
     """Train the added layer and the last `layers` parametered layers, and predict the images of the file
     `predicted` (image, patient, digest, perhaps more): validation or test.
 
-    stored: folder of the grid's shared features (`features`), from which the tail is trained where it has the stage;
-    without, the whole network runs on images. The model file holds what training changed; with the source weights it is
-    the whole network.
+    stored: description of the grid's shared features (`features`), where it has any. shared: what is read from it:
+    everything, so that the tail alone is trained, or only the validation images, of a training whose augmented pictures
+    nobody else sees. Without the stage, the whole network runs on images. The model file holds what training changed;
+    with the source weights it is the whole network.
     """
     torch.manual_seed(run.seed)
     backbone = load_source(source_weights, network)
     model = TransferClassifier(backbone, layers, len(LABELS), head_input, frozen_batchnorm)
-    tail = _tail(model, stored, schedule, run)
-    trained, readers = tail or (model, classification.from_pixels(inputs, schedule, run))
+    trained, readers = _readers(model, inputs, stored, shared, schedule, run)
     objective = partial(classification.sigmoid_objective, balanced=balanced)
     outcome, predict = classification.train(
         trained, inputs, readers, objective, classification.sigmoid_scores, (select_by, True), schedule, run
@@ -54,31 +58,37 @@ def train(
         "trainable_layers": layers,
         "head_input": head_input,
         "frozen_batchnorm": frozen_batchnorm,
-        "starts_from": "images" if tail is None else str(model.boundary),
+        "starts_from": trained.after if isinstance(trained, Tail) else "images",
         "settings": schedule.model_dump(),
     }
     classification.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)}, run)
 
 
-def _tail(
-    model: TransferClassifier, stored: Path | None, schedule: Schedule, run: Run
-) -> tuple[torch.nn.Module, classification.Readers] | None:
-    """Return the part of the network behind its frozen stages with readers of their stored output, if there is one."""
-    if stored is None or model.boundary is None:
-        run.tell("no shared features: every step runs the whole network")
-        return None
-    found = features.open_stage(stored, model.boundary, run.device)
-    if found is None:
-        run.tell(f"no shared features of {model.boundary} in this arithmetic: every step runs the whole network")
-        return None
-    run.tell(f"training from the stored output of {model.boundary}")
-    readers = classification.Readers(
-        lambda names, targets: features.FeatureStream(
-            names, found, targets, schedule.batch, run.seed, run.device.torch
-        ),
-        found.of_fixed,
-    )
-    return Tail(model, model.boundary), readers
+def _readers(
+    model: TransferClassifier,
+    inputs: classification.Inputs,
+    stored: Path | None,
+    shared: Literal["training", "judging"],
+    schedule: Schedule,
+    run: Run,
+) -> tuple[torch.nn.Module, classification.Readers]:
+    """Return what is trained, the whole network or what lies behind its frozen stages, with readers of its input."""
+    nearest = None if stored is None else features.open_nearest(stored, model.shared, run.device)
+    if nearest is None:
+        run.tell("no shared features of its frozen layers in this arithmetic: every step runs the whole network")
+        return model, classification.from_pixels(inputs, schedule, run)
+    stage, found = nearest
+    tail = Tail(model, stage)
+    if shared == "judging":
+        run.tell(f"validation images are judged from the stored output of {stage}")
+        pixels = classification.from_pixels(inputs, schedule, run)
+        return model, replace(pixels, judged=found.of_fixed, judge=tail)
+    run.tell(f"training from the stored output of {stage}")
+
+    def stream(names: Sequence[str], targets: np.ndarray) -> features.FeatureStream:
+        return features.FeatureStream(names, found, targets, schedule.batch, run.seed, run.device.torch)
+
+    return tail, classification.Readers(stream, found.of_fixed, found.of_fixed)
 
 
 def load_source(path: Path, network: str) -> torch.nn.Module:
@@ -105,24 +115,30 @@ def write_features(
     schedule: Schedule,
     augment: Augment,
     budget: float,
-    folder: Path,
+    code: str,
+    store_file: Path,
     run: Run,
 ) -> None:
-    """Write what the frozen stages make of every picture that the grid's jobs see. sets: size → train, validation."""
-    judged = sorted({name for _, path in sets.values() for name in splits.read_images(path)["image"]})
+    """Bring what the frozen stages make of every picture that the grid's jobs see up to date, and describe it in
+    `store_file`.
+
+    sets: size → train, validation. code: what the stored numbers depend on beside settings and data.
+    """
+    pairs = [(splits.read_images(train), splits.read_images(validation)) for train, validation in sets.values()]
+    everything = pd.concat([table for pair in pairs for table in pair])
     pixels = images.open_store(store, images.read_index(index), image_size, "all", run.tell)
     features.compute(
         load_source(source_weights, network),
         depths=layers,
-        train_sets={size: splits.read_images(train)["image"].tolist() for size, (train, _) in sets.items()},
-        fixed=judged,
+        train_sets={size: train["image"].tolist() for size, (train, _) in zip(sets, pairs, strict=True)},
+        fixed=sorted({name for _, validation in pairs for name in validation["image"]}),
+        digests=dict(zip(everything["image"], everything["digest"], strict=True)),
         read=pixels.read,
         side=image_size,
         schedule=schedule,
         augment=augment,
-        seed=run.seed,
-        device=run.device,
+        belongs_to=f"{network} {weights.sha256_of(source_weights)} {code}",
         budget=budget,
-        folder=folder,
-        tell=run.tell,
+        store=store_file,
+        run=run,
     )

@@ -29,6 +29,7 @@ with (
         schedule=Schedule(**snakemake.params.schedule),
         augment=Augment(**snakemake.params.augment),
         budget=snakemake.params.budget,
-        folder=out["folder"],
+        code=snakemake.params.code,
+        store_file=out["store"],
         run=run,
     )

@@ -32,6 +32,7 @@ with (
         outputs=classification.Outputs(**out),
         source_weights=Path(snakemake.input.source),
         stored=next(map(Path, snakemake.input.get("features", [])), None),
+        shared=snakemake.params.shared,
         network=snakemake.params.network,
         layers=int(wildcards.layers),
         schedule=Schedule(**settings.pop("schedule")),
