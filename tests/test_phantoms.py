@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -242,3 +244,19 @@ def test_lungs_are_dark_between_bright_mediastinum_and_abdomen() -> None:
     lungs = np.r_[pixels[90:130, 60:80].ravel(), pixels[90:130, 180:200].ravel()].mean()
     assert pixels[150:170, 120:136].mean() > lungs + 60
     assert pixels[225:240, 100:150].mean() > lungs + 60
+
+
+def test_the_plan_is_the_same_in_every_process(repository):
+    """Python orders a set of texts differently in every process; random numbers must not be drawn in that order."""
+    script = "from cxr.phantoms import plan; print(plan(patients=260, images=720, boxed=260, seed=0))"
+    plans = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={"PYTHONPATH": str(repository / "workflow"), "PYTHONHASHSEED": str(number)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in range(4)
+    }
+    assert len(plans) == 1

@@ -226,8 +226,9 @@ def _complete(rng: np.random.Generator, leading: str | None, boxed: bool) -> tup
             found.add(companion)
     if "Cardiomegaly" in found:
         found.discard("Emphysema")  # one widens the heart, the other narrows it
-    boxes = {f for f in found if f in BOXED_FINDINGS and (f == leading or rng.random() < 0.15)} if boxed else set()
-    return tuple(f for f in FINDINGS if f in found), tuple(f for f in FINDINGS if f in boxes)
+    ordered = [f for f in FINDINGS if f in found]  # a set has another order in every process, and each draw its turn
+    boxes = {f for f in ordered if f in BOXED_FINDINGS and (f == leading or rng.random() < 0.15)} if boxed else set()
+    return tuple(ordered), tuple(f for f in ordered if f in boxes)
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
