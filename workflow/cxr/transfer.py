@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from cxr import classification, features, images, splits
+from cxr import classification, features, images, probe, splits
 from cxr.labels import LABELS
 from cxr.networks import SOURCE_CLASSES, Tail, TransferClassifier
 from cxr.resnets import resnet
@@ -26,17 +26,19 @@ def train(
     network: str,
     layers: int,
     head_input: Literal["softmax", "logits", "features"],
-    frozen_batchnorm: Literal["eval", "batch"],
+    frozen_batchnorm: Literal["eval", "batch", "keras"],
     balanced: bool,
     schedule: Schedule,
     select_by: str,
+    probed: int,
     run: Run,
 ) -> None:
     """Train the added layer and the last `layers` parametered layers, and predict the images of the file
     `predicted` (image, patient, digest, perhaps more): validation or test.
 
     stored: folder of the grid's shared features (`features`), from which the tail is trained where it has the stage;
-    without, the whole network runs on images. The model file holds what training changed; with the source weights it is
+    without, the whole network runs on images. probed: on so many validation images the added layer is looked at before
+    and after training (`probe`); 0: not at all. The model file holds what training changed; with the source weights it is
     the whole network.
     """
     torch.manual_seed(run.seed)
@@ -45,6 +47,9 @@ def train(
     tail = _tail(model, stored, schedule, run)
     trained, readers = tail or (model, classification.from_pixels(inputs, schedule, run))
     objective = partial(classification.sigmoid_objective, balanced=balanced)
+    shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
+    look = partial(probe.look, trained, model.head, shown, readers.fixed, schedule.batch, run.device)
+    before = look()
     outcome, predict = classification.train(
         trained, inputs, readers, objective, classification.sigmoid_scores, (select_by, True), schedule, run
     )
@@ -57,6 +62,8 @@ def train(
         "starts_from": "images" if tail is None else str(model.boundary),
         "settings": schedule.model_dump(),
     }
+    if probed:
+        facts["added_layer"] = {"before": before, "after": look()}
     classification.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)}, run)
 
 
@@ -95,7 +102,8 @@ def write_random_source(path: Path, network: str, seed: int) -> None:
 
 def write_features(
     *,
-    sets: Mapping[str, tuple[Path, Path]],
+    train_splits: Mapping[str, Path],
+    judged: Sequence[Path],
     source_weights: Path,
     index: Path,
     store: Path,
@@ -108,14 +116,16 @@ def write_features(
     folder: Path,
     run: Run,
 ) -> None:
-    """Write what the frozen stages make of every picture that the grid's jobs see. sets: size → train, validation."""
-    judged = sorted({name for _, path in sets.values() for name in splits.read_images(path)["image"]})
+    """Write what the frozen stages make of every picture that the grid's jobs see. train_splits: size → file.
+
+    judged: files of the images that are only judged, by any of the jobs.
+    """
     pixels = images.open_store(store, images.read_index(index), image_size, "all", run.tell)
     features.compute(
         load_source(source_weights, network),
         depths=layers,
-        train_sets={size: splits.read_images(train)["image"].tolist() for size, (train, _) in sets.items()},
-        fixed=judged,
+        train_sets={size: splits.read_images(path)["image"].tolist() for size, path in train_splits.items()},
+        fixed=sorted({name for path in judged for name in splits.read_images(path)["image"]}),
         read=pixels.read,
         side=image_size,
         schedule=schedule,

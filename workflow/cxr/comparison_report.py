@@ -1,0 +1,58 @@
+"""The report's section on which choices collapse: sentences, table and figure from the tables of the comparison."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cxr import comparison, figures
+
+VERDICTS = {  # verdict: (class of its chip, what such a model does)
+    comparison.COLLAPSED: (
+        "worse",
+        "collapsed: decides as the majority classifier and ranks images no better than chance",
+    ),
+    comparison.HIDDEN: ("same", "ranks only: better than chance, but no decision at 0.5 shows it"),
+    comparison.GUESSING: ("same", "guesses: decides otherwise, and ranks images no better than chance"),
+    comparison.LEARNED: ("better", "learned: decides otherwise, and ranks images better than chance"),
+}
+CAPTION = (
+    "Protocol {protocol}: what the added layer of each model is given (how far its input changes from image to image, "
+    "relative to its length), what it makes of it (how far its logits change), and what that is worth on the test images."
+)
+CHOICES = {"head_input": "added layer on", "frozen_batchnorm": "frozen batch norm"}
+
+
+def sections(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Return what the page shows of each protocol's comparison: sentences, rows, and the figure as PNG."""
+    return [
+        {
+            "protocol": protocol,
+            "sentences": sentences(table),
+            "pairs": [
+                (f"c = {layers}, s = {size:,}", [_row(row) for row in mine.to_dict("records")])
+                for (layers, size), mine in table.groupby(["layers", "size"], sort=False)
+            ],
+            "picture": figures.collapse_chart(table),
+        }
+        for protocol, table in tables.items()
+    ]
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "chip": VERDICTS[row["verdict"]][0]}
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """Say how many models came to what, and with which choices, of which one alone decides; computed from the table."""
+    counts = table["verdict"].value_counts()
+    told = [f"{counts[name]} {words}" for name, (_, words) in VERDICTS.items() if name in counts]
+    found = [f"Of {len(table)} models, {'; '.join(told)}."]
+    for column, words in CHOICES.items():
+        shares = [
+            f"{value}: {int((mine['verdict'] == comparison.COLLAPSED).sum())} of {len(mine)}"
+            for value, mine in table.groupby(column, sort=False)
+        ]
+        if len(shares) > 1:
+            found.append(f"Collapsed by {words}: {', '.join(shares)}.")
+    return found
