@@ -1,10 +1,13 @@
 """The comparison of what collapses: verdicts from predictions made by hand, one law a test."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from lxml import html
+from running import executed, planned, snakemake
 
 from cxr import comparison, comparison_report, evaluation, splits
 from cxr.journal import Journal
@@ -132,3 +135,56 @@ def test_the_reports_sentences_count_what_the_table_holds(compare):
     first, *others = comparison_report.sentences(table)
     assert first.startswith("Of 3 models, 2 ") and "1 " in first
     assert others == ["Collapsed by frozen batch norm: eval: 1 of 1, batch: 0 of 1, keras: 1 of 1."]
+
+
+CONFIG = [
+    "paper={transfer: {comparison: {layers: [4], sizes: [40], head_input: [softmax, features], "
+    "frozen_batchnorm: [eval, keras]}}}"
+]
+
+
+def test_without_a_configured_comparison_there_is_nothing_to_collapse(repository, finished):
+    code, output = snakemake(repository, finished, "--", "collapse")
+    assert code != 0 and "transfer.comparison" in output and "config/collapse.yaml" in output
+    assert "Traceback" not in output
+    assert not (finished / "results/tiny/comparison").exists()
+    page = html.parse(str(finished / "results/tiny/report.html")).getroot()
+    assert not page.xpath("//h2[@id='collapse']") and not page.xpath("//a[@href='#collapse']")
+
+
+def test_the_target_collapse_asks_for_nothing_but_the_comparison(repository, tmp_path):
+    jobs = planned(repository, tmp_path, "--", "collapse", config=CONFIG)
+    data = {"phantoms": 1, "images": 1, "records": 1, "source_weights": 1, "features_comparison": 1}
+    assert jobs == data | {"transfer_variant": 4, "metrics_variant": 4, "compare": 1, "collapse": 1}
+
+
+def test_a_configured_comparison_joins_a_finished_study(repository, finished, tmp_path):
+    """Only the comparison's jobs and the report run; each variant differs from the protocol in its two choices alone."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    ran = executed(repository, folder, config=CONFIG)
+    assert ran == {"features_comparison": 1, "transfer_variant": 4, "metrics_variant": 4, "compare": 1} | {
+        "settings": 1, "report": 1
+    }  # fmt: skip
+    results = folder / "results/tiny"
+    table = pd.read_csv(results / "comparison/paper/comparison.csv")
+    assert table[["head_input", "frozen_batchnorm"]].to_numpy().tolist() == [
+        ["softmax", "eval"], ["softmax", "keras"], ["features", "eval"], ["features", "keras"]
+    ]  # fmt: skip
+    assert table.notna().all().all() and set(table["verdict"]) <= set(comparison_report.VERDICTS)
+    of_grid = json.loads((results / "transfer/paper/c4_s40/facts.json").read_text())
+    for row in table.itertuples():
+        facts = json.loads(
+            (results / f"comparison/paper/{row.head_input}_{row.frozen_batchnorm}/c4_s40/facts.json").read_text()
+        )
+        assert (facts["head_input"], facts["frozen_batchnorm"]) == (row.head_input, row.frozen_batchnorm)
+        assert facts["starts_from"] == ("layer3.0" if row.frozen_batchnorm == "eval" else "images")
+        for same in ("settings", "seed", "training_images", "steps", "trainable_layers"):
+            assert facts[same] == of_grid[same], same
+        assert "added_layer" in facts and "added_layer" not in of_grid
+    page = html.parse(str(results / "report.html")).getroot()
+    section = page.get_element_by_id("collapse")
+    rows = section.xpath("following-sibling::div[1]//tbody/tr[td]")
+    shown = [(row.xpath("th")[0].text, row.xpath("td")[0].text, row.xpath("td//span")[-1].text) for row in rows]
+    assert shown == list(table[["head_input", "frozen_batchnorm", "verdict"]].itertuples(index=False, name=None))
+    assert planned(repository, folder, config=CONFIG) == {}

@@ -55,4 +55,24 @@ def sentences(table: pd.DataFrame) -> list[str]:
         ]
         if len(shares) > 1:
             found.append(f"Collapsed by {words}: {', '.join(shares)}.")
-    return found
+    return [*found, *_reasons(table)]
+
+
+def _reasons(table: pd.DataFrame) -> list[str]:
+    """Say, in medians over the models of a choice, what the added layer is given, and how far its two modes differ."""
+    given = _medians(table, "head_input", "input_spread_before")
+    made = _medians(table, "head_input", "logit_spread_after")
+    modes = _medians(
+        table.assign(share=table["mode_gap_after"] / table["logit_spread_after"]), "frozen_batchnorm", "share"
+    )
+    return [
+        f"From image to image the added layer's input changes by this share of its length before training: {given}; "
+        f"after training its logits change by {made}.",
+        "Between training and testing mode a logit of one and the same image differs by so many times that change: "
+        f"{modes}.",
+    ]
+
+
+def _medians(table: pd.DataFrame, choice: str, column: str) -> str:
+    found = table.groupby(choice, sort=False)[column].median()
+    return ", ".join(f"{value:.2g} ({name})" for name, value in found.items())

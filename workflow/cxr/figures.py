@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from cxr.boxes import FRAME
 from cxr.labels import LABELS
@@ -245,7 +245,14 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
         _quiet(given, "Given: spread of its input", grid="x")
         _logarithmic(made, [jobs["logit_spread_after"], jobs["mode_gap_after"]])
         made.scatter(
-            _shown(made, jobs["mode_gap_after"]), places, marker="x", s=26, color=INK, linewidths=1.1, zorder=4
+            _shown(made, jobs["mode_gap_after"]),
+            places,
+            marker="x",
+            s=26,
+            color=INK,
+            linewidths=1.1,
+            zorder=4,
+            clip_on=False,
         )
         made.scatter(_shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3)
         _quiet(made, "Made: spread of the logits", grid="x")
@@ -495,9 +502,12 @@ def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
     """Give an axis a logarithmic scale that holds the positive values, and a margin on either side."""
     positive = np.concatenate([series.to_numpy(dtype=float) for series in values])
     positive = positive[positive > 0]
-    low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    low, high = (positive.min() / 2, positive.max() * 2) if positive.size else (0.1, 1.0)
     ax.set_xscale("log")
-    ax.set_xlim(low / 2, high * 2)
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _shown(ax: Axes, values: pd.Series) -> np.ndarray:
