@@ -15,7 +15,7 @@ from cxr.labels import LABELS
 from cxr.settings import Evaluation
 
 NO_FINDING = LABELS.index("No Finding")
-SEEN = {"input_spread": 0.5, "input_rank": 2.0, "logit_spread": 0.25, "mode_gap": 0.125}
+SEEN = {"input_spread": 0.5, "input_deviation": 2.0, "logit_spread": 0.25, "mode_gap": 0.125}
 
 
 def truth(count=60):
@@ -61,7 +61,8 @@ def compare(tmp_path):
             files = {kind: folder / f"{kind}.csv" for kind in paths}
             columns = pd.DataFrame(probabilities, columns=list(LABELS))
             pd.concat([table[["image", "patient"]], columns], axis=1).to_csv(files["predictions"], index=False)
-            facts = {"added_layer": {"before": SEEN, "after": SEEN | {"input_spread": 0.75}}}
+            facts = {"added_layer": {"before": SEEN, "after": SEEN | {"input_spread": 0.75, "input_deviation": 9.0}}}
+            facts |= {"steps": 500, "settings": {"optimizer": "adam", "learning_rate": 0.001}}
             files["facts"].write_text(json.dumps(facts))
             evaluation.write_classifier(
                 protocol="paper", experiment=str(number), activation="sigmoid", predictions=files["predictions"],
@@ -107,6 +108,13 @@ def test_right_decisions_are_learned_and_random_ones_are_guesses(compare):
     assert guesses["unlike_majority"] == pytest.approx(0.5, abs=0.05)
 
 
+def test_reach_is_steps_times_rate_times_what_the_layer_was_given_before_training():
+    run = {"steps": 500, "settings": {"optimizer": "adamw", "learning_rate": 0.002}}
+    run |= {"added_layer": {"before": {"input_deviation": 0.4}, "after": {"input_deviation": 7.0}}}
+    assert comparison.reach(run) == pytest.approx(0.4)
+    assert np.isnan(comparison.reach(run | {"settings": {"optimizer": "sgd", "learning_rate": 0.002}}))
+
+
 @pytest.mark.parametrize(
     ("unlike", "low", "expected"),
     [
@@ -134,7 +142,15 @@ def test_the_reports_sentences_count_what_the_table_holds(compare):
     table = compare([constant(truth()), knowing(truth(), 0.1, 0.9), constant(truth())])
     first, *others = comparison_report.sentences(table)
     assert first.startswith("Of 3 models, 2 ") and "1 " in first
-    assert others == ["Collapsed by frozen batch norm: eval: 1 of 1, batch: 0 of 1, keras: 1 of 1."]
+    assert others == [
+        "Collapsed by frozen batch norm: eval: 1 of 1, batch: 0 of 1, keras: 1 of 1.",
+        "The added layer's input changes from image to image by 0.5 (softmax) of its length; after training by 0.75 "
+        "(softmax).",
+        "In the steps it has, the layer alone can move the images' logits apart by about 1 (softmax).",
+        "After training they differ by 0.25 (softmax).",
+        "A logit of one and the same image differs between training and testing mode by so many times that: 0.5 (eval), "
+        "0.5 (batch), 0.5 (keras).",
+    ]
 
 
 CONFIG = [

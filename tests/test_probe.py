@@ -13,22 +13,18 @@ from cxr.resnets import resnet
 CPU = Device(torch.device("cpu"), False)
 
 
-def test_an_input_that_never_changes_has_no_spread_and_no_rank():
-    found = probe.input_statistics(np.full((5, 3), 0.25))
-    assert found == {"input_spread": 0.0, "input_rank": None}
+def test_an_input_that_never_changes_has_no_spread():
+    assert probe.input_statistics(np.full((5, 3), 0.25)) == {"input_spread": 0.0, "input_deviation": 0.0}
 
 
-def test_spread_is_the_deviation_over_the_length_of_the_mean():
-    # Units 3 ± 1 and 4 ± 2: variances 1 and 4, mean of length 5; both move together, in one direction.
-    found = probe.input_statistics(np.array([[2.0, 2.0], [4.0, 6.0]]))
-    assert found["input_spread"] == pytest.approx(5**0.5 / 5)
-    assert found["input_rank"] == pytest.approx(1)
-
-
-def test_rank_counts_equal_directions_whatever_their_scale():
-    corners = np.concatenate([np.eye(4), -np.eye(4)]) * 7
-    assert probe.input_statistics(corners + 1)["input_rank"] == pytest.approx(4)
-    assert probe.input_statistics(corners)["input_spread"] is None, "the mean has no length"
+def test_spread_is_relative_to_the_length_of_the_mean_and_deviation_is_not():
+    # Units 3 ± 1 and 4 ± 2: variances 1 and 4, mean of length 5; each image lies 1 + 2 from the mean.
+    rows = np.array([[2.0, 2.0], [4.0, 6.0]])
+    for scale in (1, 0.001):
+        found = probe.input_statistics(rows * scale)
+        assert found["input_spread"] == pytest.approx(5**0.5 / 5)
+        assert found["input_deviation"] == pytest.approx(3 * scale)
+    assert probe.input_statistics(rows - rows.mean(0))["input_spread"] is None, "the mean has no length"
 
 
 class Fixed(nn.Module):

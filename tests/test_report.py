@@ -297,10 +297,17 @@ def test_skipped_experiment_shows_its_reason_where_it_would_stand(tree):
 
 
 def compared(verdicts):
-    row = {"layers": 4, "size": 600, "test_images": 120, "unlike_majority": 0.0125, "probability_spread": 0.01}
+    row = {
+        "layers": 4,
+        "size": 600,
+        "test_images": 120,
+        "unlike_majority": 0.0125,
+        "probability_spread": 0.01,
+        "reach": 0.2,
+    }
     row |= {f"auroc{end}": value for end, value in (("", 0.61), ("_low", 0.55), ("_high", 0.67), ("_difference", 0.11))}
     row |= {"accuracy_difference": -0.002, "accuracy_difference_low": -0.004, "accuracy_difference_high": 0.001}
-    row |= {f"{name}_{when}": 0.25 for when in ("before", "after") for name in ("input_spread", "input_rank")}
+    row |= {f"{name}_{when}": 0.25 for when in ("before", "after") for name in ("input_spread", "input_deviation")}
     row |= {f"{name}_{when}": 0.5 for when in ("before", "after") for name in ("logit_spread", "mode_gap")}
     choices = zip(("softmax", "features"), ("keras", "eval"), verdicts, strict=True)
     return pd.DataFrame(

@@ -60,9 +60,23 @@ def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) 
     for metric, label in METRICS:
         mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
         row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in ESTIMATES}
-    for when, numbers in json.loads(facts.read_text())["added_layer"].items():
+    run = json.loads(facts.read_text())
+    for when, numbers in run["added_layer"].items():
         row |= {f"{name}_{when}": value for name, value in numbers.items()}
-    return row | {"verdict": verdict(row)}
+    return row | {"reach": reach(run), "verdict": verdict(row)}
+
+
+def reach(run: Mapping[str, Any]) -> float:
+    """Return how far training could move the images' logits apart by the added layer alone; NaN where that is not known.
+
+    run: facts of the job. Adam moves a weight by about the learning rate a step, whatever the gradient's size: steps ×
+    learning rate × deviation of the layer's input (before training). To be compared with the distance to 0 of the logit
+    of a label's prevalence: 2.9 for a label that one image in twenty has.
+    """
+    schedule = run["settings"]
+    if schedule["optimizer"] == "sgd":
+        return float("nan")
+    return run["steps"] * schedule["learning_rate"] * run["added_layer"]["before"]["input_deviation"]
 
 
 def decisions(probabilities: np.ndarray, majority: np.ndarray) -> dict[str, float]:

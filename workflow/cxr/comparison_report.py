@@ -60,17 +60,20 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
 def _reasons(table: pd.DataFrame) -> list[str]:
     """Say, in medians over the models of a choice, what the added layer is given, and how far its two modes differ."""
-    given = _medians(table, "head_input", "input_spread_before")
-    made = _medians(table, "head_input", "logit_spread_after")
-    modes = _medians(
-        table.assign(share=table["mode_gap_after"] / table["logit_spread_after"]), "frozen_batchnorm", "share"
-    )
-    return [
-        f"From image to image the added layer's input changes by this share of its length before training: {given}; "
-        f"after training its logits change by {made}.",
-        "Between training and testing mode a logit of one and the same image differs by so many times that change: "
-        f"{modes}.",
+    modes = table.assign(share=table["mode_gap_after"] / table["logit_spread_after"])
+    given = [_medians(table, "head_input", f"input_spread_{when}") for when in ("before", "after")]
+    found = [
+        f"The added layer's input changes from image to image by {given[0]} of its length; after training by {given[1]}."
     ]
+    if table["reach"].notna().any():
+        reach = _medians(table, "head_input", "reach")
+        found.append(f"In the steps it has, the layer alone can move the images' logits apart by about {reach}.")
+    found.append(f"After training they differ by {_medians(table, 'head_input', 'logit_spread_after')}.")
+    found.append(
+        "A logit of one and the same image differs between training and testing mode by so many times that: "
+        f"{_medians(modes, 'frozen_batchnorm', 'share')}."
+    )
+    return found
 
 
 def _medians(table: pd.DataFrame, choice: str, column: str) -> str:

@@ -29,8 +29,8 @@ def look(
 
     - input_spread: how far the layer's input changes from image to image, relative to its length: the standard deviation
       (root of the sum of the units' variances) over the length of the mean; 0 where every image gives the same.
-    - input_rank: effective number of directions in which it changes: (Σλ)² / Σλ² over the eigenvalues λ of its
-      covariance; at most the number of images less 1, None where nothing changes.
+    - input_deviation: how far an image's input lies from the mean input, sum over the units of the absolute distance,
+      mean over images: so far apart can a step of 1 of every weight move the images' logits.
     - logit_spread: standard deviation over the images of a label's logit, mean over labels (network in testing mode).
     - mode_gap: mean absolute difference between a logit in training mode and in testing mode, on the same images.
     """
@@ -63,14 +63,11 @@ def look(
 
 
 def input_statistics(given: np.ndarray) -> dict[str, float | None]:
-    """Return input_spread and input_rank (see `look`) of a layer's input (N, F)."""
+    """Return input_spread (None where the mean has no length) and input_deviation (see `look`) of an input (N, F)."""
     mean = given.mean(0)
     moved = given - mean
-    products = moved @ moved.T  # its eigenvalues are those of the covariance, times N
-    total, squares = float(np.trace(products)), float((products**2).sum())
     length = float(np.linalg.norm(mean))
     return {
-        "input_spread": float(np.sqrt(total / len(given)) / length) if length else None,
+        "input_spread": float(np.sqrt((moved**2).sum(1).mean()) / length) if length else None,
         "input_deviation": float(np.abs(moved).sum(1).mean()),
-        "input_rank": total**2 / squares if squares else None,
     }
