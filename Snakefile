@@ -41,6 +41,8 @@ wildcard_constraints:
     protocol="|".join(SETTINGS.protocols),
     activation="softmax|sigmoid",
     role="train|validation|test",
+    head_input="softmax|logits|features",
+    frozen_batchnorm="eval|batch|keras",
     layers=r"\d+",
     size=r"\d+|all",
 
@@ -54,6 +56,7 @@ include: "rules/transfer.smk"
 include: "rules/detection.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
+include: "rules/comparison.smk"
 
 
 # Runs before the first job, in the main process alone.
@@ -69,6 +72,7 @@ localrules:
     preflight,
     data,
     grid,
+    collapse,
     voc,
     settings,
 
@@ -100,6 +104,12 @@ rule data:
 rule grid:
     input:
         expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
+
+
+# Which choices of transfer learning collapse to the majority classifier, and why; config/collapse.yaml asks for it.
+rule collapse:
+    input:
+        configured_comparisons,
 
 
 rule voc:

@@ -69,7 +69,7 @@ def run_features(folder: Path, steps: int, batch: int) -> None:
     schedule, augment = settings(steps, batch)
     with Journal(folder / "features.log", "features") as tell:
         transfer.write_features(
-            sets={str(size): (folder / f"{size}.csv", folder / "validation.csv") for size in SIZES},
+            train_splits={str(size): folder / f"{size}.csv" for size in SIZES}, judged=[folder / "validation.csv"],
             source_weights=folder / "source.pt", index=folder / "index.csv", store=folder / "store", image_size=SIDE,
             network="resnet50", layers=DEPTHS, schedule=schedule, augment=augment, budget=50,
             code="", store_file=folder / "features/store.json", run=plain(SEED, choose("auto", 2), tell),
@@ -97,7 +97,7 @@ def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: 
             source_weights=folder / "source.pt", stored=folder / "features/store.json" if way == "ours" else None,
             shared="training",
             network="resnet50", layers=layers, head_input="features", frozen_batchnorm="eval", balanced=True,
-            schedule=schedule, select_by="auroc", run=plain(SEED, choose("auto", 1), tell),
+            schedule=schedule, select_by="auroc", probed=0, run=plain(SEED, choose("auto", 1), tell),
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ if workflow.remote_exec:
     workflow.register_resource("gpu", 1)
 
 BUNDLE = 10
+PROBED = 128  # validation images on which a comparison's jobs look at the added layer
 ROLES = ["train", "validation", "test"]
 GENERATED = SETTINGS.data.source == "phantoms"
 DATA_ROOT = f"{RESULTS}/phantoms" if GENERATED else SETTINGS.data.root
@@ -79,10 +80,8 @@ def of_records(name):
 
 def sizes_of(name):
     protocol = getattr(SETTINGS, name)
-    return [
-        *map(str, protocol.transfer.sizes),
-        *{str(protocol.baseline.size or "all")} - {*map(str, protocol.transfer.sizes)},
-    ]
+    wanted = [*protocol.transfer.sizes, protocol.baseline.size or "all", *protocol.transfer.comparison.sizes]
+    return list(dict.fromkeys(map(str, wanted)))
 
 
 def folder_fingerprint():
@@ -97,7 +96,8 @@ def folder_fingerprint():
 def transfer_settings(wildcards, schedule):
     section = protocol_of(wildcards).transfer
     return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {
-        "schedule": section.model_dump()[schedule]
+        "schedule": section.model_dump()[schedule],
+        "probed": 0,
     }
 
 
@@ -106,6 +106,53 @@ def of_features(wildcards):
     section = protocol_of(wildcards).transfer
     shared = section.frozen_batchnorm == "eval" and section.features_gb > 0
     return [f"<results>/features/{wildcards.protocol}/store.json"] if shared else []
+
+
+def variant_settings(wildcards):
+    """The settings of a grid job, but for the two that the comparison varies."""
+    varied = {"head_input": wildcards.head_input, "frozen_batchnorm": wildcards.frozen_batchnorm}
+    return transfer_settings(wildcards, "training") | varied | {"probed": PROBED}
+
+
+def of_variant_features(wildcards):
+    shared = wildcards.frozen_batchnorm == "eval" and protocol_of(wildcards).transfer.features_gb > 0
+    return [f"<results>/comparison/{wildcards.protocol}/features/store.json"] if shared else []
+
+
+def compared(protocol):
+    """The jobs of a comparison: (head_input, frozen_batchnorm, layers, size)."""
+    section = getattr(SETTINGS, protocol).transfer.comparison
+    return [
+        (*variant, layers, size) for layers in section.layers for size in section.sizes for variant in section.variants
+    ]
+
+
+def of_compared(pattern):
+    return lambda wildcards: [
+        f"<results>/comparison/{wildcards.protocol}/{head}_{norm}/c{layers}_s{size}/{pattern}"
+        for head, norm, layers, size in compared(wildcards.protocol)
+    ]
+
+
+def of_comparison_sizes(role):
+    return lambda wildcards: [
+        split_file(wildcards.protocol, size, role) for size in protocol_of(wildcards).transfer.comparison.sizes
+    ]
+
+
+def of_compared_splits(role):
+    return lambda wildcards: [split_file(wildcards.protocol, size, role) for *_, size in compared(wildcards.protocol)]
+
+
+def comparisons(pattern):
+    """Files of the protocols whose choices are compared."""
+    return [pattern.format(protocol=name) for name in SETTINGS.protocols if compared(name)]
+
+
+def configured_comparisons(wildcards):
+    return comparisons("<results>/comparison/{protocol}/comparison.csv") or sys.exit(
+        "Error: nothing is compared: give transfer.comparison of a protocol layers and sizes, as config/collapse.yaml does"
+    )
 
 
 def pairs(wildcards):

@@ -180,6 +180,7 @@ rule report:
         source=[rules.source_weights.output.facts, rules.source_weights.output.history],
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
+        comparisons=comparisons("<results>/comparison/{protocol}/comparison.csv"),
         sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
         examples=rules.examples.output[0],
         voc=expand("<results>/voc/{protocol}/{role}.csv", protocol=SETTINGS.protocols, role=ROLES),

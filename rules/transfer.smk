@@ -45,7 +45,7 @@ rule features:
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
         train=of_size_splits("train_images"),
-        validation=of_size_splits("validation_images"),
+        judged=of_size_splits("validation_images"),
     output:
         store="<results>/features/{protocol}/store.json",
     log:

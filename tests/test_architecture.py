@@ -12,7 +12,8 @@ from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
-         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder"]  # fmt: skip
+         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder",
+         "comparison", "comparison_report"]  # fmt: skip
 
 
 @cache
@@ -104,6 +105,7 @@ def test_environments_hold_what_their_modules_import(repository, name):
             "voc",
             "yolo_data",
             "selection",
+            "comparison",
             "evaluation",
             "sheets",
             "report",

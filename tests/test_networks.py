@@ -34,13 +34,25 @@ def test_exactly_the_last_c_layers_and_the_head_change(layers):
     assert changed <= set(trained_state(network))
 
 
-def test_frozen_batch_norm_in_batch_mode_goes_on_collecting_statistics():
+def test_frozen_batch_norm_uses_and_collects_the_batchs_statistics_as_it_is_told():
     images = torch.rand(4, 1, 64, 64)
-    for mode, still in (("eval", True), ("batch", False)):
-        network = TransferClassifier(resnet("resnet10", 20), 0, 15, "logits", mode).train()
-        before = network.backbone.bn1.running_mean.clone()
-        network(images)
-        assert torch.equal(network.backbone.bn1.running_mean, before) is still
+    for mode, collects, of_batch in (("eval", False, False), ("batch", True, True), ("keras", False, True)):
+        torch.manual_seed(0)
+        network = TransferClassifier(resnet("resnet10", 20), 0, 15, "logits", mode)
+        tested = network.eval()(images)
+        before = {name: tensor.clone() for name, tensor in network.named_buffers() if "running" in name}
+        trained = network.train()(images)
+        assert torch.equal(tested, trained) is not of_batch
+        for name, tensor in before.items():
+            assert torch.equal(network.get_buffer(name), tensor) is not collects, name
+
+
+def test_batch_norm_that_is_trained_collects_statistics_under_every_kind_of_frozen_one():
+    for mode in ("eval", "batch", "keras"):
+        network = TransferClassifier(resnet("resnet10", 20), 4, 15, "logits", mode).train()
+        before = network.backbone.layer4[0].bn2.running_mean.clone()
+        network(torch.rand(4, 1, 64, 64))
+        assert not torch.equal(network.backbone.layer4[0].bn2.running_mean, before)
 
 
 @pytest.mark.parametrize(("head_input", "width"), [("softmax", 20), ("logits", 20), ("features", 192)])

@@ -296,6 +296,40 @@ def test_skipped_experiment_shows_its_reason_where_it_would_stand(tree):
     assert "did not run under paper" in text_of(tree.xpath("//dl[@class='lines']")[0])
 
 
+def compared(verdicts):
+    row = {
+        "layers": 4,
+        "size": 600,
+        "test_images": 120,
+        "unlike_majority": 0.0125,
+        "probability_spread": 0.01,
+        "reach": 0.2,
+    }
+    row |= {f"auroc{end}": value for end, value in (("", 0.61), ("_low", 0.55), ("_high", 0.67), ("_difference", 0.11))}
+    row |= {"accuracy_difference": -0.002, "accuracy_difference_low": -0.004, "accuracy_difference_high": 0.001}
+    row |= {f"{name}_{when}": 0.25 for when in ("before", "after") for name in ("input_spread", "input_deviation")}
+    row |= {f"{name}_{when}": 0.5 for when in ("before", "after") for name in ("logit_spread", "mode_gap")}
+    choices = zip(("softmax", "features"), ("keras", "eval"), verdicts, strict=True)
+    return pd.DataFrame(
+        [row | {"head_input": head, "frozen_batchnorm": norm, "verdict": kind} for head, norm, kind in choices]
+    )
+
+
+def test_compared_choices_have_a_section_only_where_there_are_some(inputs, tree):
+    assert not tree.xpath("//h2[@id='collapse'] | //a[@href='#collapse']")
+    page = html.document_fromstring(
+        report.build(replace(inputs, comparisons={"paper": compared(("collapsed", "learned"))}))
+    )
+    rows = page.xpath("//h2[@id='collapse']/following-sibling::div[1]//tbody/tr[td]")
+    shown = [[text_of(cell) for cell in row] for row in rows]
+    assert [row[:4] for row in shown] == [
+        ["softmax", "keras", "0.610 [0.550, 0.670]", "−0.002 [−0.004, 0.001]"],
+        ["features", "eval", "0.610 [0.550, 0.670]", "−0.002 [−0.004, 0.001]"],
+    ]
+    assert [row[4] for row in shown] == ["1.25%", "1.25%"] and [row[-1] for row in shown] == ["collapsed", "learned"]
+    assert page.xpath("//img[@alt='Which choices collapse, protocol paper']")
+
+
 def test_text_from_the_data_is_escaped(page):
     assert "truncated &lt;file&gt;" in page and "truncated <file>" not in page
 

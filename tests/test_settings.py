@@ -32,6 +32,12 @@ def test_the_protocols_keep_their_own_defaults_under_an_override():
         ({"sound": {"gridcnn": {"threshold": 3}}}, ["sound.gridcnn.threshold", "= 3", "0 < value < 1"]),
         ({"machine": {"precision": "fp8"}}, ["machine.precision", "fp8", "auto, float32, bfloat16"]),
         ({"paper": {"transfer": {"layers": [-1]}}}, ["paper.transfer.layers", "[-1]", "none below 0"]),
+        (
+            {"paper": {"transfer": {"comparison": {"head_input": ["softmx"]}}}},
+            ["paper.transfer.comparison.head_input", "softmx", "'softmax', 'logits' or 'features'"],
+        ),
+        ({"paper": {"transfer": {"comparison": {"sizes": [5]}}}}, ["comparison.sizes", "[5]", "none below 10"]),
+        ({"sound": {"transfer": {"comparison": {"layers": [2, 2]}}}}, ["comparison.layers", "each value once"]),
         ({"sound": {"transfer": {"sizes": [100, 100]}}}, ["sound.transfer.sizes", "each once"]),
         ({"paper": 3}, ["'paper'", "= 3"]),
         ({"seed": "x"}, ["'seed'", "= x", "integer"]),
@@ -47,7 +53,7 @@ def test_bad_settings_are_refused_in_one_line_that_names_key_value_and_range(con
         assert word in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "sound"])
+@pytest.mark.parametrize("name", ["config", "paper", "sound", "collapse"])
 def test_the_shipped_configurations_load(repository, name):
     loaded = settings.load(yaml.safe_load((repository / "config" / f"{name}.yaml").read_text()))
     assert loaded.name == {"config": "demo"}.get(name, name)

@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from cxr.boxes import FRAME
 from cxr.labels import LABELS
@@ -26,6 +26,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", 
 LIGHT_GREEN = "#39D98A"  # truth on a dark image
 INK, FAINT = "#1F2933", "#E5E7EB"
 SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "D"), (PURPLE, "^"), (ORANGE, "v"), (GREY, "P"))
+COLLAPSE_COLOURS = {"collapsed": VERMILION, "guesses": GREY, "ranks only": ORANGE, "learned": BLUE}
 VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "undefined": GREY}
 DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7AB", "#F7F7F7", "#A9CCE3", BLUE])
 STYLE = {
@@ -214,6 +215,71 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
         ]
         figure.legend(
             handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4, columnspacing=1.3
+        )
+        return _png(figure)
+
+
+def collapse_chart(jobs: pd.DataFrame) -> bytes:
+    """Draw what the added layer of each compared model is given, what it makes of it, and what that is worth.
+
+    jobs: columns of ``comparison.write``'s table. A lane a job, jobs of one pair (c, s) under each other. Spreads are
+    drawn on logarithmic axes; a spread of 0 is drawn at the left edge.
+    """
+    pairs = list(dict.fromkeys(jobs[["layers", "size"]].itertuples(index=False, name=None)))
+    jobs = jobs.reset_index(drop=True)
+    places = np.empty(len(jobs))
+    names, ticks, height = [], [], 0.0
+    for layers, size in pairs:
+        height -= 0.9
+        names.append((height + 0.05, f"c = {layers}, s = {size:,}"))
+        for index in jobs.index[(jobs["layers"] == layers) & (jobs["size"] == size)]:
+            height -= 1
+            places[index] = height + 0.25
+            ticks.append((height + 0.25, f"{jobs.at[index, 'head_input']}, {jobs.at[index, 'frozen_batchnorm']}"))
+    colours = jobs["verdict"].map(COLLAPSE_COLOURS).to_numpy()
+    aurocs = jobs[["auroc", "auroc_low", "auroc_high"]].set_axis(["value", "low", "high"], axis=1)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, -0.19 * height + 1.0), layout="constrained")
+        given, made, worth = figure.subplots(1, 3, sharey=True)
+        _change(given, jobs["input_spread_before"], jobs["input_spread_after"], places, colours)
+        _quiet(given, "Given: spread of its input", grid="x")
+        _logarithmic(made, [jobs["logit_spread_after"], jobs["mode_gap_after"]])
+        made.scatter(
+            _shown(made, jobs["mode_gap_after"]),
+            places,
+            marker="x",
+            s=26,
+            color=INK,
+            linewidths=1.1,
+            zorder=4,
+            clip_on=False,
+        )
+        made.scatter(_shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3)
+        _quiet(made, "Made: spread of the logits", grid="x")
+        for index, place in enumerate(places):
+            _whiskers(worth, aurocs.loc[[index]], "value", np.array([place]), colours[index], "o")
+        worth.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        _quiet(worth, "Worth: AUROC, mean of 14", grid="x")
+        given.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+        given.set_ylim(height - 0.5, -0.2)
+        for ax in (given, made, worth):
+            ax.tick_params(axis="y", length=0)
+            ax.spines["left"].set_visible(False)
+        for place, name in names:
+            given.text(
+                0, place, name, transform=given.get_yaxis_transform(), fontsize=8.5, fontweight="bold", va="center"
+            )
+        handles = [
+            Line2D([], [], color=colour, marker="o", linestyle="", markersize=5, label=name)
+            for name, colour in COLLAPSE_COLOURS.items()
+            if (jobs["verdict"] == name).any()
+        ]
+        handles += [
+            Line2D([], [], color=GREY, marker="|", linestyle="", markersize=8, label="before training"),
+            Line2D([], [], color=INK, marker="x", linestyle="", markersize=5, label="training mode minus testing mode"),
+        ]
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.3, columnspacing=1.1
         )
         return _png(figure)
 
@@ -421,6 +487,32 @@ def _whiskers(
         rows[column], place, linestyle="", marker=marker, markersize=5 if face is None else 4.4,
         color=colour, markerfacecolor=face or colour, zorder=3,
     )  # fmt: skip
+
+
+def _change(ax: Axes, before: pd.Series, after: pd.Series, places: np.ndarray, colours: np.ndarray) -> None:
+    """Draw a number before (a stroke) and after training (a point) on a logarithmic axis, joined by a line."""
+    _logarithmic(ax, [before, after])
+    start, end = _shown(ax, before), _shown(ax, after)
+    ax.hlines(places, np.minimum(start, end), np.maximum(start, end), color=FAINT, linewidth=2.2, zorder=1)
+    ax.scatter(start, places, marker="|", s=60, color=GREY, zorder=2)
+    ax.scatter(end, places, marker="o", s=26, color=colours, zorder=3)
+
+
+def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
+    """Give an axis a logarithmic scale that holds the positive values, and a margin on either side."""
+    positive = np.concatenate([series.to_numpy(dtype=float) for series in values])
+    positive = positive[positive > 0]
+    low, high = (positive.min() / 2, positive.max() * 2) if positive.size else (0.1, 1.0)
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _shown(ax: Axes, values: pd.Series) -> np.ndarray:
+    """Values for a logarithmic axis; what is not above its left edge is drawn on it, NaN not at all."""
+    return np.maximum(values.to_numpy(dtype=float), ax.get_xlim()[0])
 
 
 def _quiet(ax: Axes, title: str, grid: str = "y") -> None:

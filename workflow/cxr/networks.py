@@ -76,6 +76,10 @@ class TransferClassifier(nn.Module):
     The added layer reads the 1000-way layer's softmax (the paper's text), its logits, or the pooled features; in the
     last case the 1000-way layer still counts as layer 1 of c but receives no gradient. Source: paper, section 2.2.
 
+    frozen_batchnorm: frozen batch norm normalises with the source's statistics (eval); or, in training, with the
+    batch's, which it goes on collecting for testing (batch) or not (keras: tested with the source's, as frozen layers
+    were from Keras 2.1.3 until TensorFlow 2).
+
     `shared` names the stages in front of everything that training can change. There are none where frozen batch norm
     normalises with the batch: even the output of frozen stages then depends on the other images of a step.
     """
@@ -86,7 +90,7 @@ class TransferClassifier(nn.Module):
         layers: int,
         outputs: int,
         head_input: Literal["softmax", "logits", "features"],
-        frozen_batchnorm: Literal["eval", "batch"],
+        frozen_batchnorm: Literal["eval", "batch", "keras"],
     ):
         super().__init__()
         parametered = parametered_layers(backbone)
@@ -104,6 +108,8 @@ class TransferClassifier(nn.Module):
         self.frozen = [module for _, module in parametered if id(module) not in trained]
         for module in self.frozen:
             module.requires_grad_(False)
+            if frozen_batchnorm == "keras" and isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.0  # a batch adds nothing to the stored statistics
         self.shared = frozen_stages(backbone, layers) if frozen_batchnorm == "eval" else []
 
     def train(self, mode: bool = True) -> "TransferClassifier":

@@ -10,8 +10,8 @@ from cxr.settings import DEFAULTS, Settings, allowed, fields, is_section
 HEADER = """# Settings
 
 A configuration file says only what differs from the defaults below. Without `--configfile`, `config.yaml` (the demo on
-generated phantoms) is used; `paper.yaml` and `sound.yaml` are for the NIH release. Several files may be given, later ones
-win; any key can be set on the command line, nested ones as YAML:
+generated phantoms) is used; `paper.yaml` and `sound.yaml` are for the NIH release; `collapse.yaml` compares what makes
+transfer collapse. Several files may be given, later ones win; any key can be set on the command line, nested ones as YAML:
 
     snakemake --configfile config/sound.yaml --config seed=1 'data={root: /data/CXR8}' 'sound={transfer: {sizes: [100, 500]}}'
 

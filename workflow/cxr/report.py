@@ -7,14 +7,14 @@ give an equal page. What it asserts is computed from the metric tables; a senten
 import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from cxr import figures, paper
+from cxr import comparison_report, figures, paper
 from cxr.labels import LABELS
 from cxr.settings import Settings, fields
 
@@ -158,6 +158,7 @@ class ReportInputs:
     skipped: why an experiment did not run.
     sheets: PNG of test images with truth and predictions. examples: PNG of some images of the data, or None.
     cell_examples: protocol → PNG of an image, its grid of cells and what was predicted.
+    comparisons: protocol → table of ``comparison.write``, of the protocols whose choices were compared.
     """
 
     settings: Mapping[str, Any]
@@ -173,6 +174,7 @@ class ReportInputs:
     sheets: Mapping[tuple[str, str], bytes]
     examples: bytes | None = None
     cell_examples: Mapping[str, bytes] | None = None
+    comparisons: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def protocols(self) -> list[str]:
@@ -185,6 +187,7 @@ def build(inputs: ReportInputs) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(VERDICTS=VERDICTS, protocols=inputs.protocols)
+    environment.globals.update(number=number, interval=interval, signed=_signed)
     headline = headline_rows(inputs)
     return environment.from_string(TEMPLATE.read_text()).render(
         title="Transfer learning on chest X-rays, every number beside its image-free floor",
@@ -195,6 +198,7 @@ def build(inputs: ReportInputs) -> str:
         headline=_groups(inputs, headline),
         headline_chart=_headline_chart(inputs, headline),
         experiments=[_experiment(inputs, each) for each in paper.EXPERIMENTS],
+        comparisons=_comparisons(inputs),
         classifiers=_auroc_charts(inputs),
         data=_data(inputs),
         runs=_runs(inputs),
@@ -223,6 +227,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
             ]
         ),
     }
+    found |= {f"comparison_{protocol}": table for protocol, table in inputs.comparisons.items()}
     for protocol, grid in inputs.grids.items():
         chosen = [(row.layers, row.size) for row in grid[["layers", "size"]].itertuples(index=False)]
         pairs = list(inputs.selected.get(protocol, ()))
@@ -854,6 +859,20 @@ def _pictures(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
                 f"Protocol {protocol}: test images taken evenly from the split, not by how well they came out"
                 + (" (the paper's figures 8 and 9)." if family == "gridcnn" else "."),
             )
+
+
+def _comparisons(inputs: ReportInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            **section,
+            "figure": _figure(
+                section["picture"],
+                f"Which choices collapse, protocol {section['protocol']}",
+                comparison_report.CAPTION.format(protocol=section["protocol"]),
+            ),
+        }
+        for section in comparison_report.sections(inputs.comparisons)
+    ]
 
 
 def _auroc_charts(inputs: ReportInputs) -> list[dict[str, str]]:

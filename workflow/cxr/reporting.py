@@ -25,6 +25,7 @@ def write(
     source_history: Path,
     grids: Sequence[Path],
     selected: Sequence[Path],
+    comparisons: Sequence[Path],
     sheets: Sequence[Path],
     examples: Path,
     skipped: Mapping[tuple[str, str], str],
@@ -34,7 +35,7 @@ def write(
 ) -> None:
     """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv, in the order of `facts`.
 
-    histories: <any folder>/history.csv beside the facts they belong to. grids, selected, sheets: below <protocol>/.
+    histories: <any folder>/history.csv beside the facts they belong to. grids, selected, comparisons, sheets: below <protocol>/.
     """
     keys = [(path.parent.name, path.stem) for path in metrics]
     folders = dict(zip([path.parent for path in facts], keys, strict=True))
@@ -55,6 +56,7 @@ def write(
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
         examples=examples.read_bytes(),
+        comparisons={path.parent.name: pd.read_csv(path) for path in comparisons},
     )
     page.write_text(report.build(inputs))
     tables.mkdir(parents=True, exist_ok=True)

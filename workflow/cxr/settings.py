@@ -110,14 +110,46 @@ class Baseline(Section):
     balanced: bool = setting(False, "Weight positives by class rarity in the sigmoid loss.")
 
 
+HeadInput = Literal["softmax", "logits", "features"]
+FrozenBatchNorm = Literal["eval", "batch", "keras"]
+
+
+class Comparison(Section):
+    layers: list[int] = setting([], "Values of c that are compared; empty: no comparison.")
+    sizes: list[int] = setting([], "Values of s that are compared; empty: no comparison.")
+    head_input: list[HeadInput] = setting(
+        ["softmax", "logits", "features"], "What the added layer reads, each value in turn.", min_length=1
+    )
+    frozen_batchnorm: list[FrozenBatchNorm] = setting(
+        ["eval", "batch", "keras"], "What frozen batch norm normalises with, each value in turn.", min_length=1
+    )
+
+    @field_validator("layers", "sizes", "head_input", "frozen_batchnorm")
+    @classmethod
+    def _once(cls, values: list[Any], info: Any) -> list[Any]:
+        lowest = {"layers": 0, "sizes": 10}.get(info.field_name)
+        if len(set(values)) < len(values) or (lowest is not None and min(values, default=lowest) < lowest):
+            raise ValueError("each value once" + ("" if lowest is None else f", none below {lowest}"))
+        return values
+
+    @property
+    def variants(self) -> list[tuple[str, str]]:
+        """Head inputs and kinds of frozen batch norm to compare; none where no pair (c, s) is named."""
+        configured = self.layers and self.sizes
+        return [(head, norm) for head in self.head_input for norm in self.frozen_batchnorm] if configured else []
+
+
 class Transfer(Section):
     layers: list[int] = setting(list(range(20)), "Axis c: trainable parametered layers, counted from the end.")
     sizes: list[int] = setting(PAPER_SIZES, "Axis s: number of images.")
-    head_input: Literal["softmax", "logits", "features"] = setting(
+    head_input: HeadInput = setting(
         "softmax", "What the added 15-way layer reads: 1000-way probabilities, 1000-way logits, or pooled features."
     )
-    frozen_batchnorm: Literal["eval", "batch"] = setting(
-        "eval", "Frozen batch norm normalises with its stored statistics (eval) or the batch's (the old Keras)."
+    frozen_batchnorm: FrozenBatchNorm = setting(
+        "eval",
+        "Frozen batch norm normalises with the source's statistics (eval); with the batch's in training, which it goes on "
+        "collecting for testing (batch); or with the batch's in training and the source's in testing (keras: what frozen "
+        "layers did from Keras 2.1.3 until TensorFlow 2).",
     )
     balanced: bool = setting(False, "Weight positives by class rarity in the loss.")
     features_gb: float = setting(
@@ -127,6 +159,10 @@ class Transfer(Section):
     select: int = setting(2, "Number of best pairs that train long.", ge=1, le=20)
     training: Schedule = setting(Schedule(), "Schedule of a grid job.")
     long: Schedule = setting(Schedule(epochs=100), "Schedule of a long run.")
+    comparison: Comparison = setting(
+        Comparison(),
+        "Which choices collapse to the majority classifier: the target `collapse`, and a section of the report.",
+    )
 
     @field_validator("layers", "sizes")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxr import classification, features, images, splits, weights
+from cxr import classification, features, images, probe, splits, weights
 from cxr.labels import LABELS
 from cxr.networks import SOURCE_CLASSES, Tail, TransferClassifier
 from cxr.resnets import resnet
@@ -30,10 +30,11 @@ def train(
     network: str,
     layers: int,
     head_input: Literal["softmax", "logits", "features"],
-    frozen_batchnorm: Literal["eval", "batch"],
+    frozen_batchnorm: Literal["eval", "batch", "keras"],
     balanced: bool,
     schedule: Schedule,
     select_by: str,
+    probed: int,
     run: Run,
 ) -> None:
     """Train the added layer and the last `layers` parametered layers, and predict the images of the file
@@ -41,14 +42,18 @@ def train(
 
     stored: description of the grid's shared features (`features`), where it has any. shared: what is read from it:
     everything, so that the tail alone is trained, or only the validation images, of a training whose augmented pictures
-    nobody else sees. Without the stage, the whole network runs on images. The model file holds what training changed;
-    with the source weights it is the whole network.
+    nobody else sees. Without the stage, the whole network runs on images. probed: on so many validation images the added
+    layer is looked at before and after training (`probe`); 0: not at all. The model file holds what training changed; with
+    the source weights it is the whole network.
     """
     torch.manual_seed(run.seed)
     backbone = load_source(source_weights, network)
     model = TransferClassifier(backbone, layers, len(LABELS), head_input, frozen_batchnorm)
     trained, readers = _readers(model, inputs, stored, shared, schedule, run)
     objective = partial(classification.sigmoid_objective, balanced=balanced)
+    shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
+    look = partial(probe.look, readers.judge or trained, model.head, shown, readers.judged, schedule.batch, run.device)
+    before = look()
     outcome, predict = classification.train(
         trained, inputs, readers, objective, classification.sigmoid_scores, (select_by, True), schedule, run
     )
@@ -61,6 +66,8 @@ def train(
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
         "settings": schedule.model_dump(),
     }
+    if probed:
+        facts["added_layer"] = {"before": before, "after": look()}
     classification.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)}, run)
 
 
@@ -105,7 +112,8 @@ def write_random_source(path: Path, network: str, seed: int) -> None:
 
 def write_features(
     *,
-    sets: Mapping[str, tuple[Path, Path]],
+    train_splits: Mapping[str, Path],
+    judged: Sequence[Path],
     source_weights: Path,
     index: Path,
     store: Path,
@@ -122,16 +130,18 @@ def write_features(
     """Bring what the frozen stages make of every picture that the grid's jobs see up to date, and describe it in
     `store_file`.
 
-    sets: size → train, validation. code: what the stored numbers depend on beside settings and data.
+    train_splits: size → file. judged: files of the images that are only judged, by any of the jobs. code: what the stored
+    numbers depend on beside settings and data.
     """
-    pairs = [(splits.read_images(train), splits.read_images(validation)) for train, validation in sets.values()]
-    everything = pd.concat([table for pair in pairs for table in pair])
+    trained = {size: splits.read_images(path) for size, path in train_splits.items()}
+    only_judged = [splits.read_images(path) for path in judged]
+    everything = pd.concat([*trained.values(), *only_judged])
     pixels = images.open_store(store, images.read_index(index), image_size, "all", run.tell)
     features.compute(
         load_source(source_weights, network),
         depths=layers,
-        train_sets={size: train["image"].tolist() for size, (train, _) in zip(sets, pairs, strict=True)},
-        fixed=sorted({name for _, validation in pairs for name in validation["image"]}),
+        train_sets={size: table["image"].tolist() for size, table in trained.items()},
+        fixed=sorted({name for table in only_judged for name in table["image"]}),
         digests=dict(zip(everything["image"], everything["digest"], strict=True)),
         read=pixels.read,
         side=image_size,

@@ -6,7 +6,6 @@ from cxr.journal import Journal
 from cxr.outputs import whole
 from cxr.settings import Augment, Schedule
 
-train, validation = (map(Path, snakemake.input[role]) for role in ("train", "validation"))
 with (
     Journal(snakemake.log[0], f"shared features {snakemake.wildcards.protocol}") as tell,
     runs.started(
@@ -19,7 +18,8 @@ with (
     whole(snakemake.output.items()) as out,
 ):
     transfer.write_features(
-        sets=dict(zip(snakemake.params.sizes, zip(train, validation, strict=True), strict=True)),
+        train_splits=dict(zip(snakemake.params.sizes, map(Path, snakemake.input.train), strict=True)),
+        judged=[Path(path) for path in snakemake.input.judged],
         source_weights=Path(snakemake.input.source),
         index=Path(snakemake.input.index),
         store=Path(snakemake.params.store),
