@@ -1,5 +1,6 @@
 """The training loop: one for every network that is trained here."""
 
+import copy
 import io
 import math
 import time
@@ -20,6 +21,7 @@ from cxr.runs import Run
 from cxr.settings import Schedule
 
 WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rate rises
+EARLY = 10  # a running mean of weights forgets faster in the first steps: its decay is step / (step + this) at most
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class _Training:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(self.parameters, schedule)
         self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _decay(schedule, step, self.total))
+        self.judged = copy.deepcopy(network) if schedule.average else network
         self.step = 0
         self.losses = torch.zeros((), device=self.device.torch)  # sum over the steps of this epoch
         self.rows: list[dict[str, float]] = []
@@ -119,6 +122,7 @@ class _Training:
         return {
             "step": self.step,
             "network": trained_state(self.network),
+            "averaged": trained_state(self.judged) if self.schedule.average else None,
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state_dict(),
             "losses": self.losses,
@@ -133,6 +137,8 @@ class _Training:
         if saved is None:
             return
         self.network.load_state_dict(saved["network"], strict=False)
+        if self.schedule.average:
+            self.judged.load_state_dict(saved["averaged"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rate.load_state_dict(saved["rate"])
         torch.set_rng_state(saved["random"])
@@ -177,13 +183,15 @@ class _Training:
         self.rate.step()
         self.losses += self.objective.measure(outputs.detach(), targets)
         self.step += 1
+        if self.schedule.average:
+            follow(self.judged, self.network, min(self.schedule.average, self.step / (self.step + EARLY)))
         return loss
 
     def judge(self, number: int, train_loss: float) -> None:
         """Add the epoch's row to the history and remember its weights if they are the best so far."""
         judged = self.validation
         confidences, validation_loss = infer(
-            self.network, judged.names, judged.read, self.objective, self.device, judged.targets
+            self.judged, judged.names, judged.read, self.objective, self.device, judged.targets
         )
         scores = judged.scores(confidences, judged.targets)
         self.rows.append(
@@ -205,7 +213,7 @@ class _Training:
         name, more = judged.better
         score = {**scores, "loss": validation_loss}[name] * (1 if more else -1)
         if self.schedule.keep == "best" and (score > self.best["score"] or self.best["network"] is None):
-            weights = {key: tensor.clone() for key, tensor in trained_state(self.network).items()}
+            weights = {key: tensor.clone() for key, tensor in trained_state(self.judged).items()}
             self.best = {"score": float(score), "epoch": number, "network": weights}
 
     def save_if_due(self) -> None:
@@ -220,6 +228,8 @@ class _Training:
         )
 
     def finish(self) -> Outcome:
+        if self.schedule.average:
+            self.network.load_state_dict(self.judged.state_dict())
         if self.best["network"] is not None:
             self.network.load_state_dict(self.best["network"], strict=False)
             self.run.tell(f"kept the weights of epoch {self.best['epoch']}, the best by {self.validation.better[0]}")
@@ -236,6 +246,16 @@ class _Training:
             "trained_parameters": sum(parameter.numel() for parameter in self.parameters),
         }
         return Outcome(pd.DataFrame(self.rows), facts)
+
+
+@torch.no_grad()
+def follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move a running mean of a network's weights and batch-norm statistics by 1 - decay towards them, in place."""
+    for kept, now in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
+        else:
+            kept.copy_(now)
 
 
 def write_tensors(content: Any, path: Path) -> None:
