@@ -81,7 +81,7 @@ def test_every_map_of_findings_starts_at_its_mean_mask():
     masks[MASS] = 0  # no box of it in the training images
     network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, masks, 0.1) for _ in range(2)]).eval()
     with torch.no_grad():
-        confidence = gridcnn.overlap_objective(1, 1).predict(network(torch.rand(3, 1, 64, 64))).numpy()
+        confidence = gridcnn.unpacked(network(torch.rand(3, 1, 64, 64)))[0].sigmoid().mean(1).numpy()
     assert np.allclose(confidence, np.clip(masks, gridcnn.RAREST, 1)[None], atol=1e-5)
 
 
@@ -99,17 +99,42 @@ def outputs_of(maps, presence):
     return torch.logit(torch.cat([maps.flatten(2), presence], 2))
 
 
+def test_soft_f1_is_the_score_with_confidences_as_areas():
+    target = torch.zeros(2, 16, 16)
+    target[0, 0, :4] = 1
+    confidence = torch.zeros(2, 16, 16)
+    confidence[0, 0, 2:6] = 0.5  # shares 1 of 2
+    confidence[1, 0, 0] = 1
+    precision, recall = (1 / 2.5 + 0 / 1.5) / 2, 1 / 4.1  # the second image has no target, so no recall
+    expected = 2 * precision * recall / (precision + recall)
+    assert gridcnn.soft_f1(confidence, target).item() == pytest.approx(expected, rel=1e-5)
+    assert gridcnn.soft_f1(torch.zeros(2, 16, 16), torch.zeros(2, 16, 16)) == 0
+
+
 def test_the_overlap_loss_by_hand():
     maps, presence = torch.full((1, 1, 9, 16, 16), 0.25), torch.full((1, 1, 8), 0.5)
     targets = gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority")
     # of any: 64 cells of 256 wanted, 64 of confidence, 16 shared
-    soft_f1 = 2 * 16 / (64 + 64 + 1)
+    precision, recall = 16 / 64.5, 16 / 64.1
+    soft_f1 = 2 * precision * recall / (precision + recall)
     in_quarter, outside, absent = -np.log(0.25), -np.log(0.75), -np.log(0.75)
     one_map = (64 * in_quarter + 192 * outside) / 256
     findings = one_map + 6 * absent  # Mass; six others absent; Nodule unknown
-    expected = 2 * findings + 4 * (one_map + 0.5 * np.log(2)) + 1 - soft_f1
-    loss = gridcnn.overlap_objective(2, 0.5).loss(outputs_of(maps, presence), torch.from_numpy(targets))
+    expected = 3 * findings + gridcnn.ANY_WEIGHT * one_map + 0.5 * np.log(2) + 1 - soft_f1
+    loss = gridcnn.overlap_objective(3, 0.5, False).loss(outputs_of(maps, presence), torch.from_numpy(targets))
     assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
+    maps = torch.full((2, 1, 9, 16, 16), 1e-9)
+    maps[0, 0, MASS, 0, 0], maps[0, 0, NODULE, 0, 0], maps[0, 0, ANY, 0, 0], maps[0, 0, ANY, 5, 5] = 0.2, 0.5, 0.4, 0.25
+    outputs = outputs_of(maps, torch.full((2, 1, 8), 0.5))
+    plain_, scaled = (gridcnn.overlap_objective(1, 1, each).predict(outputs) for each in (False, True))
+    assert plain_[0, ANY, 0, 0].item() == pytest.approx((0.4 + 1 - 0.8 * 0.5) / 2, abs=1e-5)
+    assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
+    assert scaled[0, ANY, 0, 0] == 1 and scaled[0, ANY, 5, 5].item() == pytest.approx(0.25, abs=1e-5)
+    assert torch.equal(plain_[:, :-1], scaled[:, :-1])
+    assert torch.isfinite(scaled).all()
 
 
 def test_presence_is_asked_of_unknown_findings_too():
@@ -118,16 +143,16 @@ def test_presence_is_asked_of_unknown_findings_too():
     right = presence.clone()
     right[0, 0, [MASS, NODULE]] = 0.9
     targets = torch.from_numpy(gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority"))
-    loss = gridcnn.overlap_objective(1, 1).loss
+    loss = gridcnn.overlap_objective(1, 1, False).loss
     both, one = loss(outputs_of(maps, right), targets), loss(outputs_of(maps, presence), targets)
-    assert (one - both).item() == pytest.approx(4 * 2 * (np.log(0.9) - np.log(0.1)) / 8, rel=1e-4)
+    assert (one - both).item() == pytest.approx(2 * (np.log(0.9) - np.log(0.1)) / 8, rel=1e-4)
 
 
 def test_members_are_averaged_as_confidences():
     maps = torch.stack([torch.full((2, 9, 16, 16), each) for each in (0.2, 0.6)], 1)
-    confidence = gridcnn.overlap_objective(1, 1).predict(outputs_of(maps, torch.full((2, 2, 8), 0.5)))
+    confidence = gridcnn.overlap_objective(1, 1, False).predict(outputs_of(maps, torch.full((2, 2, 8), 0.5)))
     assert confidence.shape == (2, 9, 16, 16)
-    assert torch.allclose(confidence, torch.tensor(0.4))
+    assert torch.allclose(confidence[:, :-1], torch.tensor(0.4))
 
 
 def test_a_cell_counts_when_more_than_half_is_covered():
@@ -162,7 +187,7 @@ def test_unboxed_findings_are_those_of_the_labels_without_a_box():
 def test_an_unknown_finding_gives_no_gradient():
     network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, MASKS, 0.0)])
     targets = gridcnn.finding_targets([[("Mass", QUARTER)]] * 2, [{"Nodule"}] * 2, "majority")
-    gridcnn.overlap_objective(1, 1).loss(network(torch.rand(2, 1, 64, 64)), torch.from_numpy(targets)).backward()
+    gridcnn.overlap_objective(1, 1, False).loss(network(torch.rand(2, 1, 64, 64)), torch.from_numpy(targets)).backward()
     gradient = network[0].cell_bias.grad.abs().sum((1, 2))
     weights = network[0].maps.weight.grad.abs().sum(1)
     assert gradient[NODULE] == 0 and weights[NODULE] == 0
@@ -191,7 +216,7 @@ def fitted(tell, schedule, keeper=None, dropout=0.0, members=1):
     names, read, drawn = four_images()
     targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
     network = gridcnn.Side(gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout) for _ in range(members))
-    objective = gridcnn.overlap_objective(1, 1)
+    objective = gridcnn.overlap_objective(1, 1, False)
     stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
     outcome = fit(network, stream, objective, validation, schedule, plain(0, CPU, tell, keeper))
@@ -202,7 +227,7 @@ def test_a_network_of_findings_overfits_four_images(tell):
     schedule = Schedule(epochs=3, steps=40, batch=4, optimizer="adamw", learning_rate=5e-3, average=0.9)
     network, outcome, targets = fitted(tell, schedule)
     names, read, _ = four_images()
-    confidence, _ = infer(network, names, read, gridcnn.overlap_objective(1, 1), CPU)
+    confidence, _ = infer(network, names, read, gridcnn.overlap_objective(1, 1, False), CPU)
     assert ((confidence[:, :-1] > 0.5) == (targets[:, :-1] > 0.5)).all()
     assert outcome.history["validation_f1"].iloc[-1] > 0.95
 

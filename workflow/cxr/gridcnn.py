@@ -25,7 +25,7 @@ WIDEST = 8  # the widest stage has so many times the channels of the first
 ENCODER = 7  # residual blocks of the finding network; with the first convolution and three on the way up 18
 MAPS = len(BOXED_FINDINGS) + 1  # the last is of any finding
 RAREST = 2e-3  # a finding without a box in the training images starts at this confidence
-BALANCE = 4.0  # weight of the cross-entropies of any finding and of presence
+ANY_WEIGHT = 2.0  # of the cross-entropy of any finding's map, beside 1 of its soft F1
 
 
 Drawn = Sequence[tuple[str, np.ndarray]]  # findings of an image with their boxes (K, 4)
@@ -167,12 +167,16 @@ def unpacked(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps.unflatten(-1, (MAPS, cells, cells)), presence
 
 
-def overlap_objective(finding_weight: float, label_weight: float) -> Objective:
+def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) -> Objective:
     """Return the objective of networks side by side that map findings: outputs (N, members, 9 · 256 + 8).
 
     targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
-    finding is trained on cross-entropy and on soft F1, the very score; those of the findings on cross-entropy; presence
-    on what the image has, unknown or boxed. Cross-entropies are means over cells (or findings), times `BALANCE`.
+    finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
+    areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
+
+    The confidence of any finding is the mean of its own map and the union of the findings' maps. scaled: divided by its
+    highest cell, so that a threshold cuts every image relative to its most suspicious place; the score, which averages
+    over images, gives nothing for an image without prediction.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -182,19 +186,37 @@ def overlap_objective(finding_weight: float, label_weight: float) -> Objective:
         known, wanted = known[:, None].expand_as(maps), targets.nan_to_num()[:, None].expand_as(maps)
         cells = functional.binary_cross_entropy_with_logits(maps, wanted, reduction="none") * known
         findings, anything = cells[:, :, :-1].sum(2).mean(), cells[:, :, -1].mean()
-        confidence, target = maps[:, :, -1].sigmoid(), wanted[:, :, -1]
-        shared, total = (confidence * target).sum((2, 3)), confidence.sum((2, 3)) + target.sum((2, 3))
-        soft_f1 = (2 * shared / (total + 1)).mean()  # + 1 cell: an image without a box asks for little confidence
         labels = functional.binary_cross_entropy_with_logits(presence, has)
-        return finding_weight * findings + BALANCE * (anything + label_weight * labels) + 1 - soft_f1
+        scores = torch.stack([soft_f1(map_.sigmoid(), targets[:, -1]) for map_ in maps[:, :, -1].unbind(1)])
+        return finding_weight * findings + ANY_WEIGHT * anything + label_weight * labels + (1 - scores).mean()
+
+    def confidences(outputs: torch.Tensor) -> torch.Tensor:
+        maps = unpacked(outputs)[0].sigmoid().mean(1)
+        union = 1 - (1 - maps[:, :-1]).prod(1)
+        return torch.cat([maps[:, :-1], (maps[:, -1:] + union[:, None]) / 2], 1)
 
     def predict(outputs: torch.Tensor) -> torch.Tensor:
-        return unpacked(outputs)[0].sigmoid().mean(1)
+        maps = confidences(outputs)
+        if scaled:
+            maps[:, -1] /= maps[:, -1].amax((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+        return maps
 
     def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.mse_loss(predict(outputs)[:, -1], targets[:, -1])
+        return functional.mse_loss(confidences(outputs)[:, -1], targets[:, -1])
 
     return Objective(loss=loss, measure=measure, predict=predict)
+
+
+def soft_f1(confidence: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """F1 of mean precision and mean recall with confidences as areas; both (N, 16, 16) in [0, 1].
+
+    Half a cell is added to each image's prediction, a tenth to its target: both bound the gradient of tiny areas. Images
+    without a target have no recall, as in ``detection_scores``.
+    """
+    shared, wanted = (confidence * target).sum((1, 2)), target.sum((1, 2))
+    precision = (shared / (confidence.sum((1, 2)) + 0.5)).mean()
+    recall = (shared / (wanted + 0.1)).sum() / (wanted > 0).sum().clamp_min(1)
+    return 2 * precision * recall / (precision + recall).clamp_min(1e-6)
 
 
 def objective(loss: str) -> Objective:
@@ -321,7 +343,7 @@ _FINDINGS = _Plan(
     lambda settings, masks: Side(
         FindingNetwork(settings.image_size, settings.width, masks, settings.dropout) for _ in range(settings.members)
     ),
-    lambda settings: overlap_objective(settings.finding_weight, settings.label_weight),
+    lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.scaled),
     finding_targets,
 )
 _PLANS = {"dense": _ANY, "convolution": _ANY, "findings": _FINDINGS}

@@ -194,6 +194,7 @@ class GridCNN(Section):
     mask_unboxed: bool = setting(
         True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
     )
+    scaled: bool = setting(False, "Divide an image's confidences by its highest one (head findings).")
     finding_weight: float = setting(1.0, "Weight of the findings' maps in the loss (head findings).", ge=0, le=100)
     label_weight: float = setting(
         1.0, "Weight of which findings an image has in the loss (head findings).", ge=0, le=100
@@ -242,20 +243,24 @@ SOUND = Protocol(
     ),
     yolo=Yolo(epochs=60, optimizer="AdamW", learning_rate=1e-3, rotation=5, keep="best", tune_confidence=True),
     gridcnn=GridCNN(
-        image_size=256,
-        head="convolution",
+        head="findings",
+        loss="overlap",
+        image_size=128,
+        width=8,
         target="coverage",
+        dropout=0.2,
+        scaled=True,
         training=Schedule(
-            epochs=40,
+            epochs=20,
             steps=0,
             batch=16,
             optimizer="adamw",
             learning_rate=2e-3,
-            weight_decay=0.02,
+            weight_decay=0.05,
             decay="cosine",
-            keep="best",
+            average=0.99,
         ),
-        augment=Augment(rotation=7, shift=0.06, zoom=0.1, brightness=0.15),
+        augment=Augment(horizontal_flip=0.5, rotation=7, shift=0.06, zoom=0.1, gamma=0.4),
         tune_threshold=True,
     ),
 )
