@@ -77,7 +77,7 @@ def of_boxed_labels(wildcards):
     """All labels of the boxed training images, where the grid CNN tells apart absent from not drawn."""
     section = protocol_of(wildcards).gridcnn
     wanted = section.head == "findings" and section.mask_unboxed
-    return [split_file(wildcards.protocol, "boxes", "train_labels")] if wanted else []
+    return [of_boxes("train_labels")(wildcards)] if wanted else []
 
 
 def of_records(name):

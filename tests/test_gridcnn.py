@@ -133,7 +133,7 @@ def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
     assert plain_[0, ANY, 0, 0].item() == pytest.approx((0.4 + 1 - 0.8 * 0.5) / 2, abs=1e-5)
     assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
     assert scaled[0, ANY, 0, 0] == 1 and scaled[0, ANY, 5, 5].item() == pytest.approx(0.25, abs=1e-5)
-    assert torch.equal(plain_[:, :-1], scaled[:, :-1])
+    assert plain_[0, MASS, 0, 0].item() == pytest.approx(0.2, abs=1e-5) and scaled[0, MASS, 0, 0] == 1
     assert torch.isfinite(scaled).all()
 
 
@@ -325,7 +325,9 @@ def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):
 def test_unknown_findings_change_what_is_learnt(tell, tmp_path):
     paths = study(tmp_path, BOXES)
     known, unknown = (
-        trained(paths, SOUND, tmp_path, tell, labels)["test_predictions"]["finding_confidence"]
+        trained(paths, SOUND.model_copy(update={"scaled": False}), tmp_path, tell, labels)["test_predictions"][
+            "finding_confidence"
+        ]
         for labels in (False, True)
     )
     effusion = BOXED_FINDINGS.index("Effusion")

@@ -174,9 +174,9 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
     finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
     areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
 
-    The confidence of any finding is the mean of its own map and the union of the findings' maps. scaled: divided by its
-    highest cell, so that a threshold cuts every image relative to its most suspicious place; the score, which averages
-    over images, gives nothing for an image without prediction.
+    The confidence of any finding is the mean of its own map and the union of the findings' maps. scaled: every map is
+    divided by its highest cell, so that a threshold cuts each image relative to its most suspicious place: the score is
+    averaged over images, and one without prediction has none. What is measured is not scaled.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -197,9 +197,7 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
 
     def predict(outputs: torch.Tensor) -> torch.Tensor:
         maps = confidences(outputs)
-        if scaled:
-            maps[:, -1] /= maps[:, -1].amax((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
-        return maps
+        return maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny) if scaled else maps
 
     def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.mse_loss(confidences(outputs)[:, -1], targets[:, -1])

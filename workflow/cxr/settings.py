@@ -194,7 +194,9 @@ class GridCNN(Section):
     mask_unboxed: bool = setting(
         True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
     )
-    scaled: bool = setting(False, "Divide an image's confidences by its highest one (head findings).")
+    scaled: bool = setting(
+        False, "Divide each map of an image by its highest cell: where, not whether (head findings)."
+    )
     finding_weight: float = setting(1.0, "Weight of the findings' maps in the loss (head findings).", ge=0, le=100)
     label_weight: float = setting(
         1.0, "Weight of which findings an image has in the loss (head findings).", ge=0, le=100

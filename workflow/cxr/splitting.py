@@ -51,8 +51,7 @@ def write_all(
         everything, table, seed=seed, validation=rule.box_validation, test=rule.box_test, group=rule.box_group
     )
     _write(roles, folder / "boxes", tell)
-    every_label = roles["train"][["image"]].merge(table, on="image", how="left")[splits.SPLIT_COLUMNS]
-    splits.write_split(every_label, folder / "boxes" / "train_labels.csv")
+    _write_labels(roles["train"], table, folder / "boxes" / "train_labels.csv")
 
 
 def _records(path: Path) -> pd.DataFrame:
@@ -67,3 +66,7 @@ def _write(roles: Mapping[str, pd.DataFrame], folder: Path, tell: Journal) -> No
     shared.to_csv(folder / "leakage.csv", index=False)
     counts = ", ".join(f"{role} {len(table)} ({table['patient'].nunique()})" for role, table in roles.items())
     tell(f"{folder.name}: images (patients): {counts}; patients shared: {int(shared['patients_shared'].sum())}")
+
+
+def _write_labels(boxed: pd.DataFrame, records: pd.DataFrame, path: Path) -> None:
+    splits.write_split(boxed[["image"]].merge(records, on="image", how="left")[splits.SPLIT_COLUMNS], path)
