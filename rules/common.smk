@@ -74,6 +74,13 @@ def of_boxes(role):
     return of_split(role, lambda wildcards: "boxes")
 
 
+def of_boxed_labels(wildcards):
+    """All labels of the boxed training images, where the grid CNN tells apart absent from not drawn."""
+    section = protocol_of(wildcards).gridcnn
+    wanted = section.head == "findings" and section.mask_unboxed
+    return [of_boxes("train_labels")(wildcards)] if wanted else []
+
+
 def of_records(name):
     return lambda wildcards: checkpoints.records.get().output[name]
 

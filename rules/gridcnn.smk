@@ -5,6 +5,7 @@ rule gridcnn:
     input:
         index=ancient(rules.images.output.index),
         train=of_boxes("train"),
+        train_labels=of_boxed_labels,
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),
     output:

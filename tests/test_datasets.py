@@ -38,6 +38,17 @@ def test_no_augmentation_leaves_pixels_alone():
     assert torch.equal(datasets.augmented(images, Augment(), np.zeros((2, 8))), images)
 
 
+def test_gamma_by_hand_and_what_leaves_stays_black():
+    images = torch.full((2, 1, 8, 8), 0.25)
+    images[:, :, 0] = 0
+    uniform = np.full((2, 8), 0.5)
+    uniform[:, 7] = [1.0, 0.5]
+    out = datasets.augmented(images, Augment(gamma=float(np.log(2))), uniform)
+    assert torch.allclose(out[0, 0, 1:-1, 1:-1], torch.tensor(0.0625), atol=1e-6)
+    assert torch.allclose(out[1, 0, 1:-1, 1:-1], torch.tensor(0.25), atol=1e-6)
+    assert out[:, :, 0].max() < 1e-6
+
+
 def test_flips_are_exact():
     images = torch.rand(1, 1, 16, 16)
     uniform = np.full((1, 8), 0.5)

@@ -1,11 +1,41 @@
-"""The grid CNN: 18 convolutions, one fully connected layer, 16 × 16 cells, three losses."""
+"""The grid CNN: 18 convolutions, 16 × 16 cells, the paper's three losses; maps of findings under a sound protocol."""
+
+import signal
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from test_training import Stopping
 from torch import nn
 
-from cxr import gridcnn
+from cxr import gridcnn, images, settings, splits
+from cxr.datasets import Stream
+from cxr.device import Device
+from cxr.errors import Interrupted
+from cxr.journal import Journal
+from cxr.labels import BOXED_FINDINGS
+from cxr.runs import plain
+from cxr.settings import Augment, GridCNN, Schedule
+from cxr.state import Keeper
+from cxr.training import Validation, fit, infer
+
+CPU = Device(torch.device("cpu"), False)
+MASS, NODULE = BOXED_FINDINGS.index("Mass"), BOXED_FINDINGS.index("Nodule")
+ANY = gridcnn.MAPS - 1
+MASKS = np.full((gridcnn.MAPS, 16, 16), 0.1)
+QUARTER = np.array([[0.0, 0, 512, 512]])  # the upper left 8 × 8 cells
+
+
+@pytest.fixture
+def tell(tmp_path):
+    with Journal(tmp_path / "log.txt", "test") as journal:
+        yield journal
+
+
+def convolutions(network):
+    return sum(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 @pytest.mark.parametrize("side", [64, 256, 1024])
@@ -18,11 +48,41 @@ def test_eighteen_convolutions_one_fully_connected_layer_and_sixteen_cells(side,
         assert network(torch.rand(1, 1, side, side)).shape == (1, 16, 16)
 
 
+@pytest.mark.parametrize("side", [64, 128, 256, 512, 1024])
+def test_the_network_of_findings_has_eighteen_convolutions_at_every_side(side):
+    network = gridcnn.FindingNetwork(side, 4, MASKS, 0.1).eval()
+    assert convolutions(network) == 18
+    with torch.no_grad():
+        maps, presence = gridcnn.unpacked(network(torch.rand(2, 1, side, side)))
+    assert (maps.shape, presence.shape) == ((2, 9, 16, 16), (2, 8))
+
+
+def test_the_papers_network_and_training_are_as_the_paper_says():
+    paper = settings.PAPER.gridcnn
+    network = gridcnn.GridNetwork(paper.image_size, paper.width, paper.head, np.full((16, 16), 0.1))
+    assert convolutions(network) == 18
+    assert network.fc.out_features == 16 * 16
+    after_each = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(after_each) == 18
+    assert (paper.image_size, paper.loss, paper.target, paper.members) == (1024, "mse", "majority", 1)
+    assert paper.augment == Augment()
+    assert paper.training == Schedule(epochs=5, steps=0, batch=1, optimizer="adam", learning_rate=0.005)
+
+
 def test_the_shared_head_starts_near_the_mean_mask():
     mask = np.linspace(0.05, 0.6, 256).reshape(16, 16)
     network = gridcnn.GridNetwork(64, 4, "convolution", mask).eval()
     nn.init.zeros_(network.fc.weight)
     assert torch.allclose(network(torch.rand(1, 1, 64, 64)).sigmoid()[0].double(), torch.from_numpy(mask), atol=1e-5)
+
+
+def test_every_map_of_findings_starts_at_its_mean_mask():
+    masks = np.linspace(0.01, 0.6, gridcnn.MAPS * 256).reshape(gridcnn.MAPS, 16, 16)
+    masks[MASS] = 0  # no box of it in the training images
+    network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, masks, 0.1) for _ in range(2)]).eval()
+    with torch.no_grad():
+        confidence = gridcnn.unpacked(network(torch.rand(3, 1, 64, 64)))[0].sigmoid().mean(1).numpy()
+    assert np.allclose(confidence, np.clip(masks, gridcnn.RAREST, 1)[None], atol=1e-5)
 
 
 def test_losses_by_hand():
@@ -34,6 +94,67 @@ def test_losses_by_hand():
     assert gridcnn.objective("cosine").loss(logits, target).item() == pytest.approx(expected, rel=1e-4)
 
 
+def outputs_of(maps, presence):
+    """Pack confidences of maps (N, members, 9, 16, 16) and of presence (N, members, 8) as the network gives them."""
+    return torch.logit(torch.cat([maps.flatten(2), presence], 2))
+
+
+def test_soft_f1_is_the_score_with_confidences_as_areas():
+    target = torch.zeros(2, 16, 16)
+    target[0, 0, :4] = 1
+    confidence = torch.zeros(2, 16, 16)
+    confidence[0, 0, 2:6] = 0.5  # shares 1 of 2
+    confidence[1, 0, 0] = 1
+    precision, recall = (1 / 2.5 + 0 / 1.5) / 2, 1 / 4.1  # the second image has no target, so no recall
+    expected = 2 * precision * recall / (precision + recall)
+    assert gridcnn.soft_f1(confidence, target).item() == pytest.approx(expected, rel=1e-5)
+    assert gridcnn.soft_f1(torch.zeros(2, 16, 16), torch.zeros(2, 16, 16)) == 0
+
+
+def test_the_overlap_loss_by_hand():
+    maps, presence = torch.full((1, 1, 9, 16, 16), 0.25), torch.full((1, 1, 8), 0.5)
+    targets = gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority")
+    # of any: 64 cells of 256 wanted, 64 of confidence, 16 shared
+    precision, recall = 16 / 64.5, 16 / 64.1
+    soft_f1 = 2 * precision * recall / (precision + recall)
+    in_quarter, outside, absent = -np.log(0.25), -np.log(0.75), -np.log(0.75)
+    one_map = (64 * in_quarter + 192 * outside) / 256
+    findings = one_map + 6 * absent  # Mass; six others absent; Nodule unknown
+    expected = 3 * findings + gridcnn.ANY_WEIGHT * one_map + 0.5 * np.log(2) + 1 - soft_f1
+    loss = gridcnn.overlap_objective(3, 0.5, False).loss(outputs_of(maps, presence), torch.from_numpy(targets))
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
+    maps = torch.full((2, 1, 9, 16, 16), 1e-9)
+    maps[0, 0, MASS, 0, 0], maps[0, 0, NODULE, 0, 0], maps[0, 0, ANY, 0, 0], maps[0, 0, ANY, 5, 5] = 0.2, 0.5, 0.4, 0.25
+    outputs = outputs_of(maps, torch.full((2, 1, 8), 0.5))
+    plain_, scaled = (gridcnn.overlap_objective(1, 1, each).predict(outputs) for each in (False, True))
+    assert plain_[0, ANY, 0, 0].item() == pytest.approx((0.4 + 1 - 0.8 * 0.5) / 2, abs=1e-5)
+    assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
+    assert scaled[0, ANY, 0, 0] == 1 and scaled[0, ANY, 5, 5].item() == pytest.approx(0.25, abs=1e-5)
+    assert plain_[0, MASS, 0, 0].item() == pytest.approx(0.2, abs=1e-5) and scaled[0, MASS, 0, 0] == 1
+    assert torch.isfinite(scaled).all()
+
+
+def test_presence_is_asked_of_unknown_findings_too():
+    maps = torch.full((1, 1, 9, 16, 16), 0.25)
+    presence = torch.full((1, 1, 8), 0.1)
+    right = presence.clone()
+    right[0, 0, [MASS, NODULE]] = 0.9
+    targets = torch.from_numpy(gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority"))
+    loss = gridcnn.overlap_objective(1, 1, False).loss
+    both, one = loss(outputs_of(maps, right), targets), loss(outputs_of(maps, presence), targets)
+    assert (one - both).item() == pytest.approx(2 * (np.log(0.9) - np.log(0.1)) / 8, rel=1e-4)
+
+
+def test_members_are_averaged_as_confidences():
+    maps = torch.stack([torch.full((2, 9, 16, 16), each) for each in (0.2, 0.6)], 1)
+    confidence = gridcnn.overlap_objective(1, 1, False).predict(outputs_of(maps, torch.full((2, 2, 8), 0.5)))
+    assert confidence.shape == (2, 9, 16, 16)
+    assert torch.allclose(confidence[:, :-1], torch.tensor(0.4))
+
+
 def test_a_cell_counts_when_more_than_half_is_covered():
     boxes = [np.array([[0.0, 0, 64 + 32, 64]]), np.array([[0.0, 0, 64 + 33, 64]])]
     majority = gridcnn.cell_targets(boxes, "majority")
@@ -41,7 +162,192 @@ def test_a_cell_counts_when_more_than_half_is_covered():
     assert gridcnn.cell_targets(boxes, "coverage")[0, 0, 1] == pytest.approx(0.5)
 
 
+def test_targets_of_findings_by_hand():
+    two = [("Mass", np.array([[0.0, 0, 64, 64]])), ("Nodule", np.array([[32.0, 0, 80, 64]]))]
+    targets = gridcnn.finding_targets([two, []], [set(), {"Mass", "Edema"}], "coverage")
+    assert targets[0, MASS, 0, :2].tolist() == [1, 0]
+    assert targets[0, NODULE, 0, :3].tolist() == [0.5, 0.25, 0]
+    assert targets[0, ANY, 0, :3].tolist() == [1, 0.25, 0]
+    assert targets[0].sum() == 1 + 0.75 + 1.25
+    assert np.isnan(targets[1, MASS]).all()
+    assert np.nansum(targets[1]) == 0 and np.isnan(targets[1]).sum() == 256, "no box: nothing anywhere, Mass unknown"
+
+
+def test_a_finding_named_and_boxed_is_known():
+    targets = gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Mass"}], "majority")
+    assert targets[0, MASS].sum() == 64
+
+
+def test_unboxed_findings_are_those_of_the_labels_without_a_box():
+    table = pd.DataFrame({"image": ["a.png", "b.png"], "labels": ["Mass", "Mass|Nodule"]})
+    named = {"b.png": "Mass|Nodule", "a.png": "Effusion|Mass|Hernia"}
+    assert gridcnn.unboxed(named, table) == [{"Effusion", "Hernia"}, set()]
+
+
+def test_an_unknown_finding_gives_no_gradient():
+    network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, MASKS, 0.0)])
+    targets = gridcnn.finding_targets([[("Mass", QUARTER)]] * 2, [{"Nodule"}] * 2, "majority")
+    gridcnn.overlap_objective(1, 1, False).loss(network(torch.rand(2, 1, 64, 64)), torch.from_numpy(targets)).backward()
+    gradient = network[0].cell_bias.grad.abs().sum((1, 2))
+    weights = network[0].maps.weight.grad.abs().sum(1)
+    assert gradient[NODULE] == 0 and weights[NODULE] == 0
+    assert (np.delete(gradient.numpy(), NODULE) > 0).all()
+
+
 def test_pixels_shrink_by_area_mean():
     pixels = np.array([[[0, 4], [8, 12]]], dtype=np.uint8)
     assert gridcnn.reduced(pixels, 1).tolist() == [[[6]]]
     assert gridcnn.reduced(pixels, 2) is pixels
+
+
+def four_images():
+    random = np.random.default_rng(0)
+    pixels = {f"{number}.png": random.integers(0, 255, (64, 64), dtype=np.uint8) for number in range(4)}
+    drawn = [[(finding, np.array([corner]))] for finding, corner in zip(
+        ("Mass", "Nodule", "Cardiomegaly", "Effusion"),
+        ([0.0, 0, 256, 256], [600.0, 0, 1024, 256], [0.0, 600, 512, 1024], [700.0, 700, 1000, 1000]),
+        strict=True,
+    )]  # fmt: skip
+    return list(pixels), lambda names: np.stack([pixels[name] for name in names]), drawn
+
+
+def fitted(tell, schedule, keeper=None, dropout=0.0, members=1):
+    torch.manual_seed(0)
+    names, read, drawn = four_images()
+    targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
+    network = gridcnn.Side(gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout) for _ in range(members))
+    objective = gridcnn.overlap_objective(1, 1, False)
+    stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
+    validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
+    outcome = fit(network, stream, objective, validation, schedule, plain(0, CPU, tell, keeper))
+    return network, outcome, targets
+
+
+def test_a_network_of_findings_overfits_four_images(tell):
+    schedule = Schedule(epochs=3, steps=40, batch=4, optimizer="adamw", learning_rate=5e-3, average=0.9)
+    network, outcome, targets = fitted(tell, schedule)
+    names, read, _ = four_images()
+    confidence, _ = infer(network, names, read, gridcnn.overlap_objective(1, 1, False), CPU)
+    assert ((confidence[:, :-1] > 0.5) == (targets[:, :-1] > 0.5)).all()
+    assert outcome.history["validation_f1"].iloc[-1] > 0.95
+
+
+@pytest.mark.parametrize("chances", [[2], [3, 3]])
+def test_an_interrupted_training_with_dropout_ends_with_the_same_networks(tell, tmp_path, chances):
+    schedule = Schedule(epochs=3, steps=2, batch=3, optimizer="adamw", average=0.8, keep="best")
+    whole, expected, _ = fitted(tell, schedule, dropout=0.3, members=2)
+    for chance in chances:
+        keeper = Stopping(tmp_path / "state", "key", 0, tell, chance=chance)
+        with pytest.raises(Interrupted, match=signal.SIGTERM.name):
+            fitted(tell, schedule, keeper, dropout=0.3, members=2)
+    resumed, outcome, _ = fitted(tell, schedule, Keeper(tmp_path / "state", "key", 1e9, tell), dropout=0.3, members=2)
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+    assert expected.history.drop(columns="seconds").equals(outcome.history.drop(columns="seconds"))
+
+
+def test_members_differ(tell):
+    network, _, _ = fitted(tell, Schedule(epochs=1, steps=2, batch=4), members=2)
+    assert not torch.equal(network[0].stem[0].weight, network[1].stem[0].weight)
+
+
+def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:
+    """A store of six 64-pixel images and their splits: image → its box text; the labels add an Effusion without box."""
+    from PIL import Image
+
+    random = np.random.default_rng(1)
+    for name in findings:
+        Image.fromarray(random.integers(0, 255, (64, 64), dtype=np.uint8)).save(folder / name)
+    index = images.update_store(
+        folder, {name: name for name in findings}, findings, folder / "store", size=64, box_size=64, workers=1,
+        progress=lambda *_: None,
+    )  # fmt: skip
+    index.to_csv(folder / "images.csv", index=False)
+    table = pd.DataFrame({
+        "image": list(findings), "patient": range(6), "digest": index.set_index("image").loc[list(findings), "digest"].values,
+        "labels": [text.split(" ")[0] for text in findings.values()], "boxes": list(findings.values()),
+    })[splits.BOX_SPLIT_COLUMNS]  # fmt: skip
+    paths = {"index": folder / "images.csv", "store": folder / "store"}
+    for role, rows in (("train", slice(0, 4)), ("validation", slice(4, 5)), ("test", slice(5, 6))):
+        paths[role] = folder / f"{role}.csv"
+        splits.write_split(table[rows], paths[role])
+    paths["labels"] = folder / "train_labels.csv"
+    every = table[:4].assign(labels=table["labels"] + "|Effusion")[splits.SPLIT_COLUMNS]
+    splits.write_split(every, paths["labels"])
+    return paths
+
+
+def trained(paths, chosen, folder, tell, labels=True):
+    out = {name: folder / f"out_{name}" for name in ("model", "history", "facts")}
+    predictions = {name: folder / f"{name}.npz" for name in ("validation_predictions", "test_predictions")}
+    gridcnn.train(
+        train_split=paths["train"], train_labels=paths["labels"] if labels else None,
+        validation_split=paths["validation"], predicted=paths["test"], index=paths["index"], store=paths["store"],
+        box_size=64, settings=chosen, run=plain(0, CPU, tell), **out, **predictions,
+    )  # fmt: skip
+    return {name: np.load(path) for name, path in predictions.items()}
+
+
+BOXES = {
+    "a.png": "Mass 100.000 100.000 400.000 400.000",
+    "b.png": "Mass 600.000 100.000 900.000 400.000;Mass 0.000 0.000 200.000 200.000",
+    "c.png": "Nodule 990.000 990.000 1024.000 1024.000",  # the only one of its finding; a shift may move it out
+    "d.png": "Mass 300.000 500.000 700.000 900.000",
+    "e.png": "Pneumonia 300.000 500.000 700.000 900.000",  # a finding that no training image has
+    "f.png": "Cardiomegaly 300.000 500.000 800.000 900.000",
+}
+SOUND = GridCNN(
+    head="findings", loss="overlap", image_size=64, width=4, target="coverage", members=2, dropout=0.2,
+    augment=Augment(rotation=10, shift=0.5, zoom=0.2, gamma=0.3),
+    training=Schedule(epochs=2, steps=4, batch=3, optimizer="adamw", decay="cosine", average=0.9, keep="best"),
+)  # fmt: skip
+
+
+def test_predictions_hold_a_map_of_each_finding_beside_any(tell, tmp_path):
+    found = trained(study(tmp_path, BOXES), SOUND, tmp_path, tell)
+    for name, image in (("validation_predictions", "e.png"), ("test_predictions", "f.png")):
+        arrays = found[name]
+        assert arrays["images"].tolist() == [image]
+        assert arrays["findings"].tolist() == list(BOXED_FINDINGS)
+        assert arrays["confidence"].shape == (1, 16, 16)
+        assert arrays["finding_confidence"].shape == (1, 8, 16, 16)
+        for maps in (arrays["confidence"], arrays["finding_confidence"]):
+            assert maps.dtype == np.float32 and maps.min() >= 0 and maps.max() <= 1
+    assert "4 of 4 training images have labels without a box" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):
+    chosen = GridCNN(image_size=64, width=4, training=Schedule(epochs=1, steps=2, batch=1))
+    found = trained(study(tmp_path, BOXES), chosen, tmp_path, tell, labels=False)
+    assert set(found["test_predictions"].files) == {"images", "confidence"}
+    assert found["test_predictions"]["confidence"].shape == (1, 16, 16)
+
+
+def test_unknown_findings_change_what_is_learnt(tell, tmp_path):
+    paths = study(tmp_path, BOXES)
+    known, unknown = (
+        trained(paths, SOUND.model_copy(update={"scaled": False}), tmp_path, tell, labels)["test_predictions"][
+            "finding_confidence"
+        ]
+        for labels in (False, True)
+    )
+    effusion = BOXED_FINDINGS.index("Effusion")
+    assert unknown[0, effusion].mean() > known[0, effusion].mean(), "absent pushes the map down, unknown does not"
+
+
+def test_a_box_that_leaves_the_frame_is_a_finding_that_left():
+    right = np.array([[1, 0, -1.0], [0, 1, 0]], dtype=np.float32)  # pixels move half the frame to the right
+    from cxr.datasets import moved
+
+    drawn = [
+        ("Mass", moved(np.array([[700.0, 0, 900, 100]]), right)),
+        ("Nodule", moved(np.array([[0.0, 0, 64, 64]]), right)),
+    ]
+    targets = gridcnn.finding_targets([drawn], [set()], "coverage")[0]
+    assert targets[MASS].sum() == 0
+    assert targets[NODULE, 0, 8] == targets[ANY, 0, 8] == 1 and targets.sum() == 2
+
+
+def test_heads_and_losses_that_do_not_fit_are_refused():
+    for wrong in ({"head": "findings"}, {"loss": "overlap"}, {"head": "findings", "loss": "mse"}):
+        with pytest.raises(ValueError, match="go together"):
+            GridCNN(**wrong)

@@ -53,7 +53,7 @@ def test_bad_settings_are_refused_in_one_line_that_names_key_value_and_range(con
         assert word in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "sound", "collapse"])
+@pytest.mark.parametrize("name", ["config", "paper", "sound", "collapse", "detection"])
 def test_the_shipped_configurations_load(repository, name):
     loaded = settings.load(yaml.safe_load((repository / "config" / f"{name}.yaml").read_text()))
     assert loaded.name == {"config": "demo"}.get(name, name)

@@ -20,7 +20,7 @@ from cxr.networks import Classifier
 from cxr.runs import plain
 from cxr.settings import Augment, Schedule
 from cxr.state import Keeper
-from cxr.training import Validation, fit, infer
+from cxr.training import Validation, fit, follow, infer
 
 CPU = Device(torch.device("cpu"), False)
 
@@ -113,6 +113,29 @@ def test_softmax_loss_is_keras_categorical_cross_entropy_on_multi_hot_targets():
     assert softmax_objective().loss(outputs, targets).item() == pytest.approx(-np.log(0.5) - np.log(0.2), rel=1e-5)
 
 
+def test_a_running_mean_of_weights_by_hand():
+    mean, network = torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1)
+    network.weight.data[:], network.running_mean[:], network.num_batches_tracked[...] = 3, 10, 7
+    follow(mean, network, 0.9)
+    assert mean.weight.item() == pytest.approx(0.9 * 1 + 0.1 * 3)
+    assert mean.running_mean.item() == pytest.approx(1)
+    assert mean.num_batches_tracked == 7
+
+
+def test_the_running_mean_is_what_is_judged_and_kept(tell):
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=False)
+    plain_weights = Schedule(epochs=2, steps=3, batch=4, learning_rate=0.05)
+    same, _ = train(tell, objective, plain_weights.model_copy(update={"average": 1e-9}))
+    last, _ = train(tell, objective, plain_weights)
+    mean, outcome = train(tell, objective, plain_weights.model_copy(update={"average": 0.9}))
+    name = "backbone.fc.weight"
+    assert torch.allclose(same.state_dict()[name], last.state_dict()[name], atol=1e-6)
+    assert not torch.allclose(mean.state_dict()[name], last.state_dict()[name], atol=1e-3)
+    names, read, targets = four_images()
+    _, loss = infer(mean, names, read, objective, CPU, targets)
+    assert loss == pytest.approx(outcome.history["validation_loss"].iloc[-1], rel=1e-5)
+
+
 class Stopping(Keeper):
     """A keeper that is asked to stop at its n-th chance to save, as a signal would ask."""
 
@@ -128,10 +151,13 @@ class Stopping(Keeper):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize(("keep", "average"), [("best", 0), ("last", 0), ("best", 0.8), ("last", 0.8)])
 @pytest.mark.parametrize("chances", [[1], [3], [4], [7], [2, 2, 5]])  # 3 steps and an epoch's end are 4 chances
-def test_an_interrupted_training_ends_with_the_same_model_bit_for_bit(tell, tmp_path, optimizer, keep, chances):
-    schedule = Schedule(epochs=3, steps=3, batch=3, optimizer=optimizer, learning_rate=0.01, decay="cosine", keep=keep)
+def test_an_interrupted_training_ends_with_the_same_model_bit_for_bit(
+    tell, tmp_path, optimizer, keep, average, chances
+):
+    cosine = {"optimizer": optimizer, "learning_rate": 0.01, "decay": "cosine"}
+    schedule = Schedule(epochs=3, steps=3, batch=3, keep=keep, average=average, **cosine)
     objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
     augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2)
     whole, expected = train(tell, objective, schedule, augment=augment)
@@ -243,14 +269,12 @@ def test_validation_can_be_judged_by_a_part_of_the_network(tell):
     def history(judge):
         torch.manual_seed(0)
         network = Classifier("resnet10", 15)
-        part, reads = judge(network)
+        part, reads = judge
         validation = Validation(names, reads, targets, sigmoid_scores, ("accuracy", True), part)
         stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
         return fit(network, stream, objective, validation, schedule, plain(0, CPU, tell)).history
 
-    def head_on_ones(network):
-        return network.backbone.fc, lambda chosen: torch.ones(len(chosen), network.backbone.fc.in_features)
-
-    whole, part = history(lambda network: (None, read)), history(head_on_ones)
-    assert whole["train_loss"].tolist() == part["train_loss"].tolist(), "training is the same"
-    assert whole["validation_loss"].tolist() != part["validation_loss"].tolist()
+    all_of_it = history((whole, read))
+    head = history((lambda network: network.backbone.fc, lambda chosen: torch.ones(len(chosen), 192)))
+    assert all_of_it["train_loss"].tolist() == head["train_loss"].tolist(), "training is the same"
+    assert all_of_it["validation_loss"].tolist() != head["validation_loss"].tolist()

@@ -61,6 +61,15 @@ def test_sound_splits_share_no_patient_and_paper_splits_do(finished):
     assert pd.read_csv(splits / "paper/all/leakage.csv")["patients_shared"].sum() > 0
 
 
+def test_the_boxed_training_images_have_all_their_labels_in_a_file_of_their_own(finished):
+    data, boxed = finished / "results/tiny/data", finished / "results/tiny/splits/sound/boxes"
+    train, named = (pd.read_csv(boxed / f"{name}.csv") for name in ("train", "train_labels"))
+    records = pd.read_csv(data / "records.csv", keep_default_na=False).set_index("image")["labels"]
+    assert named["image"].tolist() == train["image"].tolist()
+    assert named["labels"].tolist() == records[train["image"]].tolist()
+    assert (named["labels"] != train["labels"]).any(), "boxes are not exhaustive"
+
+
 def test_a_second_run_finds_nothing_to_do(repository, finished):
     assert planned(repository, finished) == {}
 

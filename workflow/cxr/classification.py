@@ -19,7 +19,7 @@ from cxr.labels import LABELS, to_matrix
 from cxr.metrics import ranking_scores
 from cxr.runs import Run
 from cxr.settings import Augment, Schedule
-from cxr.training import Objective, Outcome, Validation, fit, infer, write_tensors
+from cxr.training import Objective, Outcome, Validation, fit, infer, whole, write_tensors
 
 EPSILON = 1e-7  # Keras' clipping of probabilities before a logarithm
 
@@ -102,14 +102,14 @@ def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
 class Readers:
     """How a network's inputs are had.
 
-    stream: makes a training batch's source from names and targets. judged: reads validation images, for the part
-    `judge` of the network (None: the network itself). predicted: reads the images that are predicted in the end.
+    stream: makes a training batch's source from names and targets. judged: reads validation images, for that `part` of
+    the network. predicted: reads the images that are predicted in the end.
     """
 
     stream: Callable[[list[str], np.ndarray], Any]
     judged: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
     predicted: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
-    judge: nn.Module | None = None
+    part: Callable[[nn.Module], nn.Module] = whole
 
 
 def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:
@@ -144,7 +144,7 @@ def train(
         to_matrix(validating["labels"]).astype(np.float32),
         scores,
         better,
-        readers.judge,
+        readers.part,
     )
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
 

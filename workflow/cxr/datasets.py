@@ -72,6 +72,9 @@ def augmented(images: torch.Tensor, augment: Augment, uniform: np.ndarray) -> to
     maps = torch.from_numpy(affine(augment, uniform)).to(images.device)
     grid = sampling_grid(maps, images.shape[2], images.shape[3])
     images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if augment.gamma:
+        exponent = torch.from_numpy(np.exp((2 * uniform[:, 7] - 1) * augment.gamma)).to(images).view(-1, 1, 1, 1)
+        images = images.clamp(0, 1) ** exponent
     if augment.brightness:
         change = torch.from_numpy((2 * uniform[:, 6:8] - 1) * augment.brightness).to(images)
         contrast, brightness = change[:, 0].view(-1, 1, 1, 1), change[:, 1].view(-1, 1, 1, 1)

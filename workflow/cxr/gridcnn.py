@@ -2,10 +2,12 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional
@@ -13,12 +15,20 @@ from torch.nn import functional
 from cxr import boxes as geometry
 from cxr import images, splits
 from cxr.datasets import Stream, moved
+from cxr.labels import BOXED_FINDINGS, SEPARATOR
 from cxr.runs import Run
 from cxr.settings import GridCNN
 from cxr.training import Objective, Validation, fit, infer, write_tensors
 
 BLOCKS = 8  # residual blocks of two convolutions; with the first and the last convolution 18
 WIDEST = 8  # the widest stage has so many times the channels of the first
+ENCODER = 7  # residual blocks of the finding network; with the first convolution and three on the way up 18
+MAPS = len(BOXED_FINDINGS) + 1  # the last is of any finding
+RAREST = 2e-3  # a finding without a box in the training images starts at this confidence
+ANY_WEIGHT = 2.0  # of the cross-entropy of any finding's map, beside 1 of its soft F1
+
+
+Drawn = Sequence[tuple[str, np.ndarray]]  # findings of an image with their boxes (K, 4)
 
 
 class Block(nn.Module):
@@ -79,6 +89,134 @@ class GridNetwork(nn.Module):
         return self.fc(hidden.permute(0, 2, 3, 1)).squeeze(3) + self.cell_bias
 
 
+class FindingNetwork(nn.Module):
+    """A map for each boxed finding and one for any of them: 18 convolutions down to 4 × 4 cells and back up to 16 × 16.
+
+    images (N, 1, S, S) in [0, 1] → (N, 9 · 256 + 8): logits of the maps (``BOXED_FINDINGS``, then any), then of which
+    findings the image has (``unpacked``). Grey levels are normalised an image. Each cell also sees the cell mirrored
+    across the midline: most findings are one-sided. What is seen of the whole image shifts a finding's whole map. Every cell
+    of every map has a bias of its own that starts at its mean training mask, `mean_masks` (9, 16, 16): the image-free floor.
+    """
+
+    def __init__(self, image_size: int, width: int, mean_masks: np.ndarray, dropout: float):
+        super().__init__()
+        halvings = int(math.log2(image_size // geometry.GRID)) - 1  # after the stem, down to 16 × 16 cells
+        spare = (
+            ENCODER - halvings - 2
+        )  # blocks that keep the resolution: one at 16 × 16, one at 8 × 8, the rest at 4 × 4
+        at_16, at_8 = min(spare, 1), min(max(spare - 1, 0), 1)
+        at_4 = spare - at_16 - at_8
+        self.stem = _convolution(1, width, 3, stride=2)
+        self.to_16, wide_16 = _stage(width, width, [2] * halvings + [1] * at_16)
+        self.to_8, wide_8 = _stage(wide_16, width, [2] + [1] * at_8)
+        self.to_4, wide_4 = _stage(wide_8, width, [2] + [1] * at_4)
+        self.up_8 = _convolution(wide_8 + wide_4, wide_8, 3)
+        self.up_16 = _convolution(wide_16 + wide_8, wide_16, 3)
+        self.last = nn.Sequential(*_convolution(2 * wide_16, wide_16, 1), nn.Dropout2d(dropout))
+        self.presence = nn.Sequential(nn.Dropout(dropout), nn.Linear(wide_4, len(BOXED_FINDINGS)))
+        self.maps = nn.Linear(wide_16, MAPS)
+        prior = torch.from_numpy(mean_masks).float().clamp(RAREST, 1 - RAREST)
+        self.cell_bias = nn.Parameter(torch.logit(prior))
+        self.shift = nn.Parameter(torch.full((len(BOXED_FINDINGS),), 0.5))
+        nn.init.zeros_(self.maps.weight)
+        nn.init.zeros_(self.maps.bias)
+        nn.init.zeros_(self.presence[1].weight)
+        nn.init.zeros_(self.presence[1].bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        spread = images.std((2, 3), keepdim=True) + 0.05  # a blank image has none
+        cells_16 = self.to_16(self.stem((images - images.mean((2, 3), keepdim=True)) / spread))
+        cells_8 = self.to_8(cells_16)
+        cells_4 = self.to_4(cells_8)
+        presence = self.presence(cells_4.mean((2, 3)))
+        cells_8 = self.up_8(torch.cat([cells_8, functional.interpolate(cells_4, scale_factor=2)], 1))
+        cells_16 = self.up_16(torch.cat([cells_16, functional.interpolate(cells_8, scale_factor=2)], 1))
+        hidden = self.last(torch.cat([cells_16, cells_16.flip(3)], 1))
+        maps = self.maps(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) + self.cell_bias
+        shift = functional.pad(self.shift * presence, (0, 1))  # none for the map of any finding
+        maps = maps + shift[:, :, None, None]
+        return torch.cat([maps.flatten(1), presence], 1)
+
+
+class Side(nn.ModuleList):
+    """Networks side by side on the same images: (N, 1, S, S) → their outputs, (N, members, ...)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([network(images) for network in self], 1)
+
+
+def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def _stage(before: int, width: int, strides: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """Residual blocks of the given strides, channels doubling with each halving, and how many channels come out."""
+    blocks = []
+    for stride in strides:
+        after = min(before * stride, width * WIDEST)
+        blocks.append(Block(before, after, stride))
+        before = after
+    return nn.Sequential(*blocks), before
+
+
+def unpacked(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split outputs (..., 9 · 256 + 8) of ``FindingNetwork`` into logits of maps (..., 9, 16, 16) and of presence (..., 8)."""
+    cells = geometry.GRID
+    maps, presence = outputs.split([MAPS * cells**2, len(BOXED_FINDINGS)], -1)
+    return maps.unflatten(-1, (MAPS, cells, cells)), presence
+
+
+def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) -> Objective:
+    """Return the objective of networks side by side that map findings: outputs (N, members, 9 · 256 + 8).
+
+    targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
+    finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
+    areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
+
+    The confidence of any finding is the mean of its own map and the union of the findings' maps. scaled: every map is
+    divided by its highest cell, so that a threshold cuts each image relative to its most suspicious place: the score is
+    averaged over images, and one without prediction has none. What is measured is not scaled.
+    """
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        maps, presence = unpacked(outputs)
+        known = targets.isfinite()
+        has = (~known | (targets > 0)).any(-1).any(-1).float()[:, None, :-1].expand_as(presence)
+        known, wanted = known[:, None].expand_as(maps), targets.nan_to_num()[:, None].expand_as(maps)
+        cells = functional.binary_cross_entropy_with_logits(maps, wanted, reduction="none") * known
+        findings, anything = cells[:, :, :-1].sum(2).mean(), cells[:, :, -1].mean()
+        labels = functional.binary_cross_entropy_with_logits(presence, has)
+        scores = torch.stack([soft_f1(map_.sigmoid(), targets[:, -1]) for map_ in maps[:, :, -1].unbind(1)])
+        return finding_weight * findings + ANY_WEIGHT * anything + label_weight * labels + (1 - scores).mean()
+
+    def confidences(outputs: torch.Tensor) -> torch.Tensor:
+        maps = unpacked(outputs)[0].sigmoid().mean(1)
+        union = 1 - (1 - maps[:, :-1]).prod(1)
+        return torch.cat([maps[:, :-1], (maps[:, -1:] + union[:, None]) / 2], 1)
+
+    def predict(outputs: torch.Tensor) -> torch.Tensor:
+        maps = confidences(outputs)
+        return maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny) if scaled else maps
+
+    def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.mse_loss(confidences(outputs)[:, -1], targets[:, -1])
+
+    return Objective(loss=loss, measure=measure, predict=predict)
+
+
+def soft_f1(confidence: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """F1 of mean precision and mean recall with confidences as areas; both (N, 16, 16) in [0, 1].
+
+    Half a cell is added to each image's prediction, a tenth to its target: both bound the gradient of tiny areas. Images
+    without a target have no recall, as in ``detection_scores``.
+    """
+    shared, wanted = (confidence * target).sum((1, 2)), target.sum((1, 2))
+    precision = (shared / (confidence.sum((1, 2)) + 0.5)).mean()
+    recall = (shared / (wanted + 0.1)).sum() / (wanted > 0).sum().clamp_min(1)
+    return 2 * precision * recall / (precision + recall).clamp_min(1e-6)
+
+
 def objective(loss: str) -> Objective:
     """Return the objective of the paper's three losses on sigmoid outputs; MSE is what is reported for all."""
     kinds: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -101,9 +239,34 @@ def cell_targets(boxes: Sequence[np.ndarray], kind: str) -> np.ndarray:
     return (coverage > 0.5).astype(np.float32) if kind == "majority" else coverage
 
 
+def finding_targets(boxes: Sequence[Drawn], named: Sequence[Collection[str]], kind: str) -> np.ndarray:
+    """Return targets (N, 9, 16, 16) float32: a map for each of ``BOXED_FINDINGS``, and one of all boxes.
+
+    boxes: an image's findings with their boxes (K, 4). named: findings whose place nobody drew, though the image has
+    them; their maps are NaN unless the image has a box of the finding. kind: as for ``cell_targets``.
+    """
+    targets = np.zeros((len(boxes), MAPS, geometry.GRID, geometry.GRID), np.float32)
+    for target, drawn, unknown in zip(targets, boxes, named, strict=True):
+        target[[at for at, finding in enumerate(BOXED_FINDINGS) if finding in unknown]] = np.nan
+        for finding, coordinates in drawn:
+            target[BOXED_FINDINGS.index(finding)] = cell_targets([coordinates], kind)[0]
+        target[-1] = cell_targets([_together(drawn)], kind)[0]
+    return targets
+
+
+def unboxed(named: Mapping[str, str], table: pd.DataFrame) -> list[set[str]]:
+    """Return for each image of a box split the findings that its labels name but no box shows.
+
+    named: image → its labels in the label table, ``"Effusion|Mass"``; table: the split (image, labels: of its boxes).
+    """
+    pairs = zip(table["image"], table["labels"], strict=True)
+    return [set(named[image].split(SEPARATOR)) - set(labels.split(SEPARATOR)) for image, labels in pairs]
+
+
 def train(
     *,
     train_split: Path,
+    train_labels: Path | None,
     validation_split: Path,
     predicted: Path,
     index: Path,
@@ -120,38 +283,91 @@ def train(
     """Train the grid CNN on the boxed training images, and predict the cells of the validation images and of
     the images of the file `predicted` (image, patient, digest).
 
-    Files: see docs/files.md.
+    train_labels: the training split with all labels of its images, boxed or not; None: every finding without a box
+    counts as absent. Files: see docs/files.md.
     """
     torch.manual_seed(run.seed)
     pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
     roles = {role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))}
-    boxes = {role: [_coordinates(text) for text in table["boxes"]] for role, table in roles.items()}
+    drawn = {role: [_by_finding(text) for text in table["boxes"]] for role, table in roles.items()}
     names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", splits.read_images(predicted))]}
+    unknown = _unknown(train_labels, roles["train"], run.tell)
+    plan = _PLANS[settings.head]
 
     def read(wanted: Sequence[str]) -> np.ndarray:
         return reduced(pixels.read(wanted), settings.image_size)
 
     def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        chosen = [moved(boxes["train"][index], matrix) for index, matrix in zip(indices, maps, strict=True)]
-        return cell_targets(chosen, settings.target)
+        chosen = [
+            [(finding, moved(boxes, matrix)) for finding, boxes in drawn["train"][index]]
+            for index, matrix in zip(indices, maps, strict=True)
+        ]
+        return plan.targets(chosen, [unknown[index] for index in indices], settings.target)
 
-    mean_mask = cell_targets(boxes["train"], "majority").mean(0)
-    network = GridNetwork(settings.image_size, settings.width, settings.head, mean_mask)
-    judged = objective(settings.loss)
+    nothing = [set()] * len(names["validation"])
+    network = plan.network(settings, plan.targets(drawn["train"], [set()] * len(unknown), "majority").mean(0))
+    judged = plan.objective(settings)
     stream = Stream(
         names["train"], read, targets, settings.augment, settings.training.batch, run.seed, run.device.torch
     )
     validation = Validation(
-        names["validation"], read, cell_targets(boxes["validation"], "majority"), _scores, ("f1", True)
+        names["validation"], read, plan.targets(drawn["validation"], nothing, "majority"), _scores, ("f1", True)
     )
     outcome = fit(network, stream, judged, validation, settings.training, run)
     for role, path in (("validation", validation_predictions), ("test", test_predictions)):
         confidence, _ = infer(network, names[role], read, judged, run.device)
-        np.savez_compressed(path, images=np.array(names[role]), confidence=confidence.astype(np.float32))
+        np.savez_compressed(path, images=np.array(names[role]), **_named(confidence.astype(np.float32)))
     write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
     outcome.history.to_csv(history, index=False)
     own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
     facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a head asks for: its network (from the mean training masks), its objective, and its targets."""
+
+    network: Callable[[GridCNN, np.ndarray], nn.Module]
+    objective: Callable[[GridCNN], Objective]
+    targets: Callable[[Sequence[Drawn], Sequence[Collection[str]], str], np.ndarray]
+
+
+_ANY = _Plan(
+    lambda settings, masks: GridNetwork(settings.image_size, settings.width, settings.head, masks),
+    lambda settings: objective(settings.loss),
+    lambda drawn, _, kind: cell_targets([_together(each) for each in drawn], kind),
+)
+_FINDINGS = _Plan(
+    lambda settings, masks: Side(
+        FindingNetwork(settings.image_size, settings.width, masks, settings.dropout) for _ in range(settings.members)
+    ),
+    lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.scaled),
+    finding_targets,
+)
+_PLANS = {"dense": _ANY, "convolution": _ANY, "findings": _FINDINGS}
+
+
+def _unknown(path: Path | None, table: pd.DataFrame, tell: Callable[[str], None]) -> list[set[str]]:
+    if path is None:
+        return [set()] * len(table)
+    labels = splits.read_split(path)
+    found = unboxed(dict(zip(labels["image"], labels["labels"], strict=True)), table)
+    some = sum(bool(each & set(BOXED_FINDINGS)) for each in found)
+    tell(
+        f"{some} of {len(table)} training images have labels without a box that others have boxes of: unknown, no loss"
+    )
+    return found
+
+
+def _named(confidence: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these."""
+    if confidence.ndim == 3:
+        return {"confidence": confidence}
+    return {
+        "confidence": confidence[:, -1],
+        "findings": np.array(BOXED_FINDINGS),
+        "finding_confidence": confidence[:, :-1],
+    }
 
 
 def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -163,12 +379,23 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
 
 
-def _coordinates(text: str) -> np.ndarray:
-    return np.array([box[1:] for box in geometry.parse_box_text(text)], dtype=np.float64).reshape(-1, 4)
+def _by_finding(text: str) -> Drawn:
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    for finding, *corners in geometry.parse_box_text(text):
+        boxes.setdefault(finding, []).append(tuple(corners))
+    return [(finding, geometry.as_boxes(each)) for finding, each in boxes.items()]
+
+
+def _together(drawn: Drawn) -> np.ndarray:
+    return np.concatenate([boxes for _, boxes in drawn] or [geometry.as_boxes([])])
 
 
 def _scores(confidence: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Return the paper's F1, over cells: of the confidences as they are, and at the best of nine thresholds."""
+    """Return the paper's F1, over cells: of the confidences as they are, and at the best of nine thresholds.
+
+    confidence, target: (N, 16, 16), or (N, maps, 16, 16), of which the last map is of any finding.
+    """
+    confidence, target = (each if each.ndim == 3 else each[:, -1] for each in (confidence, target))
     return {
         "f1_weighted": _area_f1(confidence, target),
         "f1": max(_area_f1(confidence >= cut, target) for cut in np.linspace(0.1, 0.9, 9)),

@@ -58,6 +58,12 @@ class Schedule(Section):
     weight_decay: float = setting(0.0, "Weight decay.", ge=0, le=1)
     decay: Literal["constant", "cosine"] = setting("constant", "Learning-rate schedule (cosine has 5% warm-up).")
     keep: Literal["last", "best"] = setting("last", "Which epoch's weights count: the last, or the best on validation.")
+    average: float = setting(
+        0.0,
+        "Decay, a step, of a running mean of the weights; where there is one, it is what is judged and kept. 0: none.",
+        ge=0,
+        lt=1,
+    )
 
 
 class Source(Section):
@@ -87,6 +93,7 @@ class Augment(Section):
     shift: float = setting(0.0, "Largest shift, fraction of the side.", ge=0, le=0.5)
     zoom: float = setting(0.0, "Largest relative change of scale.", ge=0, le=0.5)
     brightness: float = setting(0.0, "Largest relative change of contrast and brightness.", ge=0, le=0.9)
+    gamma: float = setting(0.0, "Largest change of the grey levels' exponent, as its natural logarithm.", ge=0, le=2)
 
 
 class Split(Section):
@@ -197,7 +204,16 @@ class Yolo(Section):
 
 
 class GridCNN(Section):
-    loss: Literal["mse", "l1", "cosine"] = setting("mse", "Loss: mean squared error, L1, or cosine proximity.")
+    head: Literal["dense", "convolution", "findings"] = setting(
+        "dense",
+        "dense: one fully connected layer over all cells (the paper); convolution: one shared by all cells; findings: a "
+        "network of its own that maps each of the 8 boxed findings beside any of them.",
+    )
+    loss: Literal["mse", "l1", "cosine", "overlap"] = setting(
+        "mse",
+        "Loss: mean squared error, L1, cosine proximity; overlap: cross-entropy and soft F1 (for head findings, which "
+        "takes no other).",
+    )
     image_size: Literal[64, 128, 256, 512, 1024] = setting(1024, "Side in pixels at which the grid CNN reads an image.")
     width: int = setting(16, "Channels of the first stage; later stages double.", ge=4, le=128)
     training: Schedule = setting(
@@ -207,11 +223,28 @@ class GridCNN(Section):
     target: Literal["majority", "coverage"] = setting(
         "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
     )
-    head: Literal["dense", "convolution"] = setting(
-        "dense", "One fully connected layer over all cells (the paper), or one shared by all cells."
+    members: int = setting(
+        1, "Networks trained side by side, whose confidences are averaged (head findings).", ge=1, le=16
+    )
+    dropout: float = setting(0.0, "Share of features that dropout sets to 0 (head findings).", ge=0, lt=1)
+    mask_unboxed: bool = setting(
+        True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
+    )
+    scaled: bool = setting(
+        False, "Divide each map of an image by its highest cell: where, not whether (head findings)."
+    )
+    finding_weight: float = setting(1.0, "Weight of the findings' maps in the loss (head findings).", ge=0, le=100)
+    label_weight: float = setting(
+        1.0, "Weight of which findings an image has in the loss (head findings).", ge=0, le=100
     )
     threshold: float = setting(0.5, "Confidence above which a cell is predicted in the binarised scores.", gt=0, lt=1)
     tune_threshold: bool = setting(False, "Choose that threshold on the validation images instead.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "GridCNN":
+        if (self.head == "findings") != (self.loss == "overlap"):
+            raise ValueError("head findings and loss overlap go together, and neither with another")
+        return self
 
 
 class Protocol(Section):
@@ -248,20 +281,24 @@ SOUND = Protocol(
     ),
     yolo=Yolo(epochs=60, optimizer="AdamW", learning_rate=1e-3, rotation=5, keep="best", tune_confidence=True),
     gridcnn=GridCNN(
-        image_size=256,
-        head="convolution",
+        head="findings",
+        loss="overlap",
+        image_size=128,
+        width=8,
         target="coverage",
+        dropout=0.2,
+        scaled=True,
         training=Schedule(
-            epochs=40,
+            epochs=20,
             steps=0,
             batch=16,
             optimizer="adamw",
             learning_rate=2e-3,
-            weight_decay=0.02,
+            weight_decay=0.05,
             decay="cosine",
-            keep="best",
+            average=0.99,
         ),
-        augment=Augment(rotation=7, shift=0.06, zoom=0.1, brightness=0.15),
+        augment=Augment(horizontal_flip=0.5, rotation=7, shift=0.06, zoom=0.1, gamma=0.4),
         tune_threshold=True,
     ),
 )

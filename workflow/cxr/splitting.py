@@ -27,7 +27,8 @@ def write_all(
 
     sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
     is made over the whole box list (`box_table`), of which `records` says what is usable. <role>_images: without
-    labels and boxes, for what must not depend on them.
+    labels and boxes, for what must not depend on them. boxes/train_labels: the boxed training images with all their
+    labels, those without a box too.
     """
     table = _records(records)
     train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
@@ -50,6 +51,7 @@ def write_all(
         everything, table, seed=seed, validation=rule.box_validation, test=rule.box_test, group=rule.box_group
     )
     _write(roles, folder / "boxes", tell)
+    _write_labels(roles["train"], table, folder / "boxes" / "train_labels.csv")
 
 
 def _records(path: Path) -> pd.DataFrame:
@@ -64,3 +66,7 @@ def _write(roles: Mapping[str, pd.DataFrame], folder: Path, tell: Journal) -> No
     shared.to_csv(folder / "leakage.csv", index=False)
     counts = ", ".join(f"{role} {len(table)} ({table['patient'].nunique()})" for role, table in roles.items())
     tell(f"{folder.name}: images (patients): {counts}; patients shared: {int(shared['patients_shared'].sum())}")
+
+
+def _write_labels(boxed: pd.DataFrame, records: pd.DataFrame, path: Path) -> None:
+    splits.write_split(boxed[["image"]].merge(records, on="image", how="left")[splits.SPLIT_COLUMNS], path)

@@ -1,5 +1,6 @@
 """The training loop: one for every network that is trained here."""
 
+import copy
 import inspect
 import io
 import math
@@ -21,6 +22,7 @@ from cxr.runs import Run
 from cxr.settings import Schedule
 
 WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rate rises
+EARLY = 10  # a running mean of weights forgets faster in the first steps: its decay is step / (step + this) at most
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,17 @@ class Objective:
     predict: Callable[[torch.Tensor], torch.Tensor]
 
 
+def whole(network: nn.Module) -> nn.Module:
+    """Return the network itself: the part of it that reads whole images."""
+    return network
+
+
 @dataclass(frozen=True)
 class Validation:
     """Images judged after every epoch: pixels (N, S, S) uint8 by name, targets (N, ...) float32.
 
     scores: (confidences, targets) as arrays → metrics by name. better: the metric that picks the best epoch, and
-    whether more of it is better. network: the part of the network that takes what `read` returns; None: all of it.
+    whether more of it is better. part: from the network to the part of it that takes what `read` returns.
     """
 
     names: Sequence[str]
@@ -49,7 +56,7 @@ class Validation:
     targets: np.ndarray
     scores: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     better: tuple[str, bool]
-    network: nn.Module | None = None
+    part: Callable[[nn.Module], nn.Module] = whole
 
 
 @dataclass
@@ -106,6 +113,7 @@ class _Training:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(self.parameters, schedule)
         self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: _decay(schedule, step, self.total))
+        self.judged = copy.deepcopy(network) if schedule.average else network
         self.step = 0
         self.losses = torch.zeros((), device=self.device.torch)  # sum over the steps of this epoch
         self.rows: list[dict[str, float]] = []
@@ -123,6 +131,7 @@ class _Training:
         return {
             "step": self.step,
             "network": trained_state(self.network),
+            "averaged": trained_state(self.judged) if self.schedule.average else None,
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state_dict(),
             "losses": self.losses,
@@ -137,6 +146,8 @@ class _Training:
         if saved is None:
             return
         self.network.load_state_dict(saved["network"], strict=False)
+        if self.schedule.average:
+            self.judged.load_state_dict(saved["averaged"], strict=False)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rate.load_state_dict(saved["rate"])
         torch.set_rng_state(saved["random"])
@@ -181,13 +192,15 @@ class _Training:
         self.rate.step()
         self.losses += self.objective.measure(outputs.detach(), targets)
         self.step += 1
+        if self.schedule.average:
+            follow(self.judged, self.network, min(self.schedule.average, self.step / (self.step + EARLY)))
         return loss
 
     def judge(self, number: int, train_loss: float) -> None:
         """Add the epoch's row to the history and remember its weights if they are the best so far."""
         judged = self.validation
         confidences, validation_loss = infer(
-            judged.network or self.network, judged.names, judged.read, self.objective, self.device, judged.targets
+            judged.part(self.judged), judged.names, judged.read, self.objective, self.device, judged.targets
         )
         scores = judged.scores(confidences, judged.targets)
         self.rows.append(
@@ -209,7 +222,7 @@ class _Training:
         name, more = judged.better
         score = {**scores, "loss": validation_loss}[name] * (1 if more else -1)
         if self.schedule.keep == "best" and (score > self.best["score"] or self.best["network"] is None):
-            weights = {key: tensor.clone() for key, tensor in trained_state(self.network).items()}
+            weights = {key: tensor.clone() for key, tensor in trained_state(self.judged).items()}
             self.best = {"score": float(score), "epoch": number, "network": weights}
 
     def save_if_due(self) -> None:
@@ -224,6 +237,8 @@ class _Training:
         )
 
     def finish(self) -> Outcome:
+        if self.schedule.average:
+            self.network.load_state_dict(self.judged.state_dict())
         if self.best["network"] is not None:
             self.network.load_state_dict(self.best["network"], strict=False)
             self.run.tell(f"kept the weights of epoch {self.best['epoch']}, the best by {self.validation.better[0]}")
@@ -240,6 +255,16 @@ class _Training:
             "trained_parameters": sum(parameter.numel() for parameter in self.parameters),
         }
         return Outcome(pd.DataFrame(self.rows), facts)
+
+
+@torch.no_grad()
+def follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move a running mean of a network's weights and batch-norm statistics by 1 - decay towards them, in place."""
+    for kept, now in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
+        else:
+            kept.copy_(now)
 
 
 def write_tensors(content: Any, path: Path) -> None:

@@ -52,7 +52,7 @@ def train(
     trained, readers = _readers(model, inputs, stored, shared, schedule, run)
     objective = partial(classification.sigmoid_objective, balanced=balanced)
     shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
-    look = partial(probe.look, readers.judge or trained, model.head, shown, readers.judged, schedule.batch, run.device)
+    look = partial(probe.look, readers.part(trained), model.head, shown, readers.judged, schedule.batch, run.device)
     before = look()
     outcome, predict = classification.train(
         trained, inputs, readers, objective, classification.sigmoid_scores, (select_by, True), schedule, run
@@ -85,17 +85,16 @@ def _readers(
         run.tell("no shared features of its frozen layers in this arithmetic: every step runs the whole network")
         return model, classification.from_pixels(inputs, schedule, run)
     stage, found = nearest
-    tail = Tail(model, stage)
     if shared == "judging":
         run.tell(f"validation images are judged from the stored output of {stage}")
         pixels = classification.from_pixels(inputs, schedule, run)
-        return model, replace(pixels, judged=found.of_fixed, judge=tail)
+        return model, replace(pixels, judged=found.of_fixed, part=lambda network: Tail(network, stage))
     run.tell(f"training from the stored output of {stage}")
 
     def stream(names: Sequence[str], targets: np.ndarray) -> features.FeatureStream:
         return features.FeatureStream(names, found, targets, schedule.batch, run.seed, run.device.torch)
 
-    return tail, classification.Readers(stream, found.of_fixed, found.of_fixed)
+    return Tail(model, stage), classification.Readers(stream, found.of_fixed, found.of_fixed)
 
 
 def load_source(path: Path, network: str) -> torch.nn.Module:

@@ -19,6 +19,7 @@ with (
 ):
     gridcnn.train(
         train_split=Path(snakemake.input.train),
+        train_labels=next(map(Path, snakemake.input.get("train_labels", [])), None),
         validation_split=Path(snakemake.input.validation),
         predicted=Path(snakemake.input.predicted),
         index=Path(snakemake.input.index),
