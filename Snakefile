@@ -37,15 +37,19 @@ pathvars:
     benchmarks=f"results/{SETTINGS.name}/benchmarks",
 
 
+include: "rules/common.smk"
+
+
 wildcard_constraints:
     protocol="|".join(SETTINGS.protocols),
     activation="softmax|sigmoid",
     role="train|validation|test",
     layers=r"\d+",
     size=r"\d+|all",
+    fold=r"\d+",
+    detector="|".join(BOX_DETECTORS),
 
 
-include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/download.smk"
 include: "rules/splits.smk"
@@ -104,8 +108,4 @@ rule grid:
 
 rule voc:
     input:
-        expand(
-            "<results>/voc/{protocol}/{role}.csv",
-            protocol=SETTINGS.protocols,
-            role=["train", "validation", "test"],
-        ),
+        VOC,
