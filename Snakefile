@@ -37,6 +37,9 @@ pathvars:
     benchmarks=f"results/{SETTINGS.name}/benchmarks",
 
 
+include: "rules/common.smk"
+
+
 wildcard_constraints:
     protocol="|".join(SETTINGS.protocols),
     activation="softmax|sigmoid",
@@ -45,9 +48,10 @@ wildcard_constraints:
     frozen_batchnorm="eval|batch|keras",
     layers=r"\d+",
     size=r"\d+|all",
+    fold=r"\d+",
+    detector="|".join(BOX_DETECTORS),
 
 
-include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/download.smk"
 include: "rules/splits.smk"
@@ -114,8 +118,4 @@ rule collapse:
 
 rule voc:
     input:
-        expand(
-            "<results>/voc/{protocol}/{role}.csv",
-            protocol=SETTINGS.protocols,
-            role=["train", "validation", "test"],
-        ),
+        VOC,

@@ -71,7 +71,26 @@ def of_split(role, size=None):
 
 
 def of_boxes(role):
-    return of_split(role, lambda wildcards: "boxes")
+    """The split file of a fold of the boxed images."""
+    return of_split(role, lambda wildcards: f"boxes_fold{wildcards.fold}")
+
+
+def of_all_boxes(role):
+    """The split files of all folds of the boxed images."""
+    return lambda wildcards: [
+        split_file(wildcards.protocol, f"boxes_fold{fold}", role) for fold in folds_of(wildcards.protocol)
+    ]
+
+
+def folds_of(name):
+    return range(getattr(SETTINGS, name).split.box_folds)
+
+
+def of_folds(pattern):
+    """A file of every fold of a detector, in the order of the folds."""
+    return lambda wildcards: [
+        pattern.format(fold=fold, **dict(wildcards.items())) for fold in folds_of(wildcards.protocol)
+    ]
 
 
 def of_boxed_labels(wildcards):
@@ -175,7 +194,11 @@ def of_pairs(pattern):
 
 def leakage(wildcards):
     """The tables of what roles share, of every split of every protocol."""
-    return [split_file(name, size, "leakage") for name in SETTINGS.protocols for size in [*sizes_of(name), "boxes"]]
+    return [
+        split_file(name, split, "leakage")
+        for name in SETTINGS.protocols
+        for split in [*sizes_of(name), *(f"boxes_fold{fold}" for fold in folds_of(name))]
+    ]
 
 
 def of_size_splits(role):
@@ -204,25 +227,36 @@ SKIPPED = {
     for name in SETTINGS.protocols
     if not getattr(SETTINGS, name).yolo.pretrained
 }
+# Detectors that predict boxes → the section of a protocol's settings with their `confidence` and `tune_confidence`.
+BOX_DETECTORS = {"yolo_off_the_shelf": "yolo", "yolo_finetuned": "yolo"}
+UNTRAINED = ["yolo_off_the_shelf"]
 DETECTORS = [
     (name, detector)
     for name in SETTINGS.protocols
-    for detector in ("yolo_off_the_shelf", "yolo_finetuned", "gridcnn")
+    for detector in [*BOX_DETECTORS, "gridcnn"]
     if (name, detector) not in SKIPPED
 ]
-# (protocol, experiment) → folder of its history and facts; the long transfer runs are only known after `select`.
-FOLDERS = {
-    (name, f"baseline_{activation}"): f"<results>/baseline/{name}/{activation}"
+# [protocol, experiment, fold] of every training job, but the long transfer runs, which are only known after `select`.
+JOBS = {
+    (name, f"baseline_{activation}", ""): f"<results>/baseline/{name}/{activation}"
     for name in SETTINGS.protocols
     for activation in ("softmax", "sigmoid")
-} | {(name, detector): f"<results>/{detector}/{name}" for name, detector in DETECTORS}
+} | {
+    (name, detector, str(fold)): f"<results>/{detector}/{name}/fold{fold}"
+    for name, detector in DETECTORS
+    for fold in folds_of(name)
+}
+EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in JOBS))
+VOC = [
+    f"<results>/voc/{name}/fold{fold}/{role}.csv"
+    for name in SETTINGS.protocols
+    for fold in folds_of(name)
+    for role in ROLES
+]
 
 
-def of_experiments(pattern):
-    return [
-        pattern.format(protocol=name, experiment=experiment, folder=folder)
-        for (name, experiment), folder in FOLDERS.items()
-    ]
+def box_settings(wildcards):
+    return getattr(protocol_of(wildcards), BOX_DETECTORS[wildcards.detector])
 
 
 def of_long_runs(pattern):

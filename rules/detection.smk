@@ -7,9 +7,9 @@ rule yolo_data:
         train=of_boxes("train"),
         validation=of_boxes("validation"),
     output:
-        manifest="<results>/yolo/{protocol}/data.csv",
+        manifest="<results>/yolo/{protocol}/fold{fold}/data.csv",
     log:
-        "<logs>/yolo_data/{protocol}.log",
+        "<logs>/yolo_data/{protocol}_fold{fold}.log",
     conda:
         "../envs/data.yaml"
     resources:
@@ -32,13 +32,13 @@ rule yolo_off_the_shelf:
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),
     output:
-        validation_predictions="<results>/yolo_off_the_shelf/{protocol}/validation.csv",
-        predictions="<results>/yolo_off_the_shelf/{protocol}/predictions.csv",
-        facts="<results>/yolo_off_the_shelf/{protocol}/facts.json",
+        validation_predictions="<results>/yolo_off_the_shelf/{protocol}/fold{fold}/validation.csv",
+        predictions="<results>/yolo_off_the_shelf/{protocol}/fold{fold}/predictions.csv",
+        facts="<results>/yolo_off_the_shelf/{protocol}/fold{fold}/facts.json",
     log:
-        "<logs>/yolo_off_the_shelf/{protocol}.log",
+        "<logs>/yolo_off_the_shelf/{protocol}_fold{fold}.log",
     benchmark:
-        "<benchmarks>/yolo_off_the_shelf/{protocol}.tsv"
+        "<benchmarks>/yolo_off_the_shelf/{protocol}_fold{fold}.tsv"
     conda:
         "../envs/detection.yaml"
     threads: 1
@@ -48,7 +48,7 @@ rule yolo_off_the_shelf:
         runtime=growing(60),
     params:
         common=COMMON,
-        state=f"{RESULTS}/state/yolo_off_the_shelf/{{protocol}}",
+        state=f"{RESULTS}/state/yolo_off_the_shelf/{{protocol}}_fold{{fold}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         settings=lambda wildcards: chosen(protocol_of(wildcards).yolo, "pretrained", "sha256", "image_size"),
@@ -65,15 +65,15 @@ rule yolo_finetuned:
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),
     output:
-        model="<results>/yolo_finetuned/{protocol}/model.pt",
-        validation_predictions="<results>/yolo_finetuned/{protocol}/validation.csv",
-        predictions="<results>/yolo_finetuned/{protocol}/predictions.csv",
-        history="<results>/yolo_finetuned/{protocol}/history.csv",
-        facts="<results>/yolo_finetuned/{protocol}/facts.json",
+        model="<results>/yolo_finetuned/{protocol}/fold{fold}/model.pt",
+        validation_predictions="<results>/yolo_finetuned/{protocol}/fold{fold}/validation.csv",
+        predictions="<results>/yolo_finetuned/{protocol}/fold{fold}/predictions.csv",
+        history="<results>/yolo_finetuned/{protocol}/fold{fold}/history.csv",
+        facts="<results>/yolo_finetuned/{protocol}/fold{fold}/facts.json",
     log:
-        "<logs>/yolo_finetuned/{protocol}.log",
+        "<logs>/yolo_finetuned/{protocol}_fold{fold}.log",
     benchmark:
-        "<benchmarks>/yolo_finetuned/{protocol}.tsv"
+        "<benchmarks>/yolo_finetuned/{protocol}_fold{fold}.tsv"
     conda:
         "../envs/detection.yaml"
     threads: 1
@@ -83,7 +83,7 @@ rule yolo_finetuned:
         runtime=growing(720),
     params:
         common=COMMON,
-        state=f"{RESULTS}/state/yolo_finetuned/{{protocol}}",
+        state=f"{RESULTS}/state/yolo_finetuned/{{protocol}}_fold{{fold}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         data=subpath(input.data, strip_suffix=".csv"),

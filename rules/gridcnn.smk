@@ -9,15 +9,15 @@ rule gridcnn:
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),
     output:
-        model="<results>/gridcnn/{protocol}/model.pt",
-        validation_predictions="<results>/gridcnn/{protocol}/validation.npz",
-        predictions="<results>/gridcnn/{protocol}/predictions.npz",
-        history="<results>/gridcnn/{protocol}/history.csv",
-        facts="<results>/gridcnn/{protocol}/facts.json",
+        model="<results>/gridcnn/{protocol}/fold{fold}/model.pt",
+        validation_predictions="<results>/gridcnn/{protocol}/fold{fold}/validation.npz",
+        predictions="<results>/gridcnn/{protocol}/fold{fold}/predictions.npz",
+        history="<results>/gridcnn/{protocol}/fold{fold}/history.csv",
+        facts="<results>/gridcnn/{protocol}/fold{fold}/facts.json",
     log:
-        "<logs>/gridcnn/{protocol}.log",
+        "<logs>/gridcnn/{protocol}_fold{fold}.log",
     benchmark:
-        "<benchmarks>/gridcnn/{protocol}.tsv"
+        "<benchmarks>/gridcnn/{protocol}_fold{fold}.tsv"
     conda:
         "../envs/training.yaml"
     threads: 1
@@ -27,7 +27,7 @@ rule gridcnn:
         runtime=growing(480),
     params:
         common=COMMON,
-        state=f"{RESULTS}/state/gridcnn/{{protocol}}",
+        state=f"{RESULTS}/state/gridcnn/{{protocol}}_fold{{fold}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
         settings=lambda wildcards: protocol_of(wildcards).gridcnn.model_dump(exclude={"threshold", "tune_threshold"}),

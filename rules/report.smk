@@ -44,16 +44,17 @@ use rule metrics_baseline as metrics_transfer with:
         code=code("metrics_classifier"),
 
 
+# One table over all folds of a protocol: every boxed image of it is tested once.
 rule metrics_gridcnn:
     input:
-        validation_predictions=rules.gridcnn.output.validation_predictions,
-        predictions=rules.gridcnn.output.predictions,
-        train=of_boxes("train"),
-        validation=of_boxes("validation"),
-        test=of_boxes("test"),
+        validation_predictions=of_folds("<results>/gridcnn/{protocol}/fold{fold}/validation.npz"),
+        predictions=of_folds("<results>/gridcnn/{protocol}/fold{fold}/predictions.npz"),
+        train=of_all_boxes("train"),
+        validation=of_all_boxes("validation"),
+        test=of_all_boxes("test"),
     output:
         table="<results>/metrics/{protocol}/gridcnn.csv",
-        threshold="<results>/metrics/{protocol}/gridcnn_threshold.json",
+        thresholds="<results>/metrics/{protocol}/gridcnn_threshold.json",
     log:
         "<logs>/metrics/{protocol}/gridcnn.log",
     conda:
@@ -73,25 +74,23 @@ rule metrics_gridcnn:
         "../workflow/scripts/metrics_detector.py"
 
 
-use rule metrics_gridcnn as metrics_yolo with:
+use rule metrics_gridcnn as metrics_boxes with:
     input:
-        validation_predictions="<results>/yolo_{variant}/{protocol}/validation.csv",
-        predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
-        train=of_boxes("train"),
-        validation=of_boxes("validation"),
-        test=of_boxes("test"),
+        validation_predictions=of_folds("<results>/{detector}/{protocol}/fold{fold}/validation.csv"),
+        predictions=of_folds("<results>/{detector}/{protocol}/fold{fold}/predictions.csv"),
+        train=of_all_boxes("train"),
+        validation=of_all_boxes("validation"),
+        test=of_all_boxes("test"),
     output:
-        table="<results>/metrics/{protocol}/yolo_{variant}.csv",
-        threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
+        table="<results>/metrics/{protocol}/{detector}.csv",
+        thresholds="<results>/metrics/{protocol}/{detector}_threshold.json",
     log:
-        "<logs>/metrics/{protocol}/yolo_{variant}.log",
-    wildcard_constraints:
-        variant="off_the_shelf|finetuned",
+        "<logs>/metrics/{protocol}/{detector}.log",
     params:
         protocol="{protocol}",
-        experiment="yolo_{variant}",
-        threshold=lambda wildcards: protocol_of(wildcards).yolo.confidence,
-        tune=lambda wildcards: protocol_of(wildcards).yolo.tune_confidence,
+        experiment="{detector}",
+        threshold=lambda wildcards: box_settings(wildcards).confidence,
+        tune=lambda wildcards: box_settings(wildcards).tune_confidence,
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
         code=code("metrics_detector"),
@@ -102,8 +101,8 @@ rule sheet_gridcnn:
     input:
         index=ancient(rules.images.output.index),
         predictions=rules.metrics_gridcnn.input.predictions,
-        threshold=rules.metrics_gridcnn.output.threshold,
-        test=of_boxes("test"),
+        thresholds=rules.metrics_gridcnn.output.thresholds,
+        test=of_all_boxes("test"),
     output:
         picture=report("<results>/sheets/{protocol}/gridcnn.png", category="Detection", labels={"detector": "grid CNN"}),
     log:
@@ -121,22 +120,18 @@ rule sheet_gridcnn:
         "../workflow/scripts/sheet.py"
 
 
-use rule sheet_gridcnn as sheet_yolo with:
+use rule sheet_gridcnn as sheet_boxes with:
     input:
         index=ancient(rules.images.output.index),
-        predictions="<results>/yolo_{variant}/{protocol}/predictions.csv",
-        threshold="<results>/metrics/{protocol}/yolo_{variant}_threshold.json",
-        test=of_boxes("test"),
+        predictions=rules.metrics_boxes.input.predictions,
+        thresholds=rules.metrics_boxes.output.thresholds,
+        test=of_all_boxes("test"),
     output:
         picture=report(
-            "<results>/sheets/{protocol}/yolo_{variant}.png",
-            category="Detection",
-            labels={"detector": "YOLO {variant}"},
+            "<results>/sheets/{protocol}/{detector}.png", category="Detection", labels={"detector": "{detector}"}
         ),
     log:
-        "<logs>/sheets/{protocol}/yolo_{variant}.log",
-    wildcard_constraints:
-        variant="off_the_shelf|finetuned",
+        "<logs>/sheets/{protocol}/{detector}.log",
 
 
 rule examples:
@@ -167,15 +162,11 @@ rule report:
         summary=of_records("summary"),
         rejected=of_records("rejected"),
         leakage=leakage,
-        metrics=of_experiments("<results>/metrics/{protocol}/{experiment}.csv"),
+        metrics=[f"<results>/metrics/{name}/{experiment}.csv" for name, experiment in EXPERIMENTS],
         long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
-        facts=of_experiments("{folder}/facts.json"),
+        facts=[f"{folder}/facts.json" for folder in JOBS.values()],
         long_facts=of_long_runs("<results>/transfer_long/{protocol}/{pair}/facts.json"),
-        histories=[
-            f"{folder}/history.csv"
-            for (_, experiment), folder in FOLDERS.items()
-            if experiment != "yolo_off_the_shelf"
-        ],
+        histories=[f"{folder}/history.csv" for (_, name, _), folder in JOBS.items() if name not in UNTRAINED],
         long_histories=of_long_runs("<results>/transfer_long/{protocol}/{pair}/history.csv"),
         source=[rules.source_weights.output.facts, rules.source_weights.output.history],
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
@@ -183,7 +174,7 @@ rule report:
         comparisons=comparisons("<results>/comparison/{protocol}/comparison.csv"),
         sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
         examples=rules.examples.output[0],
-        voc=expand("<results>/voc/{protocol}/{role}.csv", protocol=SETTINGS.protocols, role=ROLES),
+        voc=VOC,
     output:
         page=report("<results>/report.html", category="Report", labels={"detector": "all experiments"}),
         tables=directory("<results>/tables"),
@@ -196,6 +187,7 @@ rule report:
         runtime=growing(20),
     params:
         skipped=[[*key, reason] for key, reason in SKIPPED.items()],
+        jobs=[[*key] for key in JOBS],
         code=code("report", "report.html.j2"),
     script:
         "../workflow/scripts/report.py"

@@ -1,7 +1,7 @@
 # Who is trained on, validated on and tested on; and the boxed images as Pascal-VOC XML.
 
 
-# Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s, "all" and "boxes".
+# Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s and "all", and boxes_fold<fold>/.
 checkpoint splits:
     input:
         records=of_records("records"),
@@ -28,11 +28,11 @@ checkpoint splits:
 # One XML file an image, in the folder beside its manifest; only the manifest is tracked.
 rule voc_split:
     input:
-        split=lambda wildcards: split_file(wildcards.protocol, "boxes", wildcards.role),
+        split=lambda wildcards: split_file(wildcards.protocol, f"boxes_fold{wildcards.fold}", wildcards.role),
     output:
-        manifest="<results>/voc/{protocol}/{role}.csv",
+        manifest="<results>/voc/{protocol}/fold{fold}/{role}.csv",
     log:
-        "<logs>/voc/{protocol}/{role}.log",
+        "<logs>/voc/{protocol}/fold{fold}_{role}.log",
     conda:
         "../envs/data.yaml"
     resources:

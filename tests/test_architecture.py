@@ -10,7 +10,7 @@ import yaml
 
 from cxr import fingerprint
 
-LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
+LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detections", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
          "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder",
          "comparison", "comparison_report"]  # fmt: skip
@@ -172,5 +172,5 @@ def test_a_new_metric_does_not_concern_training(repository):
     reached = {script: fingerprint.reached(script) for script in ("transfer", "baseline", "gridcnn", "yolo_finetuned")}
     for script, definitions in reached.items():
         modules = {module for module, _ in definitions}
-        assert not modules & {"floors", "evaluation", "report", "figures", "detection_scores"}, script
+        assert not modules & {"floors", "evaluation", "report", "figures", "detection_scores", "detections"}, script
         assert ("metrics", "classification_table") not in definitions

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 TARGET = "results/tiny/metrics/sound/gridcnn.csv"
-STATE = "results/tiny/state/gridcnn/sound"
+STATE = "results/tiny/state/gridcnn/sound_fold0"
 
 
 @pytest.fixture(scope="module")

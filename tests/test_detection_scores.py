@@ -2,20 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr.area_scores import AreaScores, area_scores
+from cxr.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match
 from cxr.boxes import pixel_mask
-from cxr.detection_scores import (
-    COCO_OVERLAPS,
-    COCO_RECALLS,
-    AreaScores,
-    ImageBoxes,
-    area_scores,
-    average_precision,
-    best_threshold,
-    cell_confidence,
-    detection_table,
-    match,
-    truth_boxes,
-)
+from cxr.detection_scores import choose_thresholds, detection_table
+from cxr.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
 from cxr.errors import InputError
 from cxr.floors import CUT_MASK, MEDIAN_BOXES, cell_targets
 from cxr.labels import BOXED_FINDINGS
@@ -79,7 +70,7 @@ def test_areas_of_cells_by_hand() -> None:
     confidence[0, 0, :2] = 0.5, 1.0
     confidence[1, :2, 0] = 0.8
     confidence[1, :2, 1] = 0.4
-    table = score(truth, cells=(truth["image"].to_numpy(), confidence))
+    table = score(truth, cells=Cells(truth["image"].to_numpy(), confidence))
     value = table["value"].xs("all", level="label")
     # binarised at 0.5: precision 1, 1/2 and 0 (empty); recall 2/4, 1/2, and none
     assert value["precision"] == pytest.approx((1 + 1 / 2 + 0) / 3)
@@ -106,11 +97,11 @@ def test_areas_of_boxes_by_hand() -> None:
     )
     target = np.array([[50.0, 0, 150, 50]])
     # union of the two above 0.3: 15000, all of the target in it
-    binary = area_scores([image], [target], 0.3)
+    binary = area_scores([image.above(0.3)], [target], weighted=False)
     assert binary.precision == pytest.approx([5000 / 15000])
     assert binary.recall == pytest.approx([1])
     # weighted: 0.9 wins where they overlap
-    weighted = area_scores([image], [target], None)
+    weighted = area_scores([image], [target], weighted=True)
     shared = 0.9 * 2500 + 0.4 * 2500
     assert weighted.precision == pytest.approx([shared / (0.9 * 10000 + 0.4 * 5000 + 0.2 * 10000)])
     assert weighted.recall == pytest.approx([shared / 5000])
@@ -130,8 +121,8 @@ def test_areas_agree_with_pixels() -> None:
         painted = np.zeros((1024, 1024))
         for value, box in zip(whole.confidence, whole.boxes, strict=True):
             painted = np.maximum(painted, value * pixel_mask(box))
-        binary = area_scores([whole], [truth.boxes.round()], 0.0)
-        weighted = area_scores([whole], [truth.boxes.round()], None)
+        binary = area_scores([whole], [truth.boxes.round()], weighted=False)
+        weighted = area_scores([whole], [truth.boxes.round()], weighted=True)
         if target.any():
             assert binary.recall[0] == pytest.approx((predicted & target).sum() / target.sum())
             assert weighted.recall[0] == pytest.approx(painted[target].sum() / target.sum())
@@ -188,7 +179,7 @@ def test_large_boxes_are_scored_on_their_images_alone() -> None:
     truth = split(texts)
     confidence = np.zeros((4, 16, 16))
     confidence[:, :5, :5] = 1
-    table = score(truth, cells=(truth["image"].to_numpy(), confidence))
+    table = score(truth, cells=Cells(truth["image"].to_numpy(), confidence))
     assert [table.loc[("f1", label), "support"] for label in ("all", "large_both", "large_either", "large_area")] == [
         4,
         1,
@@ -199,7 +190,7 @@ def test_large_boxes_are_scored_on_their_images_alone() -> None:
     assert value["recall", "large_both"] == pytest.approx(25 / 35)  # the small second box is no target here
     assert value["recall", "large_area"] == pytest.approx((25 / 35 + 25 / 35 + 1) / 3)
     assert value["precision", "large_area"] == 1
-    none = score(truth.iloc[3:], cells=(truth["image"].to_numpy()[3:], confidence[3:]))
+    none = score(truth.iloc[3:], cells=Cells(truth["image"].to_numpy()[3:], confidence[3:]))
     row = none.loc[("f1", "large_both")]
     assert np.isnan(row[["value", "low", "high", "floor", "difference"]].astype(float)).all()
     assert row["support"] == 0
@@ -324,7 +315,7 @@ def test_intervals_and_floors() -> None:
     confidence = np.clip(
         cell_targets([image.boxes for image in truth_boxes(truth)]) * 0.6 + 0.39 * draw.random((40, 16, 16)), 0, 1
     )
-    cells = (truth["image"].to_numpy(), confidence)
+    cells = Cells(truth["image"].to_numpy(), confidence)
     table = score(truth, cells=cells, train=truth)
     f1 = table.loc[("f1_weighted", "all")]
     assert f1["low"] < f1["value"] < f1["high"]
@@ -334,34 +325,34 @@ def test_intervals_and_floors() -> None:
     assert f1["floor_name"] == CUT_MASK
     assert "whole image 0." in f1["note"]
     assert table.loc[("precision_weighted", "all"), "floor_name"] == CUT_MASK
-    shuffled = (cells[0][::-1], cells[1][::-1])
+    shuffled = Cells(cells.images[::-1], cells.confidence[::-1])
     pd.testing.assert_frame_equal(table, score(truth, cells=shuffled, train=truth))
 
 
-def test_best_threshold() -> None:
+def test_chosen_threshold() -> None:
     truth = split(["Mass 0 0 128 128", "Mass 0 0 64 128"])
     confidence = np.full((2, 16, 16), 0.2)
     confidence[0, :2, :2] = 0.7
     confidence[1, :2, :1] = 0.6
-    assert best_threshold(truth, cells=(truth["image"].to_numpy(), confidence)) == pytest.approx(0.6)
+    assert choose_thresholds(truth, cells=Cells(truth["image"].to_numpy(), confidence)).overall == pytest.approx(0.6)
     found = boxes_table(
         (0, "Mass", 0.8, 0, 0, 128, 128), (1, "Mass", 0.35, 0, 0, 64, 128), (1, "Mass", 0.1, 300, 300, 900, 900)
     )
-    assert best_threshold(truth, boxes=found) == pytest.approx(0.35)
-    assert best_threshold(truth, boxes=boxes_table()) == 1
+    assert choose_thresholds(truth, boxes=found).overall == pytest.approx(0.35)
+    assert choose_thresholds(truth, boxes=boxes_table()).overall == 1
     with pytest.raises(ValueError, match="either"):
-        best_threshold(truth)
+        choose_thresholds(truth)
 
 
 def test_wrong_predictions_are_refused() -> None:
     truth = split(["Mass 0 0 128 128", "Mass 0 0 128 64"])
     names, cells = truth["image"].to_numpy(), np.zeros((2, 16, 16))
     with pytest.raises(InputError, match="1 of 2 images of the split are missing"):
-        score(truth, cells=(names[1:], cells[1:]))
+        score(truth, cells=Cells(names[1:], cells[1:]))
     with pytest.raises(InputError, match="shape"):
-        score(truth, cells=(names, np.zeros((2, 8, 8))))
+        score(truth, cells=Cells(names, np.zeros((2, 8, 8))))
     with pytest.raises(InputError, match="outside 0 to 1"):
-        score(truth, cells=(names, cells + np.nan))
+        score(truth, cells=Cells(names, cells + np.nan))
     with pytest.raises(InputError, match="1 images are not in the split"):
         score(truth, boxes=boxes_table((7, "Mass", 0.5, 0, 0, 9, 9)))
     with pytest.raises(InputError, match="1 boxes have a coordinate"):

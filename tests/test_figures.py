@@ -153,7 +153,8 @@ def test_detection_sheet_draws_truth_green_and_only_predictions_at_the_threshold
     truth = [[("Mass", 100, 100, 400, 400)], []]
     boxes = [[("Mass", 0.6, 120, 500, 420, 900), ("Nodule", 0.2, 600, 600, 900, 900)], []]
     at = {
-        cut: figures.detection_sheet(pixels, truth, ["a", "b"], boxes=boxes, threshold=cut) for cut in (0.1, 0.5, 0.9)
+        cut: figures.detection_sheet(pixels, truth, ["a", "b"], boxes=boxes, thresholds=[cut] * 2)
+        for cut in (0.1, 0.5, 0.9)
     }
     assert count(at[0.1], ORANGE) > count(at[0.5], ORANGE) > count(at[0.9], ORANGE)
     assert all(count(picture, GREEN) > 100 for picture in at.values())

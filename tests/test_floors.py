@@ -6,6 +6,7 @@ import pytest
 
 from cxr.boxes import format_box_text, is_large, read_box_table
 from cxr.detection_scores import detection_table
+from cxr.detections import Cells
 from cxr.errors import InputError
 from cxr.floors import CUT_MASK, MEAN_MASK, WHOLE_IMAGE, cell_targets, fit_classification, fit_cut, fit_detection
 from cxr.labels import LABELS, NO_FINDING, to_matrix
@@ -136,7 +137,7 @@ def floor_scores(test: pd.DataFrame, train: pd.DataFrame, floor: str) -> pd.Seri
         "paper",
         "x",
         boxes=None,
-        cells=(test["image"].to_numpy(), maps),
+        cells=Cells(test["image"].to_numpy(), maps),
         truth=test,
         train=train,
         threshold=0.5,

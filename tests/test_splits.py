@@ -15,6 +15,7 @@ from cxr.splits import (
     BOX_SPLIT_COLUMNS,
     ROLES,
     SPLIT_COLUMNS,
+    box_folds,
     box_split,
     classification_split,
     leakage,
@@ -346,6 +347,118 @@ def test_trouble_with_the_box_split(records, boxes):
         split_boxes(odd, records.assign(image="x" + records["image"]), "patient")
     with pytest.raises(InputError, match=r"belongs to patient .* by the label table"):
         split_boxes(boxes, records.assign(patient=records["patient"] + 1), "patient")
+
+
+# folds of the boxed images
+
+
+def folded(
+    boxes: pd.DataFrame,
+    records: pd.DataFrame,
+    folds: int,
+    group: str = "patient",
+    validation: float = 0.1,
+    seed: int = 0,
+) -> list[dict[str, pd.DataFrame]]:
+    return box_folds(boxes, records, folds=folds, seed=seed, validation=validation, test=0.2, group=group)
+
+
+@pytest.mark.parametrize("group", ["image", "patient"])
+@pytest.mark.parametrize("folds", [2, 5])
+def test_every_boxed_image_is_tested_once_and_has_one_role_a_fold(records, boxes, folds, group):
+    parts = folded(boxes, records, folds, group)
+    everything = sorted(set(boxes["image"]))
+    assert sorted(image for fold in parts for image in fold["test"]["image"]) == everything
+    for fold in parts:
+        assert sorted(pd.concat(fold.values())["image"]) == everything
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_patients_never_cross_within_a_fold_nor_between_the_tests_of_two(records, boxes, folds):
+    for seed in range(3):
+        parts = folded(boxes, records, folds, seed=seed)
+        for fold in parts:
+            assert leakage(fold)["patients_shared"].tolist() == [0, 0, 0]
+        assert leakage({str(at): fold["test"] for at, fold in enumerate(parts)})["patients_shared"].sum() == 0
+
+
+def test_folds_of_shuffled_input_are_the_same(records, boxes):
+    one = folded(boxes, records, 5)
+    other = folded(boxes.sample(frac=1, random_state=1), records.sample(frac=1, random_state=2), 5)
+    for mine, theirs in zip(one, other, strict=True):
+        for role in ROLES:
+            pd.testing.assert_frame_equal(mine[role], theirs[role])
+
+
+def test_new_images_in_the_folder_move_no_fold(records, boxes):
+    fewer = records.sample(frac=0.5, random_state=4)
+    for before, after in zip(folded(boxes, fewer, 5), folded(boxes, records, 5), strict=True):
+        for role in ROLES:
+            kept = after[role]["image"].isin(set(fewer["image"]))
+            assert before[role]["image"].tolist() == after[role]["image"][kept].tolist()
+
+
+def test_folds_hold_even_shares_of_every_label(records, boxes):
+    parts = folded(boxes, records, 5)
+    most = 6  # images of a patient
+    sizes = [len(fold["test"]) for fold in parts]
+    assert max(sizes) - min(sizes) <= most
+    for label in BOXED_FINDINGS:
+        held = [
+            fold["test"]["labels"].str.split("|").apply(lambda labels, label=label: label in labels) for fold in parts
+        ]
+        counts = [int(has.sum()) for has in held]
+        assert max(counts) - min(counts) <= max(2 * most, 0.25 * sum(counts)), label
+    for fold in parts:
+        assert abs(len(fold["validation"]) - 0.1 * boxes["image"].nunique()) <= 8 * most / 2
+
+
+def test_the_validation_images_of_folds_differ(records, boxes):
+    chosen = [frozenset(fold["validation"]["image"]) for fold in folded(boxes, records, 5)]
+    assert len(set(chosen)) == 5
+
+
+def test_one_fold_is_the_box_split(records, boxes):
+    (one,) = folded(boxes, records, 1)
+    for role, rows in split_boxes(boxes, records, "patient").items():
+        pd.testing.assert_frame_equal(one[role], rows)
+
+
+def few_boxes(patients: int, rare: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One image a patient; the first `rare` of them have a Nodule, the others a Mass."""
+    names = [f"{patient:08d}_000.png" for patient in range(patients)]
+    rows = [(name, "Nodule" if at < rare else "Mass", 0.0, 0.0, 99.0, 99.0) for at, name in enumerate(names)]
+    usable = pd.DataFrame({"image": names, "patient": range(patients), "digest": "0"})
+    return pd.DataFrame(rows, columns=BOX_COLUMNS), usable
+
+
+@pytest.mark.parametrize("rare", [1, 3])
+def test_a_label_with_fewer_patients_than_folds_is_tested_in_as_many_folds_as_it_has(rare):
+    boxes, usable = few_boxes(30, rare)
+    parts = folded(boxes, usable, 5, validation=0.2)
+    assert sum((fold["test"]["labels"] == "Nodule").any() for fold in parts) == rare
+    assert [len(fold["test"]) for fold in parts] == [6] * 5
+
+
+def test_trouble_with_the_folds(records, boxes):
+    with pytest.raises(InputError, match=r"box_folds = 5 is more than the 4 patients with boxes"):
+        folded(*few_boxes(4), 5)
+    with pytest.raises(InputError, match=r"box_folds = 5 needs validation images"):
+        folded(boxes, records, 5, validation=0)
+    absent = records[~records["image"].isin(folded(boxes, records, 5)[3]["test"]["image"])]
+    with pytest.raises(InputError, match=r"box fold 3: no usable boxed image falls to test"):
+        folded(boxes, absent, 5)
+
+
+def test_five_folds_of_the_real_list(real):
+    records, boxes = real
+    parts = folded(boxes, records, 5)
+    assert sum(len(fold["test"]) for fold in parts) == 880
+    assert all(174 <= len(fold["test"]) <= 178 for fold in parts)
+    for fold in parts:
+        assert leakage(fold)["patients_shared"].tolist() == [0, 0, 0]
+        tested = fold["test"]["labels"].str.get_dummies("|").sum()
+        assert set(tested.index) == set(BOXED_FINDINGS)
 
 
 # leakage, files

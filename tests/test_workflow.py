@@ -57,17 +57,35 @@ def test_the_resolved_settings_lie_beside_the_results(finished):
 def test_sound_splits_share_no_patient_and_paper_splits_do(finished):
     splits = finished / "results/tiny/splits"
     assert pd.read_csv(splits / "sound/20/leakage.csv")["patients_shared"].sum() == 0
-    assert pd.read_csv(splits / "sound/boxes/leakage.csv")["patients_shared"].sum() == 0
+    for fold in (0, 1):
+        assert pd.read_csv(splits / f"sound/boxes_fold{fold}/leakage.csv")["patients_shared"].sum() == 0
     assert pd.read_csv(splits / "paper/all/leakage.csv")["patients_shared"].sum() > 0
 
 
 def test_the_boxed_training_images_have_all_their_labels_in_a_file_of_their_own(finished):
-    data, boxed = finished / "results/tiny/data", finished / "results/tiny/splits/sound/boxes"
+    data, boxed = finished / "results/tiny/data", finished / "results/tiny/splits/sound/boxes_fold0"
     train, named = (pd.read_csv(boxed / f"{name}.csv") for name in ("train", "train_labels"))
     records = pd.read_csv(data / "records.csv", keep_default_na=False).set_index("image")["labels"]
     assert named["image"].tolist() == train["image"].tolist()
     assert named["labels"].tolist() == records[train["image"]].tolist()
     assert (named["labels"] != train["labels"]).any(), "boxes are not exhaustive"
+
+
+def test_every_boxed_image_is_tested_once_and_every_fold_trains_its_own_detectors(finished):
+    results = finished / "results/tiny"
+    tested = [pd.read_csv(results / f"splits/sound/boxes_fold{fold}/test.csv")["image"] for fold in (0, 1)]
+    boxed = set(pd.read_csv(results / "data/boxes.csv")["image"])
+    assert len(pd.concat(tested)) == len(boxed) and set(pd.concat(tested)) == boxed
+    for detector in ("gridcnn", "yolo_finetuned"):
+        for fold in (0, 1):
+            assert {"model.pt", "history.csv", "facts.json"} <= {
+                path.name for path in (results / detector / "sound" / f"fold{fold}").iterdir()
+            }
+        table = pd.read_csv(results / f"metrics/sound/{detector}.csv")
+        assert table[(table["metric"] == "f1") & (table["label"] == "all")]["support"].tolist() == [len(boxed)]
+        thresholds = json.loads((results / f"metrics/sound/{detector}_threshold.json").read_text())
+        assert len(thresholds["folds"]) == 2 and thresholds["chosen_on"] == "validation"
+    assert sorted(path.name for path in (results / "gridcnn/paper").iterdir()) == ["fold0"]
 
 
 def test_a_second_run_finds_nothing_to_do(repository, finished):
@@ -79,8 +97,8 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
     [
         (
             ["evaluation={bootstrap: 120}"],
-            {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_yolo": 2}
-            | {"sheet_gridcnn": 2, "sheet_yolo": 2, "settings": 1, "report": 1},
+            {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 2}
+            | {"sheet_gridcnn": 2, "sheet_boxes": 2, "settings": 1, "report": 1},
         ),
         (
             ["paper={gridcnn: {loss: l1}}"],
@@ -146,7 +164,7 @@ def test_a_setting_the_data_or_network_cannot_meet_ends_in_a_message(
 def test_weights_of_another_architecture_or_checksum_are_refused(repository, finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, symlinks=True)
-    wrong = finished / "results/tiny/gridcnn/paper/model.pt"
+    wrong = finished / "results/tiny/gridcnn/paper/fold0/model.pt"
     for extra, word in (
         ("", "no weights of a resnet10"),
         (", sha256: '0123456789abcdef'", "expected is 0123456789abcdef"),

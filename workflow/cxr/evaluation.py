@@ -1,13 +1,16 @@
 """Metrics of saved predictions beside their floors: files in, one metric table out. Retrains nothing, needs no GPU."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from cxr import detection_scores, metrics, splits
+from cxr import metrics, splits
+from cxr.detection_scores import Fold, Thresholds, choose_thresholds, folds_table
+from cxr.detections import Cells
 from cxr.journal import Journal
 from cxr.settings import Evaluation
 
@@ -43,11 +46,11 @@ def write_detector(
     *,
     protocol: str,
     experiment: str,
-    predictions: Path,
-    validation_predictions: Path,
-    train_split: Path,
-    validation_split: Path,
-    test_split: Path,
+    predictions: Sequence[Path],
+    validation_predictions: Sequence[Path],
+    train_splits: Sequence[Path],
+    validation_splits: Sequence[Path],
+    test_splits: Sequence[Path],
     threshold: float,
     tune: bool,
     settings: Evaluation,
@@ -56,35 +59,50 @@ def write_detector(
     chosen: Path,
     tell: Journal,
 ) -> None:
-    """Score a detector on the boxed test images; floors are fitted on the boxed training images.
+    """Score a detector on the boxed test images of all folds; floors are fitted on each fold's boxed training images.
 
-    tune: choose the threshold of the binarised scores on the validation images; `chosen` records which one was used.
+    Every sequence has one entry a fold, in one order. tune: choose the thresholds of the binarised scores on each fold's
+    validation images; `chosen` records which were used.
     """
-    boxes, cells = read_predictions(predictions)
-    train, validation, test = (splits.read_split(path) for path in (train_split, validation_split, test_split))
-    if tune:
-        their_boxes, their_cells = read_predictions(validation_predictions)
-        threshold = detection_scores.best_threshold(validation, boxes=their_boxes, cells=their_cells)
-    chosen.write_text(json.dumps({"threshold": threshold, "chosen_on": "validation" if tune else "settings"}))
-    tell(f"threshold {threshold:.3f}, chosen on {'the validation images' if tune else 'no data: it is a setting'}")
-    rows = detection_scores.detection_table(
-        protocol,
-        experiment,
-        boxes=boxes,
-        cells=cells,
-        truth=test,
-        train=train,
-        threshold=threshold,
-        samples=settings.bootstrap,
-        confidence=settings.confidence,
-        seed=seed,
+    folds = []
+    for number, path in enumerate(predictions):
+        boxes, cells = read_predictions(path)
+        thresholds = Thresholds(threshold)
+        if tune:
+            their_boxes, their_cells = read_predictions(validation_predictions[number])
+            validation = splits.read_split(validation_splits[number])
+            thresholds = choose_thresholds(validation, boxes=their_boxes, cells=their_cells)
+        tell(
+            f"fold {number}: threshold {thresholds.overall:.3f}, "
+            f"{'chosen on the validation images' if tune else 'a setting'}"
+        )
+        test, train = splits.read_split(test_splits[number]), splits.read_split(train_splits[number])
+        folds.append(Fold(test, train, thresholds, boxes, cells))
+    rows = folds_table(
+        protocol, experiment, folds, samples=settings.bootstrap, confidence=settings.confidence, seed=seed
+    )
+    chosen.write_text(
+        json.dumps(
+            {
+                "chosen_on": "validation" if tune else "settings",
+                "folds": [
+                    {"threshold": t.overall, "findings": t.findings} for t in (fold.thresholds for fold in folds)
+                ],
+            },
+            indent=1,
+        )
     )
     rows.to_csv(table, index=False, float_format="%.6g")
 
 
-def read_predictions(path: Path) -> tuple[pd.DataFrame | None, tuple[np.ndarray, np.ndarray] | None]:
-    """Read a detector's predictions: (boxes, None) from CSV, or (None, (images (N,), confidence (N, 16, 16))) from NPZ."""
+def read_predictions(path: Path) -> tuple[pd.DataFrame | None, Cells | None]:
+    """Read a detector's predictions: (boxes, None) from CSV, or (None, cells) from NPZ."""
     if path.suffix == ".npz":
         with np.load(path) as file:
-            return None, (file["images"], file["confidence"])
+            told = (
+                zip(file["findings"], file["finding_confidence"].swapaxes(0, 1), strict=True)
+                if "findings" in file
+                else ()
+            )
+            return None, Cells(file["images"], file["confidence"], {str(name): cells for name, cells in told})
     return pd.read_csv(path, keep_default_na=False), None

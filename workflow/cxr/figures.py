@@ -60,6 +60,7 @@ def learning_curves(
     """Draw training and validation curves (the paper's figures 3, 4, 6, 7 and 10).
 
     history: contract columns epoch, step, train_<name>, validation_<name>; a panel for every <name> that has a finite value.
+    With a column fold that holds several, each fold is a thin line and their mean the thick one.
     floors: <name> → (value, name of the image-free predictor), a dashed line.
     tests: <name> → value on the test images, a diamond at the right edge.
     names: which curves to draw, a panel each; None: all of them.
@@ -322,16 +323,17 @@ def detection_sheet(
     titles: Sequence[str],
     boxes: Sequence[Sequence[tuple[str, float, float, float, float, float]]] | None = None,
     cells: np.ndarray | None = None,
-    threshold: float = 0.5,
+    thresholds: Sequence[float] | None = None,
     columns: int = 4,
 ) -> bytes:
     """Draw test images with their true boxes and what was predicted (the paper's figures 2, 8 and 9).
 
     pixels: (N, S, S) uint8. truth: for each image (label, x0, y0, x1, y1) in the 1024 frame, solid green.
-    boxes: for each image (label, confidence, x0, y0, x1, y1) in the 1024 frame, dashed orange, those below ``threshold`` left
-    out. cells: (N, 16, 16) float in [0, 1], orange with the confidence as opacity, cells above ``threshold`` outlined.
-    titles: one a image.
+    boxes: for each image (label, confidence, x0, y0, x1, y1) in the 1024 frame, dashed orange, those below the
+    image's threshold left out. cells: (N, 16, 16) float in [0, 1], orange with the confidence as opacity, cells that reach
+    the image's threshold outlined. titles, thresholds: one an image; None: 0.5 for all.
     """
+    thresholds = [0.5] * len(pixels) if thresholds is None else list(thresholds)
     count = len(pixels)
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
@@ -344,14 +346,14 @@ def detection_sheet(
             ax = _panel(figure, index, columns, side, head)
             _xray(ax, pixels[index])
             if cells is not None:
-                _cell_overlay(ax, cells[index], threshold)
-            kept = [] if boxes is None else [box for box in boxes[index] if box[1] >= threshold]
+                _cell_overlay(ax, cells[index], thresholds[index])
+            kept = [] if boxes is None else [box for box in boxes[index] if box[1] >= thresholds[index]]
             for label, confidence, *corners in kept:
                 _box(ax, corners, ORANGE, (0, (4, 2)), f"{label} {confidence:.2f}", below=True)
             for label, *corners in truth[index]:
                 _box(ax, corners, LIGHT_GREEN, "-", label.replace("_", " "))
             ax.set_title(titles[index], fontsize=7.8, fontweight="normal", pad=3)
-        _sheet_legend(figure, boxes is not None, cells is not None, threshold)
+        _sheet_legend(figure, boxes is not None, cells is not None, thresholds)
         return _png(figure, dpi=120)
 
 
@@ -423,7 +425,8 @@ def curve_names(history: pd.DataFrame) -> list[str]:
 
 
 def _across(history: pd.DataFrame) -> str:
-    return "epoch" if history["epoch"].is_unique else "step"
+    again = history.duplicated([name for name in ("fold", "epoch") if name in history])
+    return "step" if again.any() else "epoch"
 
 
 def _curve_panel(
@@ -433,10 +436,15 @@ def _curve_panel(
     for role, colour, marker in (("train", BLUE, "o"), ("validation", VERMILION, "s")):
         column = f"{role}_{name}"
         if column in history and history[column].notna().any():
-            known = history[column].notna()
-            x, y = history.loc[known, across], history.loc[known, column]
-            ax.plot(x, y, color=colour, marker=marker if len(x) <= 12 else "", markersize=3.6, linewidth=1.6)
-            ends.append((float(x.iloc[-1]), float(y.iloc[-1]), role, colour))
+            known = history[history[column].notna()]
+            if "fold" in known and known["fold"].nunique() > 1:
+                for _, fold in known.groupby("fold"):
+                    ax.plot(fold[across], fold[column], color=colour, linewidth=0.7, alpha=0.45)
+            mean = known.groupby(across)[column].mean()
+            ax.plot(
+                mean.index, mean, color=colour, marker=marker if len(mean) <= 12 else "", markersize=3.6, linewidth=1.6
+            )
+            ends.append((float(mean.index[-1]), float(mean.iloc[-1]), role, colour))
     last = max(end[0] for end in ends)
     if test is not None and np.isfinite(test):
         ax.plot([last], [test], color=INK, marker="D", markersize=5, linestyle="", zorder=4)
@@ -568,7 +576,7 @@ def _cell_overlay(ax: Axes, cells: np.ndarray, threshold: float) -> None:
     overlay[..., 3] = 0.75 * np.clip(cells, 0, 1)
     ax.imshow(overlay, extent=(0, FRAME, FRAME, 0), interpolation="nearest")
     step = FRAME / side
-    for row, column in np.argwhere(cells > threshold):
+    for row, column in np.argwhere((cells >= threshold) & (cells > 0)):
         corner = (column * step, row * step)
         ax.add_patch(Rectangle(corner, step, step, fill=False, edgecolor=ORANGE, linewidth=0.6))
 
@@ -584,13 +592,15 @@ def _cell_grid(ax: Axes, cells: np.ndarray) -> None:
     ax.spines[:].set_visible(True)
 
 
-def _sheet_legend(figure: Figure, boxes: bool, cells: bool, threshold: float) -> None:
+def _sheet_legend(figure: Figure, boxes: bool, cells: bool, thresholds: Sequence[float]) -> None:
+    ends = list(dict.fromkeys(f"{end:.2f}" for end in (min(thresholds), max(thresholds))))
+    least = f"at least {'–'.join(ends)}{' (by fold)' if len(ends) > 1 else ''}"
     handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=GREEN, linewidth=1.5, label="truth")]
     if boxes:
-        text = f"predicted, confidence at least {threshold:.2f}"
+        text = f"predicted, confidence {least}"
         handles.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=ORANGE, linestyle="--", linewidth=1.5, label=text))
     if cells:
-        text = f"predicted cell, opacity is confidence, outlined above {threshold:.2f}"
+        text = f"predicted cell, opacity is confidence, outlined where {least}"
         handles.append(Rectangle((0, 0), 1, 1, facecolor=ORANGE, alpha=0.7, label=text))
     figure.legend(handles=handles, loc="lower left", ncols=3, bbox_to_anchor=(0, 0), fontsize=8, borderaxespad=0.2)
 

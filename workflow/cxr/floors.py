@@ -1,7 +1,8 @@
 """The image-free predictors every number stands beside: fitted on training labels or boxes, blind to every image.
 
 Classification floors are constants: each score has a constant that is best for it. Detection floors are one map of
-confidences, or one box a finding, given to every image. Nothing here scores anything; see metrics and detection_scores.
+confidences, or one box a finding, given to every image; only a box at a random place differs from image to image. Nothing
+here scores anything; see metrics and detection_scores.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,16 @@ import pandas as pd
 from cxr.boxes import FRAME, GRID, cell_coverage, parse_box_text
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, LABELS, SEPARATOR
+from cxr.splits import place
 
 WHOLE_IMAGE = "whole image"
 MEAN_MASK = "mean training mask"
 CUT_MASK = "mean training mask, cut"
 MEDIAN_BOXES = "median training box of each finding"
+RANDOM_BOXES = "box of each finding's median size at a random place"
+FINDING_MASK = "mean training mask of the finding"
+FINDING_CUT = "mean training mask of the finding, cut"
+FINDING_BOX = "median training box of the finding"
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,33 @@ class DetectionFloors:
     cut: the share at which the cut mask has the best F1 on the training images (``fit_cut``).
     boxes: label, confidence, x0, y0, x1, y1: for each boxed finding the median training box, its confidence the share
     of training images that have one (``MEDIAN_BOXES``).
+    findings: finding -> maps for who is told that it is there: ``FINDING_MASK`` (over the training images with such a
+    box), ``FINDING_CUT`` (cut where it has the best F1 on them) and ``FINDING_BOX`` (cells the median box covers). A
+    finding without a training box that covers a cell is not in it.
     """
 
     maps: dict[str, np.ndarray]
     cut: float
     boxes: pd.DataFrame
+    findings: dict[str, dict[str, np.ndarray]]
+
+    def of_finding(self, finding: str) -> dict[str, np.ndarray]:
+        """The maps of a finding; where training has no example of it, those of any finding stand in."""
+        known = self.findings.get(finding)
+        if known is None:
+            cut = self.maps[CUT_MASK]
+            known = {FINDING_MASK: self.maps[MEAN_MASK], FINDING_CUT: cut, FINDING_BOX: cut}
+        return {name: self.maps[name] for name in (WHOLE_IMAGE, CUT_MASK)} | known
+
+    def random_boxes(self, image: str, seed: int) -> np.ndarray:
+        """A box of each finding's median size, uniformly placed: (K, 4) in the order of `boxes`, the same for an image
+        and seed on every call (``RANDOM_BOXES``).
+        """
+        corners = self.boxes[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
+        size = corners[:, 2:] - corners[:, :2]
+        at = [[place(seed, f"random box/{image}/{label}/{axis}") for axis in "xy"] for label in self.boxes["label"]]
+        start = np.reshape(at, (-1, 2)) * (FRAME - size)
+        return np.hstack([start, start + size])
 
 
 def fit_detection(train: pd.DataFrame) -> DetectionFloors:
@@ -90,12 +118,30 @@ def fit_detection(train: pd.DataFrame) -> DetectionFloors:
             f"{GRID}x{GRID} grid by more than half, so no image-free floor can be fitted; enlarge it"
         )
     cut = fit_cut(targets)
-    mean = targets.mean(axis=0)
+    mean, boxes = targets.mean(axis=0), _median_boxes(parsed)
     return DetectionFloors(
         maps={WHOLE_IMAGE: np.ones((GRID, GRID)), MEAN_MASK: mean, CUT_MASK: (mean >= cut).astype(np.float64)},
         cut=cut,
-        boxes=_median_boxes(parsed),
+        boxes=boxes,
+        findings=_finding_maps(parsed, boxes),
     )
+
+
+def _finding_maps(
+    parsed: Sequence[Sequence[tuple[str, float, float, float, float]]], median: pd.DataFrame
+) -> dict[str, dict[str, np.ndarray]]:
+    maps = {}
+    for finding, _, *corners in median.itertuples(index=False, name=None):
+        images = [[box[1:] for box in boxes if box[0] == finding] for boxes in parsed]
+        targets = cell_targets([boxes for boxes in images if boxes])
+        if targets.any():
+            mean = targets.mean(axis=0)
+            maps[finding] = {
+                FINDING_MASK: mean,
+                FINDING_CUT: (mean >= fit_cut(targets)).astype(np.float64),
+                FINDING_BOX: cell_targets([[corners]])[0].astype(np.float64),
+            }
+    return maps
 
 
 def cell_targets(boxes: Sequence[Sequence[Sequence[float]] | np.ndarray]) -> np.ndarray:

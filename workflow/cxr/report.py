@@ -19,7 +19,8 @@ from cxr.labels import LABELS
 from cxr.settings import Settings, fields
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-SOURCE = ("source", "source_weights")  # key of the source weights' facts and history
+Job = tuple[str, str, str]  # protocol, experiment, fold ("" where the experiment has none)
+SOURCE: Job = ("source", "source_weights", "")  # the source weights' facts and history
 BETTER, SAME, WORSE, UNDEFINED, DESCRIPTIVE = "better", "indistinguishable", "worse", "undefined", "descriptive"
 VERDICTS = {  # sign and word of a chip under the heading "against floor"
     BETTER: ("▲", "better"),
@@ -30,6 +31,7 @@ VERDICTS = {  # sign and word of a chip under the heading "against floor"
 }
 RANKS = ("1st", "2nd", "3rd")
 OVERALL = ("", "all", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
+BOX_SPLIT = "boxes_fold"  # and the fold's number: a split of the boxed images
 LABEL_NAMES = {
     "": "",
     "all": "all boxes",
@@ -150,11 +152,11 @@ class ReportInputs:
     settings: the resolved settings (cxr.settings.Settings as plain values).
     summary: counts of the data, as ``records.preflight_summary`` returns them.
     rejected: columns table, reason, count.
-    leakage: columns protocol, split (a size, "all" or "boxes") and those of ``splits.LEAKAGE_COLUMNS``.
+    leakage: columns protocol, split (a size, "all" or "boxes_fold<number>") and those of ``splits.LEAKAGE_COLUMNS``.
     metrics: metric tables of all protocols and experiments (``metrics.METRIC_COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``selection.write_grid``).
     selected: protocol → (layers, size) pairs, best first.
-    histories, facts: of each training job; the source weights' have the key ("source", "source_weights").
+    histories, facts: of each training job; the source weights' have the key SOURCE.
     skipped: why an experiment did not run.
     sheets: PNG of test images with truth and predictions. examples: PNG of some images of the data, or None.
     cell_examples: protocol → PNG of an image, its grid of cells and what was predicted.
@@ -168,8 +170,8 @@ class ReportInputs:
     metrics: pd.DataFrame
     grids: Mapping[str, pd.DataFrame]
     selected: Mapping[str, Sequence[tuple[int, int]]]
-    histories: Mapping[tuple[str, str], pd.DataFrame]
-    facts: Mapping[tuple[str, str], Mapping[str, Any]]
+    histories: Mapping[Job, pd.DataFrame]
+    facts: Mapping[Job, Mapping[str, Any]]
     skipped: Mapping[tuple[str, str], str]
     sheets: Mapping[tuple[str, str], bytes]
     examples: bytes | None = None
@@ -179,6 +181,14 @@ class ReportInputs:
     @property
     def protocols(self) -> list[str]:
         return list(self.settings["protocols"])
+
+    def folds(self, protocol: str) -> int:
+        return self.settings[protocol]["split"]["box_folds"]
+
+    def of_folds(self, values: Mapping[Job, Any], protocol: str, experiment: str) -> list[Any]:
+        """What the jobs of an experiment left, in the order of their folds."""
+        found = {job[2]: value for job, value in values.items() if job[:2] == (protocol, experiment)}
+        return [found[fold] for fold in sorted(found, key=lambda fold: int(fold or 0))]
 
 
 def build(inputs: ReportInputs) -> str:
@@ -221,7 +231,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
         ),
         "runs": pd.DataFrame(
             [
-                {"protocol": key[0], "experiment": key[1]}
+                {"protocol": key[0], "experiment": key[1], "fold": key[2]}
                 | {name: value for name, value in facts.items() if not isinstance(value, Mapping | list)}
                 for key, facts in inputs.facts.items()
             ]
@@ -723,8 +733,8 @@ def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
 def _weights_notes(inputs: ReportInputs, family: str) -> list[str]:
     """Say of which file given weights came, and whether anything vouches for them."""
     notes = []
-    for (protocol, experiment), facts in inputs.facts.items():
-        if paper.family(experiment) == family and facts.get("weights_sha256"):
+    for (protocol, experiment, fold), facts in inputs.facts.items():
+        if fold in ("", "0") and paper.family(experiment) == family and facts.get("weights_sha256"):
             checked = inputs.settings[protocol]["yolo"]["sha256"]
             vouched = (
                 "equal to the checksum in the settings"
@@ -787,7 +797,8 @@ def _curves(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
             figures.learning_curves(pretraining, {}), "Pre-training curves", "Pre-training of the source weights."
         )
     for protocol, experiment in _history_keys(inputs, family):
-        history = inputs.histories[protocol, experiment]
+        folds = inputs.of_folds(inputs.histories, protocol, experiment)
+        history = pd.concat([each.assign(fold=number) for number, each in enumerate(folds)], ignore_index=True)
         names = [name for name in figures.curve_names(history) if name in CURVES][:3]
         if not names:
             continue
@@ -805,6 +816,7 @@ def _curves(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
         counterpart = where.get(family) or (f"figure {6 + pairs.index(pair)}" if pair in pairs[:2] else "")
         counterpart = f" (the paper's {counterpart})" if counterpart else ""
         drawn = "Dashed: the floor on the test images; diamond: the kept weights on the test images. " if floors else ""
+        drawn += f"Thin: each of the {len(folds)} folds; thick: their mean. " if len(folds) > 1 else ""
         yield _figure(
             figures.learning_curves(history, floors, tests, names=names),
             f"Learning curves, {title}",
@@ -813,9 +825,9 @@ def _curves(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
     if family == "baseline_sigmoid":
         for protocol in inputs.protocols:
             both = {
-                kind: inputs.histories[protocol, f"baseline_{kind}"]
+                kind: inputs.histories[protocol, f"baseline_{kind}", ""]
                 for kind in ("softmax", "sigmoid")
-                if (protocol, f"baseline_{kind}") in inputs.histories
+                if (protocol, f"baseline_{kind}", "") in inputs.histories
             }
             if len(both) == 2:
                 yield _figure(
@@ -840,7 +852,7 @@ def _loss_note(inputs: ReportInputs, protocol: str, family: str) -> str:
 
 
 def _history_keys(inputs: ReportInputs, family: str) -> list[tuple[str, str]]:
-    return [key for key in _experiments_of(inputs, family) if key in inputs.histories]
+    return [key for key in _experiments_of(inputs, family) if inputs.of_folds(inputs.histories, *key)]
 
 
 def _pictures(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
@@ -959,12 +971,15 @@ def _leakage_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def _split_name(split: Any) -> str:
-    words = {"boxes": "boxed images", "all": "all images"}
-    return words.get(str(split)) or f"s = {int(split):,}"
+    if str(split).startswith(BOX_SPLIT):
+        return f"boxed images, fold {int(split.removeprefix(BOX_SPLIT)) + 1}"
+    return "all images" if split == "all" else f"s = {int(split):,}"
 
 
 def _split_order(split: Any) -> tuple[int, int]:
-    return ({"all": 1, "boxes": 2}.get(str(split), 0), int(split) if str(split).isdigit() else 0)
+    number = str(split).removeprefix(BOX_SPLIT)
+    kind = 2 if str(split).startswith(BOX_SPLIT) else int(split == "all")
+    return (kind, int(number) if number.isdigit() else 0)
 
 
 def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
@@ -972,7 +987,8 @@ def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
     rows = []
     for about in paper.EXPERIMENTS:
         for protocol, experiment in _experiments_of(inputs, about.family):
-            facts = inputs.facts.get((protocol, experiment), {})
+            folds = inputs.of_folds(inputs.facts, protocol, experiment) or [{}]
+            facts = folds[0]
             mine = inputs.metrics[
                 (inputs.metrics["protocol"] == protocol)
                 & (inputs.metrics["experiment"] == experiment)
@@ -991,12 +1007,20 @@ def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
                     "experiment": f"Transfer, {_pair(pair)}" if pair else about.title,
                     "protocol": protocol,
                     "start": start,
-                    "training": _count(facts.get("training_images")),
-                    "validation": _count(facts.get("validation_images")),
+                    "training": _counts([each.get("training_images") for each in folds]),
+                    "validation": _counts([each.get("validation_images") for each in folds]),
                     "test": _count(mine["support"].iloc[0]) if len(mine) else "",
                 }
             )
     return rows
+
+
+def _counts(values: Sequence[Any]) -> str:
+    """Numbers of images of all folds: one where they are equal, else the range."""
+    known = [value for value in values if value is not None]
+    if not known or min(known) == max(known):
+        return _count(known[0] if known else None)
+    return f"{_count(min(known))}–{_count(max(known))}"
 
 
 def _count(value: Any) -> str:
@@ -1014,7 +1038,7 @@ def _runs(inputs: ReportInputs) -> dict[str, Any]:
     rows = [
         {
             "protocol": "" if key == SOURCE else key[0],
-            "experiment": "source weights" if key == SOURCE else key[1],
+            "experiment": "source weights" if key == SOURCE else _job_name(inputs, key),
             "cells": [_fact(name, facts.get(name)) for name in columns],
             "more": [(name, str(value)) for name, value in _flat(facts) if name not in {*common, *columns}],
         }
@@ -1026,6 +1050,15 @@ def _runs(inputs: ReportInputs) -> dict[str, Any]:
         "rows": rows,
         "common": [f"{headings[name]} {values[name][0]}" for name in values if name in common],
     }
+
+
+def _job_name(inputs: ReportInputs, job: Job) -> str:
+    protocol, experiment, fold = job
+    return (
+        f"{experiment}, fold {int(fold) + 1} of {inputs.folds(protocol)}"
+        if fold and inputs.folds(protocol) > 1
+        else experiment
+    )
 
 
 def _fact(name: str, value: Any) -> str:

@@ -28,17 +28,18 @@ def write(
     comparisons: Sequence[Path],
     sheets: Sequence[Path],
     examples: Path,
+    jobs: Sequence[report.Job],
     skipped: Mapping[tuple[str, str], str],
     page: Path,
     tables: Path,
     tell: Journal,
 ) -> None:
-    """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv, in the order of `facts`.
+    """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv.
 
-    histories: <any folder>/history.csv beside the facts they belong to. grids, selected, comparisons, sheets: below <protocol>/.
+    facts: of each of `jobs`, in their order. histories: <any folder>/history.csv beside the facts they belong to. grids,
+    selected, comparisons, sheets: below <protocol>/.
     """
-    keys = [(path.parent.name, path.stem) for path in metrics]
-    folders = dict(zip([path.parent for path in facts], keys, strict=True))
+    folders = dict(zip([path.parent for path in facts], jobs, strict=True))
     inputs = report.ReportInputs(
         settings=yaml.safe_load(settings.read_text()),
         summary=json.loads(summary.read_text()),
@@ -50,9 +51,9 @@ def write(
         grids={path.parent.name: pd.read_csv(path) for path in grids},
         selected={path.parent.name: _pairs(path) for path in selected},
         histories={folders[path.parent]: pd.read_csv(path) for path in histories}
-        | {("source", "source_weights"): pd.read_csv(source_history)},
-        facts={key: json.loads(path.read_text()) for key, path in zip(keys, facts, strict=True)}
-        | {("source", "source_weights"): json.loads(source_facts.read_text())},
+        | {report.SOURCE: pd.read_csv(source_history)},
+        facts={job: json.loads(path.read_text()) for job, path in zip(jobs, facts, strict=True)}
+        | {report.SOURCE: json.loads(source_facts.read_text())},
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
         examples=examples.read_bytes(),
@@ -62,7 +63,7 @@ def write(
     tables.mkdir(parents=True, exist_ok=True)
     for name, table in report.tables(inputs).items():
         table.to_csv(tables / f"{name}.csv", index=False)
-    tell(f"{len(inputs.metrics)} metric rows of {len(keys)} experiments")
+    tell(f"{len(inputs.metrics)} metric rows of {len(metrics)} experiments")
 
 
 def _metrics(path: Path) -> pd.DataFrame:
@@ -76,6 +77,11 @@ def _pairs(path: Path) -> list[tuple[int, int]]:
 
 def _rejected_counts(rejected: pd.DataFrame) -> pd.DataFrame:
     return rejected.groupby(["table", "reason"], sort=True).size().reset_index(name="count")
+
+
+def as_jobs(known: Sequence[Sequence[str]], long_metrics: Sequence[str]) -> list[report.Job]:
+    """Name the jobs in the order of their facts: [protocol, experiment, fold] rows, then the long transfer runs."""
+    return [(p, e, f) for p, e, f in known] + [(Path(path).parent.name, Path(path).stem, "") for path in long_metrics]
 
 
 def as_skipped(rows: Sequence[Sequence[Any]]) -> dict[tuple[str, str], str]:

@@ -107,7 +107,14 @@ class Split(Section):
     max_validation: int = setting(0, "At most so many validation images are used; 0: all.", ge=0)
     max_test: int = setting(0, "At most so many test images are used; 0: all.", ge=0)
     box_validation: float = setting(0.1, "Share of boxed images for validation; 0: the test images serve.", ge=0, lt=1)
-    box_test: float = setting(0.2, "Share of boxed images for testing.", gt=0, lt=1)
+    box_test: float = setting(0.2, "Share of boxed images for testing; not used with more than one fold.", gt=0, lt=1)
+    box_folds: int = setting(
+        1,
+        "Folds of the boxed images: 1 is the one split of box_validation and box_test; more train every detector once a "
+        "fold, and every boxed image is tested once (needs box_validation above 0).",
+        ge=1,
+        le=100,
+    )
     box_group: Literal["image", "patient"] = setting("patient", "What the box split keeps together.")
 
 
@@ -263,7 +270,7 @@ PAPER = Protocol(
     yolo=Yolo(freeze=10, epochs=40, batch=16, mosaic=1.0, horizontal_flip=0.5),
 )
 SOUND = Protocol(
-    split=Split(rule="patient"),
+    split=Split(rule="patient", box_folds=5),
     augment=Augment(horizontal_flip=0.5, rotation=7, shift=0.05, zoom=0.1, brightness=0.15),
     baseline=Baseline(
         balanced=True,
@@ -349,6 +356,11 @@ class Settings(Section):
                 raise ValueError(
                     f"images.box_size = {self.images.box_size} must be a multiple of "
                     f"{name}.gridcnn.image_size = {protocol.gridcnn.image_size}"
+                )
+            if protocol.split.box_folds > 1 and not protocol.split.box_validation:
+                raise ValueError(
+                    f"{name}.split.box_folds = {protocol.split.box_folds} needs {name}.split.box_validation above 0: "
+                    "no fold is tested on the images that choose its threshold"
                 )
             if protocol.split.rule == "official" and self.data.source == "nih" and not self.data.test_list:
                 raise ValueError(f"{name}.split.rule = official needs data.train_val_list and data.test_list")

@@ -191,34 +191,106 @@ def box_split(
     boxes the text of ``format_box_text``. Raises InputError where a role is left without a usable image, or where the
     patient cannot be told for group "patient".
     """
+    members = _boxed_members(boxes_all, usable, seed, group)
+    sizes = members.groupby("stratum").size()
+    test_quotas, validation_quotas = _quotas(sizes, test), _quotas(sizes, validation)
+    roles = np.full(len(members), "train", dtype=object)
+    for stratum, rows in members.groupby("stratum"):
+        starts = _starts(rows["group"])
+        tested = _cut(starts, test_quotas[stratum])
+        held_out = _cut(starts, tested + validation_quotas[stratum])
+        roles[rows.index[:held_out]] = "validation"
+        roles[rows.index[:tested]] = "test"
+    return _box_roles(members.assign(role=roles), boxes_all, usable, "box split", copy_test=validation == 0)
+
+
+def box_folds(
+    boxes_all: pd.DataFrame,
+    usable: pd.DataFrame,
+    *,
+    folds: int,
+    seed: int,
+    validation: float,
+    test: float,
+    group: str,
+) -> list[dict[str, pd.DataFrame]]:
+    """Split the boxed images into folds, each with a train, a validation and a test part; every image is tested once.
+
+    folds 1: the one split of ``box_split``, with its share `test`. More: `test` is not used. The groups (as in
+    ``box_split``, which see for the other arguments) go one by one to the fold that has least of their rarest label,
+    the rarest labels first, a label's groups in the hash's order; so a label that fewer groups have than there are folds
+    is tested in some folds only. A fold's validation images are the share `validation` of all images, label by label,
+    drawn from what the fold does not test in an order of its own.
+
+    Returns a ``box_split`` for each fold. Raises InputError as it does, where there are fewer groups than folds, and
+    where `validation` is 0, for then the test images would choose what they test.
+    """
+    if folds == 1:
+        return [box_split(boxes_all, usable, seed=seed, validation=validation, test=test, group=group)]
+    if validation == 0:
+        raise InputError(f"box_folds = {folds} needs validation images apart from the tested ones: set box_validation")
+    members = _boxed_members(boxes_all, usable, seed, group)
+    if members["group"].nunique() < folds:
+        raise InputError(
+            f"box_folds = {folds} is more than the {members['group'].nunique()} {group}s with boxes; fewer folds, or more "
+            "boxed images"
+        )
+    members["fold"] = _dealt(members, folds)
+    quotas = _quotas(members.groupby("stratum").size(), validation)
+    return [
+        _box_roles(_of_fold(members, fold, seed, quotas), boxes_all, usable, f"box fold {fold}")
+        for fold in range(folds)
+    ]
+
+
+def _dealt(members: pd.DataFrame, folds: int) -> np.ndarray:
+    """The fold, (N,) int, that tests each member, those of the rarest stratum dealt first; see ``box_folds``."""
+    dealt = np.zeros(len(members), dtype=int)
+    total = np.zeros(folds, dtype=int)
+    for rows in sorted((rows for _, rows in members.groupby("stratum")), key=len):
+        of_label = np.zeros(folds, dtype=int)
+        for _, group in rows.groupby("group", sort=False):  # in the order of their first rows
+            fold = min(range(folds), key=lambda fold: (of_label[fold], total[fold], fold))
+            dealt[group.index] = fold
+            of_label[fold] += len(group)
+            total[fold] += len(group)
+    return dealt
+
+
+def _of_fold(members: pd.DataFrame, fold: int, seed: int, quotas: Mapping[int, int]) -> pd.DataFrame:
+    """Members with the role they have in a fold."""
+    roles = pd.Series(np.where(members["fold"] == fold, "test", "train"), index=members.index)
+    rest = members[members["fold"] != fold].assign(turn=lambda rows: _places(rows["group"], seed, f"boxes/{fold}"))
+    for stratum, rows in rest.sort_values(["turn", "image"]).groupby("stratum"):
+        roles[rows.index[: _cut(_starts(rows["group"]), quotas[stratum])]] = "validation"
+    return members.assign(role=roles)
+
+
+def _boxed_members(boxes_all: pd.DataFrame, usable: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
+    """Every image of the box list with its group, stratum (the group's rarest label) and place; sorted by these two."""
     images = np.unique(boxes_all["image"].to_numpy(dtype=str))
     groups = images if group == "image" else _patients_of(images, usable)
     members = pd.DataFrame({"image": images, "group": groups})
     members["stratum"] = members["group"].map(_rarest_labels(boxes_all.merge(members, on="image")))
     members["place"] = _places(members["group"], seed, "boxes")
-    members = members.sort_values(["stratum", "place", "image"], ignore_index=True)
+    return members.sort_values(["stratum", "place", "image"], ignore_index=True)
 
-    sizes = members.groupby("stratum").size()
-    test_quotas, validation_quotas = _quotas(sizes, test), _quotas(sizes, validation)
-    roles = np.full(len(members), "train", dtype=object)
-    for stratum, rows in members.groupby("stratum"):
-        starts = rows["group"].ne(rows["group"].shift()).to_numpy()
-        tested = _cut(starts, test_quotas[stratum])
-        held_out = _cut(starts, tested + validation_quotas[stratum])
-        roles[rows.index[:held_out]] = "validation"
-        roles[rows.index[:tested]] = "test"
 
-    kept = members.assign(role=roles).merge(usable[["image", "patient", "digest"]], on="image")
+def _box_roles(
+    members: pd.DataFrame, boxes_all: pd.DataFrame, usable: pd.DataFrame, what: str, copy_test: bool = False
+) -> dict[str, pd.DataFrame]:
+    """The usable members of each role, with their labels and box text, in the hash's order."""
+    kept = members.merge(usable[["image", "patient", "digest"]], on="image")
     kept = kept.merge(_describe(boxes_all[boxes_all["image"].isin(kept["image"])]), on="image")
     kept = kept.sort_values(["place", "image"])
     parts = {role: kept.loc[kept["role"] == role, BOX_SPLIT_COLUMNS].reset_index(drop=True) for role in ROLES}
-    if validation == 0:
+    if copy_test:
         parts["validation"] = parts["test"].copy()
     for role, rows in parts.items():
         if rows.empty:
             raise InputError(
-                f"box split: no usable boxed image falls to {role} ({len(kept)} of the box list's {len(images)} images "
-                "are usable); more boxed images, or larger shares box_validation and box_test"
+                f"{what}: no usable boxed image falls to {role} ({len(kept)} of the box list's {len(members)} images "
+                "are usable); more boxed images, larger shares box_validation and box_test, or fewer box_folds"
             )
     return parts
 
@@ -259,6 +331,11 @@ def _quotas(sizes: pd.Series, share: float) -> dict[int, int]:
     missing = round(float(exact.sum())) - int(whole.sum())
     up = (exact - whole).sort_values(ascending=False, kind="stable").index[: max(missing, 0)]
     return {stratum: int(whole[stratum]) + int(stratum in up) for stratum in sizes.index}
+
+
+def _starts(groups: pd.Series) -> np.ndarray:
+    """Which rows are a group's first, (N,) bool; a group's rows stand together."""
+    return groups.ne(groups.shift()).to_numpy()
 
 
 def _cut(starts: np.ndarray, quota: int) -> int:

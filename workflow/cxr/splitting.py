@@ -22,12 +22,12 @@ def write_all(
     folder: Path,
     tell: Journal,
 ) -> None:
-    """Write a protocol's splits below `folder`: <role>, <role>_images and leakage of each size and of the boxed images
-    ("boxes").
+    """Write a protocol's splits below `folder`: <role>, <role>_images and leakage of each size and of each fold of the
+    boxed images ("boxes_fold<number>", from 0).
 
     sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
     is made over the whole box list (`box_table`), of which `records` says what is usable. <role>_images: without
-    labels and boxes, for what must not depend on them. boxes/train_labels: the boxed training images with all their
+    labels and boxes, for what must not depend on them. boxes_fold<fold>/train_labels: the boxed training images with all their
     labels, those without a box too.
     """
     table = _records(records)
@@ -47,11 +47,18 @@ def write_all(
         )
         _write(roles, folder / size, tell)
     everything, _ = box_list.read_box_table(box_table, None)
-    roles = splits.box_split(
-        everything, table, seed=seed, validation=rule.box_validation, test=rule.box_test, group=rule.box_group
+    folds = splits.box_folds(
+        everything,
+        table,
+        folds=rule.box_folds,
+        seed=seed,
+        validation=rule.box_validation,
+        test=rule.box_test,
+        group=rule.box_group,
     )
-    _write(roles, folder / "boxes", tell)
-    _write_labels(roles["train"], table, folder / "boxes" / "train_labels.csv")
+    for number, roles in enumerate(folds):
+        _write(roles, folder / f"boxes_fold{number}", tell)
+        _write_labels(roles["train"], table, folder / f"boxes_fold{number}" / "train_labels.csv")
 
 
 def _records(path: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ with Journal(snakemake.log[0], "report") as tell, whole(snakemake.output.items()
         source_facts=source_facts,
         source_history=source_history,
         examples=Path(snakemake.input.examples),
+        jobs=reporting.as_jobs(snakemake.params.jobs, snakemake.input.long_metrics),
         skipped=reporting.as_skipped(snakemake.params.skipped),
         page=out["page"],
         tables=out["tables"],

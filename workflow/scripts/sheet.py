@@ -6,9 +6,9 @@ from cxr.outputs import whole
 
 with Journal(snakemake.log[0], "sheet") as tell, whole(snakemake.output.items()) as out:
     sheets.write_detections(
-        predictions=Path(snakemake.input.predictions),
-        threshold=Path(snakemake.input.threshold),
-        split=Path(snakemake.input.test),
+        predictions=[Path(path) for path in snakemake.input.predictions],
+        thresholds=Path(snakemake.input.thresholds),
+        test_splits=[Path(path) for path in snakemake.input.test],
         index=Path(snakemake.input.index),
         store=Path(snakemake.params.store),
         box_size=snakemake.params.box_size,

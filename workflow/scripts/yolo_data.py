@@ -5,7 +5,7 @@ from cxr.journal import Journal
 from cxr.outputs import whole
 
 with (
-    Journal(snakemake.log[0], f"yolo data {snakemake.wildcards.protocol}") as tell,
+    Journal(snakemake.log[0], f"yolo data {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}") as tell,
     whole(snakemake.output.items()) as out,
 ):
     yolo_data.write(

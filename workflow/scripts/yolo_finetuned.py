@@ -7,7 +7,9 @@ from cxr.outputs import whole
 from cxr.settings import Yolo
 
 with (
-    Journal(snakemake.log[0], f"yolo fine-tuned {snakemake.wildcards.protocol}") as tell,
+    Journal(
+        snakemake.log[0], f"yolo fine-tuned {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}"
+    ) as tell,
     runs.started(
         params=dict(snakemake.params.items()),
         inputs=dict(snakemake.input.items()),

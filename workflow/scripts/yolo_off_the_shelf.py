@@ -7,7 +7,9 @@ from cxr.outputs import whole
 
 settings = snakemake.params.settings
 with (
-    Journal(snakemake.log[0], f"yolo off the shelf {snakemake.wildcards.protocol}") as tell,
+    Journal(
+        snakemake.log[0], f"yolo off the shelf {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}"
+    ) as tell,
     runs.started(
         params=dict(snakemake.params.items()),
         inputs=dict(snakemake.input.items()),
