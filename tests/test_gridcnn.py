@@ -64,7 +64,7 @@ def test_the_papers_network_and_training_are_as_the_paper_says():
     assert network.fc.out_features == 16 * 16
     after_each = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(after_each) == 18
-    assert (paper.image_size, paper.loss, paper.target, paper.members) == (1024, "mse", "majority", 1)
+    assert (paper.image_size, paper.loss, paper.target) == (1024, "mse", "majority")
     assert paper.augment == Augment()
     assert paper.training == Schedule(epochs=5, steps=0, batch=1, optimizer="adam", learning_rate=0.005)
 
@@ -79,9 +79,9 @@ def test_the_shared_head_starts_near_the_mean_mask():
 def test_every_map_of_findings_starts_at_its_mean_mask():
     masks = np.linspace(0.01, 0.6, gridcnn.MAPS * 256).reshape(gridcnn.MAPS, 16, 16)
     masks[MASS] = 0  # no box of it in the training images
-    network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, masks, 0.1) for _ in range(2)]).eval()
+    network = gridcnn.FindingNetwork(64, 4, masks, 0.1).eval()
     with torch.no_grad():
-        confidence = gridcnn.unpacked(network(torch.rand(3, 1, 64, 64)))[0].sigmoid().mean(1).numpy()
+        confidence = gridcnn.unpacked(network(torch.rand(3, 1, 64, 64)))[0].sigmoid().numpy()
     assert np.allclose(confidence, np.clip(masks, gridcnn.RAREST, 1)[None], atol=1e-5)
 
 
@@ -95,8 +95,8 @@ def test_losses_by_hand():
 
 
 def outputs_of(maps, presence):
-    """Pack confidences of maps (N, members, 9, 16, 16) and of presence (N, members, 8) as the network gives them."""
-    return torch.logit(torch.cat([maps.flatten(2), presence], 2))
+    """Pack confidences of maps (N, 9, 16, 16) and of presence (N, 8) as the network gives them."""
+    return torch.logit(torch.cat([maps.flatten(1), presence], 1))
 
 
 def test_soft_f1_is_the_score_with_confidences_as_areas():
@@ -112,7 +112,7 @@ def test_soft_f1_is_the_score_with_confidences_as_areas():
 
 
 def test_the_overlap_loss_by_hand():
-    maps, presence = torch.full((1, 1, 9, 16, 16), 0.25), torch.full((1, 1, 8), 0.5)
+    maps, presence = torch.full((1, 9, 16, 16), 0.25), torch.full((1, 8), 0.5)
     targets = gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority")
     # of any: 64 cells of 256 wanted, 64 of confidence, 16 shared
     precision, recall = 16 / 64.5, 16 / 64.1
@@ -126,9 +126,9 @@ def test_the_overlap_loss_by_hand():
 
 
 def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
-    maps = torch.full((2, 1, 9, 16, 16), 1e-9)
-    maps[0, 0, MASS, 0, 0], maps[0, 0, NODULE, 0, 0], maps[0, 0, ANY, 0, 0], maps[0, 0, ANY, 5, 5] = 0.2, 0.5, 0.4, 0.25
-    outputs = outputs_of(maps, torch.full((2, 1, 8), 0.5))
+    maps = torch.full((2, 9, 16, 16), 1e-9)
+    maps[0, MASS, 0, 0], maps[0, NODULE, 0, 0], maps[0, ANY, 0, 0], maps[0, ANY, 5, 5] = 0.2, 0.5, 0.4, 0.25
+    outputs = outputs_of(maps, torch.full((2, 8), 0.5))
     plain_, scaled = (gridcnn.overlap_objective(1, 1, each).predict(outputs) for each in (False, True))
     assert plain_[0, ANY, 0, 0].item() == pytest.approx((0.4 + 1 - 0.8 * 0.5) / 2, abs=1e-5)
     assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
@@ -138,21 +138,14 @@ def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
 
 
 def test_presence_is_asked_of_unknown_findings_too():
-    maps = torch.full((1, 1, 9, 16, 16), 0.25)
-    presence = torch.full((1, 1, 8), 0.1)
+    maps = torch.full((1, 9, 16, 16), 0.25)
+    presence = torch.full((1, 8), 0.1)
     right = presence.clone()
-    right[0, 0, [MASS, NODULE]] = 0.9
+    right[0, [MASS, NODULE]] = 0.9
     targets = torch.from_numpy(gridcnn.finding_targets([[("Mass", QUARTER)]], [{"Nodule"}], "majority"))
     loss = gridcnn.overlap_objective(1, 1, False).loss
     both, one = loss(outputs_of(maps, right), targets), loss(outputs_of(maps, presence), targets)
     assert (one - both).item() == pytest.approx(2 * (np.log(0.9) - np.log(0.1)) / 8, rel=1e-4)
-
-
-def test_members_are_averaged_as_confidences():
-    maps = torch.stack([torch.full((2, 9, 16, 16), each) for each in (0.2, 0.6)], 1)
-    confidence = gridcnn.overlap_objective(1, 1, False).predict(outputs_of(maps, torch.full((2, 2, 8), 0.5)))
-    assert confidence.shape == (2, 9, 16, 16)
-    assert torch.allclose(confidence[:, :-1], torch.tensor(0.4))
 
 
 def test_a_cell_counts_when_more_than_half_is_covered():
@@ -185,11 +178,11 @@ def test_unboxed_findings_are_those_of_the_labels_without_a_box():
 
 
 def test_an_unknown_finding_gives_no_gradient():
-    network = gridcnn.Side([gridcnn.FindingNetwork(64, 4, MASKS, 0.0)])
+    network = gridcnn.FindingNetwork(64, 4, MASKS, 0.0)
     targets = gridcnn.finding_targets([[("Mass", QUARTER)]] * 2, [{"Nodule"}] * 2, "majority")
     gridcnn.overlap_objective(1, 1, False).loss(network(torch.rand(2, 1, 64, 64)), torch.from_numpy(targets)).backward()
-    gradient = network[0].cell_bias.grad.abs().sum((1, 2))
-    weights = network[0].maps.weight.grad.abs().sum(1)
+    gradient = network.cell_bias.grad.abs().sum((1, 2))
+    weights = network.maps.weight.grad.abs().sum(1)
     assert gradient[NODULE] == 0 and weights[NODULE] == 0
     assert (np.delete(gradient.numpy(), NODULE) > 0).all()
 
@@ -211,11 +204,11 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), drawn
 
 
-def fitted(tell, schedule, keeper=None, dropout=0.0, members=1):
+def fitted(tell, schedule, keeper=None, dropout=0.0):
     torch.manual_seed(0)
     names, read, drawn = four_images()
     targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
-    network = gridcnn.Side(gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout) for _ in range(members))
+    network = gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout)
     objective = gridcnn.overlap_objective(1, 1, False)
     stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
@@ -235,19 +228,14 @@ def test_a_network_of_findings_overfits_four_images(tell):
 @pytest.mark.parametrize("chances", [[2], [3, 3]])
 def test_an_interrupted_training_with_dropout_ends_with_the_same_networks(tell, tmp_path, chances):
     schedule = Schedule(epochs=3, steps=2, batch=3, optimizer="adamw", average=0.8, keep="best")
-    whole, expected, _ = fitted(tell, schedule, dropout=0.3, members=2)
+    whole, expected, _ = fitted(tell, schedule, dropout=0.3)
     for chance in chances:
         keeper = Stopping(tmp_path / "state", "key", 0, tell, chance=chance)
         with pytest.raises(Interrupted, match=signal.SIGTERM.name):
-            fitted(tell, schedule, keeper, dropout=0.3, members=2)
-    resumed, outcome, _ = fitted(tell, schedule, Keeper(tmp_path / "state", "key", 1e9, tell), dropout=0.3, members=2)
+            fitted(tell, schedule, keeper, dropout=0.3)
+    resumed, outcome, _ = fitted(tell, schedule, Keeper(tmp_path / "state", "key", 1e9, tell), dropout=0.3)
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
     assert expected.history.drop(columns="seconds").equals(outcome.history.drop(columns="seconds"))
-
-
-def test_members_differ(tell):
-    network, _, _ = fitted(tell, Schedule(epochs=1, steps=2, batch=4), members=2)
-    assert not torch.equal(network[0].stem[0].weight, network[1].stem[0].weight)
 
 
 def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:
@@ -296,7 +284,7 @@ BOXES = {
     "f.png": "Cardiomegaly 300.000 500.000 800.000 900.000",
 }
 SOUND = GridCNN(
-    head="findings", loss="overlap", image_size=64, width=4, target="coverage", members=2, dropout=0.2,
+    head="findings", loss="overlap", image_size=64, width=4, target="coverage", dropout=0.2,
     augment=Augment(rotation=10, shift=0.5, zoom=0.2, gamma=0.3),
     training=Schedule(epochs=2, steps=4, batch=3, optimizer="adamw", decay="cosine", average=0.9, keep="best"),
 )  # fmt: skip

@@ -138,13 +138,6 @@ class FindingNetwork(nn.Module):
         return torch.cat([maps.flatten(1), presence], 1)
 
 
-class Side(nn.ModuleList):
-    """Networks side by side on the same images: (N, 1, S, S) → their outputs, (N, members, ...)."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.stack([network(images) for network in self], 1)
-
-
 def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
@@ -168,7 +161,7 @@ def unpacked(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) -> Objective:
-    """Return the objective of networks side by side that map findings: outputs (N, members, 9 · 256 + 8).
+    """Return the objective of a network that maps findings: outputs (N, 9 · 256 + 8).
 
     targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
     finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
@@ -182,16 +175,15 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         maps, presence = unpacked(outputs)
         known = targets.isfinite()
-        has = (~known | (targets > 0)).any(-1).any(-1).float()[:, None, :-1].expand_as(presence)
-        known, wanted = known[:, None].expand_as(maps), targets.nan_to_num()[:, None].expand_as(maps)
-        cells = functional.binary_cross_entropy_with_logits(maps, wanted, reduction="none") * known
-        findings, anything = cells[:, :, :-1].sum(2).mean(), cells[:, :, -1].mean()
+        has = (~known | (targets > 0)).any(-1).any(-1).float()[:, :-1]
+        cells = functional.binary_cross_entropy_with_logits(maps, targets.nan_to_num(), reduction="none") * known
+        findings, anything = cells[:, :-1].sum(1).mean(), cells[:, -1].mean()
         labels = functional.binary_cross_entropy_with_logits(presence, has)
-        scores = torch.stack([soft_f1(map_.sigmoid(), targets[:, -1]) for map_ in maps[:, :, -1].unbind(1)])
-        return finding_weight * findings + ANY_WEIGHT * anything + label_weight * labels + (1 - scores).mean()
+        score = soft_f1(maps[:, -1].sigmoid(), targets[:, -1])
+        return finding_weight * findings + ANY_WEIGHT * anything + label_weight * labels + 1 - score
 
     def confidences(outputs: torch.Tensor) -> torch.Tensor:
-        maps = unpacked(outputs)[0].sigmoid().mean(1)
+        maps = unpacked(outputs)[0].sigmoid()
         union = 1 - (1 - maps[:, :-1]).prod(1)
         return torch.cat([maps[:, :-1], (maps[:, -1:] + union[:, None]) / 2], 1)
 
@@ -338,9 +330,7 @@ _ANY = _Plan(
     lambda drawn, _, kind: cell_targets([_together(each) for each in drawn], kind),
 )
 _FINDINGS = _Plan(
-    lambda settings, masks: Side(
-        FindingNetwork(settings.image_size, settings.width, masks, settings.dropout) for _ in range(settings.members)
-    ),
+    lambda settings, masks: FindingNetwork(settings.image_size, settings.width, masks, settings.dropout),
     lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.scaled),
     finding_targets,
 )

@@ -230,9 +230,6 @@ class GridCNN(Section):
     target: Literal["majority", "coverage"] = setting(
         "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
     )
-    members: int = setting(
-        1, "Networks trained side by side, whose confidences are averaged (head findings).", ge=1, le=16
-    )
     dropout: float = setting(0.0, "Share of features that dropout sets to 0 (head findings).", ge=0, lt=1)
     mask_unboxed: bool = setting(
         True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
