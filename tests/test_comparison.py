@@ -141,16 +141,22 @@ def test_decisions_by_hand():
 def test_the_reports_sentences_count_what_the_table_holds(compare):
     table = compare([constant(truth()), knowing(truth(), 0.1, 0.9), constant(truth())])
     first, *others = comparison_report.sentences(table)
-    assert first.startswith("Of 3 models, 2 ") and "1 " in first
+    assert first.startswith("Of 3 models 2 collapsed (") and ", 1 learned (" in first
     assert others == [
-        "Collapsed by frozen batch norm: eval: 1 of 1, batch: 0 of 1, keras: 1 of 1.",
-        "The added layer's input changes from image to image by 0.5 (softmax) of its length; after training by 0.75 "
-        "(softmax).",
-        "In the steps it has, the layer alone can move the images' logits apart by about 1 (softmax).",
-        "After training they differ by 0.25 (softmax).",
-        "A logit of one and the same image differs between training and testing mode by so many times that: 0.5 (eval), "
-        "0.5 (batch), 0.5 (keras).",
+        "Collapsed, by frozen batch norm: eval 1 of 1, batch 0 of 1, keras 1 of 1.",
+        "Before training the added layer's input changes from image to image by 0.5 (softmax) of its length; after it, by "
+        "0.75 (softmax).",
+        "The added layer alone can move the images' logits apart by about 1 (softmax) in the steps it has.",
+        "In the end the images' logits differ by 0.25 (softmax).",
+        "Between training and testing mode a logit of one and the same image differs by this many times as much: 0.5 "
+        "(eval), 0.5 (batch), 0.5 (keras).",
     ]
+
+
+def test_numbers_are_written_with_two_digits():
+    assert [comparison_report.brief(value) for value in (0.484, 15.94, 5e-5, 0.0, 123.4, np.nan)] == [
+        "0.48", "16", "< 0.001", "0", "120", "–"
+    ]  # fmt: skip
 
 
 CONFIG = [
@@ -201,6 +207,6 @@ def test_a_configured_comparison_joins_a_finished_study(repository, finished, tm
     page = html.parse(str(results / "report.html")).getroot()
     section = page.get_element_by_id("collapse")
     rows = section.xpath("following-sibling::div[1]//tbody/tr[td]")
-    shown = [(row.xpath("th")[0].text, row.xpath("td")[0].text, row.xpath("td//span")[-1].text) for row in rows]
+    shown = [(row.xpath("th")[0].text, row.xpath("td")[0].text, row.xpath("td//span")[0].text) for row in rows]
     assert shown == list(table[["head_input", "frozen_batchnorm", "verdict"]].itertuples(index=False, name=None))
     assert planned(repository, folder, config=CONFIG) == {}

@@ -1,5 +1,6 @@
 """The report's section on which choices collapse: sentences, table and figure from the tables of the comparison."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,20 +8,26 @@ import pandas as pd
 
 from cxr import comparison, figures
 
-VERDICTS = {  # verdict: (class of its chip, what such a model does)
+VERDICTS = {  # verdict: (class of its chip, what such models do)
     comparison.COLLAPSED: (
         "worse",
-        "collapsed: decides as the majority classifier and ranks images no better than chance",
+        "collapsed (they decide as the majority classifier and rank images no better than chance)",
     ),
-    comparison.HIDDEN: ("same", "ranks only: better than chance, but no decision at 0.5 shows it"),
-    comparison.GUESSING: ("same", "guesses: decides otherwise, and ranks images no better than chance"),
-    comparison.LEARNED: ("better", "learned: decides otherwise, and ranks images better than chance"),
+    comparison.HIDDEN: ("same", "rank images better than chance, but decide as the majority classifier"),
+    comparison.GUESSING: (
+        "same",
+        "guess (they decide unlike the majority classifier, and rank images no better than chance)",
+    ),
+    comparison.LEARNED: (
+        "better",
+        "learned (they decide unlike the majority classifier, and rank images better than chance)",
+    ),
 }
 CAPTION = (
     "Protocol {protocol}: what the added layer of each model is given (how far its input changes from image to image, "
     "relative to its length), what it makes of it (how far its logits change), and what that is worth on the test images."
 )
-CHOICES = {"head_input": "added layer on", "frozen_batchnorm": "frozen batch norm"}
+CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "frozen batch norm"}
 
 
 def sections(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
@@ -44,33 +51,29 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Say how many models came to what, and with which choices, of which one alone decides; computed from the table."""
+    """Say how many models came to what, with which choices, and what they were given and made of it (medians)."""
     counts = table["verdict"].value_counts()
     told = [f"{counts[name]} {words}" for name, (_, words) in VERDICTS.items() if name in counts]
-    found = [f"Of {len(table)} models, {'; '.join(told)}."]
+    found = [f"Of {len(table)} models {', '.join(told)}."]
+    collapsed = table["verdict"] == comparison.COLLAPSED
     for column, words in CHOICES.items():
         shares = [
-            f"{value}: {int((mine['verdict'] == comparison.COLLAPSED).sum())} of {len(mine)}"
-            for value, mine in table.groupby(column, sort=False)
+            f"{name} {int(mine.sum())} of {len(mine)}" for name, mine in collapsed.groupby(table[column], sort=False)
         ]
         if len(shares) > 1:
-            found.append(f"Collapsed by {words}: {', '.join(shares)}.")
-    return [*found, *_reasons(table)]
-
-
-def _reasons(table: pd.DataFrame) -> list[str]:
-    """Say, in medians over the models of a choice, what the added layer is given, and how far its two modes differ."""
-    modes = table.assign(share=table["mode_gap_after"] / table["logit_spread_after"])
-    given = [_medians(table, "head_input", f"input_spread_{when}") for when in ("before", "after")]
-    found = [
-        f"The added layer's input changes from image to image by {given[0]} of its length; after training by {given[1]}."
-    ]
+            found.append(f"Collapsed, by {words}: {', '.join(shares)}.")
+    before, after = (_medians(table, "head_input", f"input_spread_{when}") for when in ("before", "after"))
+    found.append(
+        f"Before training the added layer's input changes from image to image by {before} of its length; after it, "
+        f"by {after}."
+    )
     if table["reach"].notna().any():
         reach = _medians(table, "head_input", "reach")
-        found.append(f"In the steps it has, the layer alone can move the images' logits apart by about {reach}.")
-    found.append(f"After training they differ by {_medians(table, 'head_input', 'logit_spread_after')}.")
+        found.append(f"The added layer alone can move the images' logits apart by about {reach} in the steps it has.")
+    found.append(f"In the end the images' logits differ by {_medians(table, 'head_input', 'logit_spread_after')}.")
+    modes = table.assign(share=table["mode_gap_after"] / table["logit_spread_after"])
     found.append(
-        "A logit of one and the same image differs between training and testing mode by so many times that: "
+        "Between training and testing mode a logit of one and the same image differs by this many times as much: "
         f"{_medians(modes, 'frozen_batchnorm', 'share')}."
     )
     return found
@@ -78,4 +81,11 @@ def _reasons(table: pd.DataFrame) -> list[str]:
 
 def _medians(table: pd.DataFrame, choice: str, column: str) -> str:
     found = table.groupby(choice, sort=False)[column].median()
-    return ", ".join(f"{value:.2g} ({name})" for name, value in found.items())
+    return ", ".join(f"{brief(value)} ({name})" for name, value in found.items())
+
+
+def brief(value: float) -> str:
+    """Write a number with two digits; "< 0.001" for less than that, "–" where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.001" if 0 < value < 0.001 else f"{float(f'{value:.2g}'):g}"

@@ -513,7 +513,7 @@ def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
     low, high = (positive.min() / 2, positive.max() * 2) if positive.size else (0.1, 1.0)
     ax.set_xscale("log")
     ax.set_xlim(low, high)
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,), numticks=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_minor_locator(NullLocator())
 

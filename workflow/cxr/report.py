@@ -197,7 +197,7 @@ def build(inputs: ReportInputs) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(VERDICTS=VERDICTS, protocols=inputs.protocols)
-    environment.globals.update(number=number, interval=interval, signed=_signed)
+    environment.globals.update(number=number, interval=interval, signed=_signed, brief=comparison_report.brief)
     headline = headline_rows(inputs)
     return environment.from_string(TEMPLATE.read_text()).render(
         title="Transfer learning on chest X-rays, every number beside its image-free floor",
