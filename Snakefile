@@ -52,6 +52,7 @@ include: "rules/splits.smk"
 include: "rules/baseline.smk"
 include: "rules/transfer.smk"
 include: "rules/detection.smk"
+include: "rules/torchvision_detector.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
 

@@ -149,11 +149,15 @@ SKIPPED = {
     (name, "yolo_off_the_shelf"): NO_COCO.format(protocol=name)
     for name in SETTINGS.protocols
     if not getattr(SETTINGS, name).yolo.pretrained
+} | {
+    (name, "torchvision_detector"): f"{name}.torchvision_detector.enabled is false"
+    for name in SETTINGS.protocols
+    if not getattr(SETTINGS, name).torchvision_detector.enabled
 }
 DETECTORS = [
     (name, detector)
     for name in SETTINGS.protocols
-    for detector in ("yolo_off_the_shelf", "yolo_finetuned", "gridcnn")
+    for detector in ("yolo_off_the_shelf", "yolo_finetuned", "torchvision_detector", "gridcnn")
     if (name, detector) not in SKIPPED
 ]
 # (protocol, experiment) → folder of its history and facts; the long transfer runs are only known after `select`.

@@ -97,6 +97,28 @@ use rule metrics_gridcnn as metrics_yolo with:
         code=code("metrics_detector"),
 
 
+use rule metrics_gridcnn as metrics_torchvision_detector with:
+    input:
+        validation_predictions=rules.torchvision_detector.output.validation_predictions,
+        predictions=rules.torchvision_detector.output.predictions,
+        train=of_boxes("train"),
+        validation=of_boxes("validation"),
+        test=of_boxes("test"),
+    output:
+        table="<results>/metrics/{protocol}/torchvision_detector.csv",
+        threshold="<results>/metrics/{protocol}/torchvision_detector_threshold.json",
+    log:
+        "<logs>/metrics/{protocol}/torchvision_detector.log",
+    params:
+        protocol="{protocol}",
+        experiment="torchvision_detector",
+        threshold=lambda wildcards: protocol_of(wildcards).torchvision_detector.confidence,
+        tune=lambda wildcards: protocol_of(wildcards).torchvision_detector.tune_confidence,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("metrics_detector"),
+
+
 # Test images with their boxes and what a detector says of them.
 rule sheet_gridcnn:
     input:
@@ -137,6 +159,22 @@ use rule sheet_gridcnn as sheet_yolo with:
         "<logs>/sheets/{protocol}/yolo_{variant}.log",
     wildcard_constraints:
         variant="off_the_shelf|finetuned",
+
+
+use rule sheet_gridcnn as sheet_torchvision_detector with:
+    input:
+        index=ancient(rules.images.output.index),
+        predictions=rules.metrics_torchvision_detector.input.predictions,
+        threshold=rules.metrics_torchvision_detector.output.threshold,
+        test=of_boxes("test"),
+    output:
+        picture=report(
+            "<results>/sheets/{protocol}/torchvision_detector.png",
+            category="Detection",
+            labels={"detector": "torchvision detector"},
+        ),
+    log:
+        "<logs>/sheets/{protocol}/torchvision_detector.log",
 
 
 rule examples:

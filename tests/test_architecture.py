@@ -47,6 +47,12 @@ def test_only_the_detector_imports_ultralytics(repository):
     assert importers == ["detector.py"]
 
 
+def test_torchvision_is_imported_only_for_its_weights_and_its_detectors(repository):
+    """Its import takes seconds: the classifiers' jobs do without (see `resnets`), these two modules' jobs cannot."""
+    importers = {p.name for p in (repository / "workflow").rglob("*.py") if "torchvision" in names_imported(p)}
+    assert importers == {"source.py", "torchvision_detector.py"}
+
+
 def test_imports_run_one_way(repository):
     package = repository / "workflow/cxr"
     for path in package.glob("*.py"):
@@ -108,7 +114,7 @@ def test_environments_hold_what_their_modules_import(repository, name):
             "sheets",
             "report",
         ],
-        "training": ["source", "baseline", "transfer", "gridcnn"],
+        "training": ["source", "baseline", "transfer", "gridcnn", "torchvision_detector"],
         "detection": ["yolo"],
     }[name]
     environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())
@@ -165,9 +171,12 @@ def test_only_definitions_in_use_count_however_they_are_reached(fingerprint_of):
     ), "a module used as a whole"
 
 
+TRAINING = ("transfer", "baseline", "gridcnn", "yolo_finetuned", "torchvision_detector")
+
+
 def test_a_new_metric_does_not_concern_training(repository):
     forget()
-    reached = {script: fingerprint.reached(script) for script in ("transfer", "baseline", "gridcnn", "yolo_finetuned")}
+    reached = {script: fingerprint.reached(script) for script in TRAINING}
     for script, definitions in reached.items():
         modules = {module for module, _ in definitions}
         assert not modules & {"floors", "evaluation", "report", "figures", "detection_scores"}, script
