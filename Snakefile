@@ -55,6 +55,7 @@ include: "rules/detection.smk"
 include: "rules/torchvision_detector.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
+include: "rules/predict.smk"
 
 
 # Runs before the first job, in the main process alone.

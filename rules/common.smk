@@ -94,6 +94,19 @@ def folder_fingerprint():
         sys.exit(f"Error: {error}")
 
 
+BOX_CANDIDATES = ("yolo_finetuned", "torchvision_detector")  # detectors of findings that draw boxes
+
+
+def new_images_fingerprint():
+    """The same over the files that `predict` is given."""
+    if not SETTINGS.predict.folder:
+        sys.exit("Error: nothing to predict: name a folder of images, --config 'predict={folder: /path/to/images}'")
+    try:
+        return folder.fingerprint(Path(SETTINGS.predict.folder), "")
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
 def transfer_settings(wildcards, schedule):
     section = protocol_of(wildcards).transfer
     return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {

@@ -12,7 +12,8 @@ from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
-         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder"]  # fmt: skip
+         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder",
+         "pictures", "prepared", "new_images", "overlays", "champion"]  # fmt: skip
 
 
 @cache
@@ -113,9 +114,11 @@ def test_environments_hold_what_their_modules_import(repository, name):
             "evaluation",
             "sheets",
             "report",
+            "new_images",
+            "overlays",
         ],
-        "training": ["source", "baseline", "transfer", "gridcnn", "torchvision_detector"],
-        "detection": ["yolo"],
+        "training": ["source", "baseline", "transfer", "gridcnn", "torchvision_detector", "prediction"],
+        "detection": ["yolo", "box_prediction"],
     }[name]
     environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())
     packages = {p.split("==")[0] for item in environment["dependencies"] if isinstance(item, dict) for p in item["pip"]}

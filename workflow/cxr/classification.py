@@ -139,6 +139,7 @@ def train(
         better,
     )
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
+    outcome.facts["prevalence"] = [round(float(share), 8) for share in targets.mean(0)]
 
     def predict(wanted: Path, path: Path) -> None:
         table = splits.read_images(wanted)

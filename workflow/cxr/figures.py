@@ -320,6 +320,67 @@ def cell_example(
         return _png(figure, dpi=120)
 
 
+def prediction_overlay(
+    pixels: np.ndarray,
+    *,
+    window: tuple[float, float, float, float],
+    boxes: Sequence[tuple[str, float, float, float, float, float]],
+    cells: np.ndarray,
+    thresholds: tuple[float, float],
+    findings: Sequence[tuple[str, float]],
+    title: str,
+    notes: Sequence[str],
+) -> bytes:
+    """Draw one new image: as it is, with predicted boxes and cells, and its most probable findings beside it.
+
+    pixels: (S, S) uint8, squared. window: x0, y0, x1, y1 of the image itself, shares of the side; margins are not shown.
+    boxes: (label, confidence, x0, y0, x1, y1) in the 1024 frame. cells: (16, 16) in [0, 1]. thresholds: of boxes, of cells.
+    findings: (label, probability). notes: lines of the footer.
+    """
+    across, down = window[2] - window[0], window[3] - window[1]
+    side = 3.3 / max(across, down)  # inches of the squared image
+    wide, high = side * across, side * down
+    left, right, head, foot = 0.1, 2.2, 0.34, 0.5 + 0.16 * len(notes)
+    total = (left + 2 * wide + 0.1 + right, head + max(high, 2.1) + foot)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=total)
+        for number in range(2):
+            corner = (left + number * (wide + 0.1), total[1] - head - high)
+            ax = figure.add_axes((corner[0] / total[0], corner[1] / total[1], wide / total[0], high / total[1]))
+            _xray(ax, pixels)
+            if number:
+                _cell_overlay(ax, cells, thresholds[1])
+                for label, confidence, *corners in boxes:
+                    _box(ax, corners, LIGHT_GREEN, "-", f"{label.replace('_', ' ')} {confidence:.2f}", below=True)
+            ax.set_xlim(window[0] * FRAME, window[2] * FRAME)
+            ax.set_ylim(window[3] * FRAME, window[1] * FRAME)
+        figure.text(left / total[0], 1 - 0.12 / total[1], title, ha="left", va="top", fontsize=9.5, fontweight="bold")
+        start = (left + 2 * wide + 0.3) / total[0]
+        ax = figure.add_axes((start, 1 - (head + 1.9) / total[1], (right - 0.4) / total[0], 1.9 / total[1]))
+        _probabilities(ax, findings)
+        drawn = f"{len(boxes)} boxes" if len(boxes) != 1 else "1 box"
+        legend = (
+            f"Right: {drawn} with confidence of at least {thresholds[0]:.2f} (green); cells by confidence (orange), outlined "
+            f"from {thresholds[1]:.2f}. Left: the image as read."
+        )
+        for line, text in enumerate([legend, *notes]):
+            place = (foot - 0.14 - 0.16 * line) / total[1]
+            short = textwrap.shorten(text, width=int(total[0] * 15.5), placeholder=" …")
+            figure.text(left / total[0], place, short, ha="left", va="top", fontsize=7, color=GREY)
+        return _png(figure)
+
+
+def _probabilities(ax: Axes, findings: Sequence[tuple[str, float]]) -> None:
+    for place, (label, probability) in enumerate(findings):
+        ax.barh(place, 1, height=0.22, color=FAINT)
+        ax.barh(place, probability, height=0.22, color=BLUE)
+        ax.text(0, place - 0.2, label.replace("_", " "), fontsize=8.5, ha="left", va="bottom")
+        ax.text(1, place - 0.2, f"{probability:.2f}", fontsize=8.5, ha="right", va="bottom")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(len(findings) - 0.6, -0.75)
+    ax.axis("off")
+
+
 def example_images(
     pixels: np.ndarray,
     titles: Sequence[str],

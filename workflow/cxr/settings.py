@@ -302,6 +302,18 @@ class Download(Section):
     keep_archives: bool = setting(False, "Keep the downloaded archives after unpacking them; 45 GB more.")
 
 
+class Predict(Section):
+    folder: str = setting("", "Folder of new images (PNG, JPEG, DICOM), found anywhere below it.")
+    name: str = setting(
+        "new", "What is predicted goes to results/<name of the run>/predictions/<this>/.", pattern=r"^[A-Za-z0-9_-]+$"
+    )
+    protocol: Literal["best", "paper", "sound"] = setting(
+        "best",
+        "Protocol whose models predict. best: sound, where the run has it; validation scores of two protocols cannot be "
+        "compared.",
+    )
+
+
 class Settings(Section):
     name: str = setting("nih", "Results go to results/<name>/.", pattern=r"^[A-Za-z0-9_-]+$")
     seed: int = setting(0, "Seed of every random choice.", ge=0, lt=2**31)
@@ -315,6 +327,7 @@ class Settings(Section):
     sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
     machine: Machine = setting(Machine(), "Arithmetic.")
+    predict: Predict = setting(Predict(), "New images, as the target `predict` reads them.")
     download: Download = setting(Download(), "The public release, as the target `download` fetches it.")
 
     @model_validator(mode="after")
@@ -328,6 +341,8 @@ class Settings(Section):
                 )
             if protocol.split.rule == "official" and self.data.source == "nih" and not self.data.test_list:
                 raise ValueError(f"{name}.split.rule = official needs data.train_val_list and data.test_list")
+        if self.predict.protocol not in ("best", *self.protocols):
+            raise ValueError(f"predict.protocol = {self.predict.protocol} is none of protocols = {self.protocols}")
         return self
 
 

@@ -208,6 +208,19 @@ def train(
     facts.write_text(json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1))
 
 
+def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector]:
+    """Return a trained detector and its settings. Raises InputError for a file that is none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        settings = TorchvisionDetector(**content["settings"])
+        network = BoxNetwork(settings, settings.trainable if settings.pretrained else len(PARTS), device)
+        network.load_state_dict(content["state"])
+    except Exception as error:
+        raise InputError(f"{path}: not a readable detector ({type(error).__name__}); delete it and run again") from None
+    network.set_epsilon(content["epsilon"])
+    return network, settings
+
+
 def build(settings: TorchvisionDetector, device: Device) -> tuple[BoxNetwork, dict[str, Any]]:
     """Return the network with the weights it starts from, and facts about them.
 

@@ -54,6 +54,7 @@ def train(
         "trainable_layers": layers,
         "head_input": head_input,
         "frozen_batchnorm": frozen_batchnorm,
+        "balanced": balanced,
         "starts_from": "images" if tail is None else str(model.boundary),
         "settings": schedule.model_dump(),
     }
