@@ -61,7 +61,7 @@ def write(
                 findings=list(own.head(FINDINGS).items()),
                 title=f"{row.image}  ({row.kind}, {row.width} × {row.height})",
                 notes=[
-                    *(f"{kind}: {_model(models[kind])}" for kind in ("classes", "boxes", "cells")),
+                    *(f"{kind.capitalize()}: {_model(models[kind])}" for kind in ("classes", "boxes", "cells")),
                     f"Run “{name}”. Research software, no medical device: not for diagnosis.",
                 ],
             )
