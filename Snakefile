@@ -58,9 +58,11 @@ include: "rules/splits.smk"
 include: "rules/baseline.smk"
 include: "rules/transfer.smk"
 include: "rules/detection.smk"
+include: "rules/torchvision_detector.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
+include: "rules/predict.smk"
 
 
 # Runs before the first job, in the main process alone.

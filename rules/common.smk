@@ -119,6 +119,19 @@ def folder_fingerprint():
         sys.exit(f"Error: {error}")
 
 
+BOX_CANDIDATES = ("yolo_finetuned", "torchvision_detector")  # detectors of findings that draw boxes
+
+
+def new_images_fingerprint():
+    """The same over the files that `predict` is given."""
+    if not SETTINGS.predict.folder:
+        sys.exit("Error: nothing to predict: name a folder of images, --config 'predict={folder: /path/to/images}'")
+    try:
+        return folder.fingerprint(Path(SETTINGS.predict.folder), "")
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
 def transfer_settings(wildcards, schedule):
     section = protocol_of(wildcards).transfer
     return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {
@@ -226,9 +239,13 @@ SKIPPED = {
     (name, "yolo_off_the_shelf"): NO_COCO.format(protocol=name)
     for name in SETTINGS.protocols
     if not getattr(SETTINGS, name).yolo.pretrained
+} | {
+    (name, "torchvision_detector"): f"{name}.torchvision_detector.enabled is false"
+    for name in SETTINGS.protocols
+    if not getattr(SETTINGS, name).torchvision_detector.enabled
 }
 # Detectors that predict boxes → the section of a protocol's settings with their `confidence` and `tune_confidence`.
-BOX_DETECTORS = {"yolo_off_the_shelf": "yolo", "yolo_finetuned": "yolo"}
+BOX_DETECTORS = {"yolo_off_the_shelf": "yolo", "yolo_finetuned": "yolo", "torchvision_detector": "torchvision_detector"}
 UNTRAINED = ["yolo_off_the_shelf"]
 DETECTORS = [
     (name, detector)

@@ -13,7 +13,8 @@ from cxr import fingerprint
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detections", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
          "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder",
-         "comparison", "comparison_report"]  # fmt: skip
+         "comparison", "comparison_report",
+         "pictures", "prepared", "new_images", "overlays", "champion"]  # fmt: skip
 
 
 @cache
@@ -46,6 +47,12 @@ def test_data_metrics_and_report_never_import_torch(repository, name):
 def test_only_the_detector_imports_ultralytics(repository):
     importers = [p.name for p in (repository / "workflow").rglob("*.py") if "ultralytics" in names_imported(p)]
     assert importers == ["detector.py"]
+
+
+def test_torchvision_is_imported_only_for_its_weights_and_its_detectors(repository):
+    """Its import takes seconds: the classifiers' jobs do without (see `resnets`), these two modules' jobs cannot."""
+    importers = {p.name for p in (repository / "workflow").rglob("*.py") if "torchvision" in names_imported(p)}
+    assert importers == {"source.py", "torchvision_detector.py"}
 
 
 def test_imports_run_one_way(repository):
@@ -109,9 +116,11 @@ def test_environments_hold_what_their_modules_import(repository, name):
             "evaluation",
             "sheets",
             "report",
+            "new_images",
+            "overlays",
         ],
-        "training": ["source", "baseline", "transfer", "gridcnn"],
-        "detection": ["yolo"],
+        "training": ["source", "baseline", "transfer", "gridcnn", "torchvision_detector", "prediction"],
+        "detection": ["yolo", "box_prediction"],
     }[name]
     environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())
     packages = {p.split("==")[0] for item in environment["dependencies"] if isinstance(item, dict) for p in item["pip"]}
@@ -167,9 +176,12 @@ def test_only_definitions_in_use_count_however_they_are_reached(fingerprint_of):
     ), "a module used as a whole"
 
 
+TRAINING = ("transfer", "baseline", "gridcnn", "yolo_finetuned", "torchvision_detector")
+
+
 def test_a_new_metric_does_not_concern_training(repository):
     forget()
-    reached = {script: fingerprint.reached(script) for script in ("transfer", "baseline", "gridcnn", "yolo_finetuned")}
+    reached = {script: fingerprint.reached(script) for script in TRAINING}
     for script, definitions in reached.items():
         modules = {module for module, _ in definitions}
         assert not modules & {"floors", "evaluation", "report", "figures", "detection_scores", "detections"}, script

@@ -30,6 +30,7 @@ def test_every_experiment_ends_in_the_report_beside_its_floor(finished):
     for protocol in ("paper", "sound"):
         found = {experiment for name, experiment in experiments if name == protocol}
         assert found > {"baseline_softmax", "baseline_sigmoid", "yolo_finetuned", "gridcnn"}
+        assert ("torchvision_detector" in found) == (protocol == "sound")
         assert sum(experiment.startswith("transfer_c") for experiment in found) == 1
     headline = tables[
         tables["metric"].isin(["loss", "accuracy", "f1"]) & (tables["label"].isna() | (tables["label"] == "all"))
@@ -97,8 +98,8 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
     [
         (
             ["evaluation={bootstrap: 120}"],
-            {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 2}
-            | {"sheet_gridcnn": 2, "sheet_boxes": 2, "settings": 1, "report": 1},
+            {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 3}
+            | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1},
         ),
         (
             ["paper={gridcnn: {loss: l1}}"],
@@ -222,7 +223,7 @@ def test_lint_and_format_are_clean(repository):
 
 
 def test_every_training_rule_declares_its_resources(repository):
-    for name in ("baseline", "transfer", "detection", "gridcnn"):
+    for name in ("baseline", "transfer", "detection", "torchvision_detector", "gridcnn", "predict"):
         text = (repository / "rules" / f"{name}.smk").read_text()
         for rule in re.split(r"^(?=rule |checkpoint )", text, flags=re.M)[1:]:
             title = rule.split(":")[0]

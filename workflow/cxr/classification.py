@@ -147,6 +147,7 @@ def train(
         readers.part,
     )
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
+    outcome.facts["prevalence"] = [round(float(share), 8) for share in targets.mean(0)]
 
     def predict(wanted: Path, path: Path) -> None:
         table = splits.read_images(wanted)
@@ -168,10 +169,10 @@ def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: 
     outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts, **run.facts()}, indent=1))
 
 
-def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
-    """Read a ResNet state dict from a checkpoint (plain, or under `state_dict`; `module.` prefixes are dropped).
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint (a plain state dict, or one under `state_dict`; `module.` prefixes are dropped).
 
-    Raises InputError for a file that is no checkpoint, or has no ResNet's `fc.weight`.
+    Raises InputError for a file that is no checkpoint of tensors.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -180,7 +181,12 @@ def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
             f"{path}: not a readable torch checkpoint of tensors ({type(error).__name__}); give a state dict saved by torch.save"
         ) from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    return {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
+    """Read a ResNet state dict from a checkpoint. Raises InputError for a file without a ResNet's `fc.weight`."""
+    state = load_tensors(path)
     if "fc.weight" not in state:
         raise InputError(f"{path}: holds no weights of a {network_name} (no tensor named fc.weight)")
     return state

@@ -98,16 +98,21 @@ def moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     A rotated box becomes its bounding box; what leaves the frame is cut off, and a box that leaves it wholly is dropped.
     """
+    result, kept = moved_each(boxes, matrix)
+    return result[kept]
+
+
+def moved_each(boxes: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every box as `moved` moves it, (K, 4), and which of them are not dropped, (K,) bool."""
     if not len(boxes):
-        return boxes
+        return boxes, np.ones(0, bool)
     x0, y0, x1, y1 = (boxes.T / FRAME) * 2 - 1
     corners = np.stack([np.stack([x0, x1, x0, x1]), np.stack([y0, y0, y1, y1])])  # (2, 4 corners, K)
     inverse = np.linalg.inv(matrix[:, :2].astype(np.float64))
     out = np.einsum("ij,jck->ick", inverse, corners - matrix[:, 2].astype(np.float64)[:, None, None])
     pixels = np.clip((out + 1) / 2 * FRAME, 0, FRAME)
     result = np.stack([pixels[0].min(0), pixels[1].min(0), pixels[0].max(0), pixels[1].max(0)], axis=1)
-    keep = (result[:, 2] - result[:, 0] > 1) & (result[:, 3] - result[:, 1] > 1)
-    return result[keep]
+    return result, (result[:, 2] - result[:, 0] > 1) & (result[:, 3] - result[:, 1] > 1)
 
 
 @dataclass(frozen=True)

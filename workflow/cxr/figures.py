@@ -388,6 +388,69 @@ def cell_example(
         return _png(figure, dpi=120)
 
 
+def prediction_overlay(
+    pixels: np.ndarray,
+    *,
+    window: tuple[float, float, float, float],
+    boxes: Sequence[tuple[str, float, float, float, float, float]],
+    cells: np.ndarray,
+    thresholds: tuple[float, float],
+    findings: Sequence[tuple[str, float]],
+    title: str,
+    notes: Sequence[str],
+) -> bytes:
+    """Draw one new image: as it is, with predicted boxes and cells, and its most probable findings beside it.
+
+    pixels: (S, S) uint8, squared. window: x0, y0, x1, y1 of the image itself, shares of the side; margins are not shown.
+    boxes: (label, confidence, x0, y0, x1, y1) in the 1024 frame. cells: (16, 16) in [0, 1]. thresholds: of boxes, of cells.
+    findings: (label, probability). notes: lines of the footer.
+    """
+    across, down = window[2] - window[0], window[3] - window[1]
+    side = 3.3 / max(across, down)  # inches of the squared image
+    wide, high = side * across, side * down
+    left, head, foot = 0.1, 0.34, 0.36 + 0.16 * len(notes)
+    right = max(2.2, 7.5 - 2 * wide)  # room for the footer
+    shown = tuple(edge * FRAME for edge in window)
+    total = (left + 2 * wide + 0.1 + right, head + max(high, 2.1) + foot)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=total)
+        for number in range(2):
+            corner = (left + number * (wide + 0.1), total[1] - head - high)
+            ax = figure.add_axes((corner[0] / total[0], corner[1] / total[1], wide / total[0], high / total[1]))
+            _xray(ax, pixels)
+            if number:
+                _cell_overlay(ax, cells, thresholds[1])
+                for label, confidence, *corners in boxes:
+                    _box(ax, corners, LIGHT_GREEN, "-", f"{label.replace('_', ' ')} {confidence:.2f}", True, shown)
+            ax.set_xlim(shown[0], shown[2])
+            ax.set_ylim(shown[3], shown[1])
+        figure.text(left / total[0], 1 - 0.12 / total[1], title, ha="left", va="top", fontsize=9.5, fontweight="bold")
+        start = (left + 2 * wide + 0.3) / total[0]
+        ax = figure.add_axes((start, 1 - (head + 1.9) / total[1], 1.8 / total[0], 1.9 / total[1]))
+        _probabilities(ax, findings)
+        drawn = f"{len(boxes)} boxes" if len(boxes) != 1 else "1 box"
+        legend = (
+            f"Right: {drawn} with confidence of at least {thresholds[0]:.2f} (green); cells by confidence (orange), outlined "
+            f"from {thresholds[1]:.2f}. Left: the image as read."
+        )
+        for line, text in enumerate([legend, *notes]):
+            place = (foot - 0.14 - 0.16 * line) / total[1]
+            short = textwrap.shorten(text, width=int(total[0] * 17), placeholder=" …")
+            figure.text(left / total[0], place, short, ha="left", va="top", fontsize=7, color=GREY)
+        return _png(figure)
+
+
+def _probabilities(ax: Axes, findings: Sequence[tuple[str, float]]) -> None:
+    for place, (label, probability) in enumerate(findings):
+        ax.barh(place, 1, height=0.22, color=FAINT)
+        ax.barh(place, probability, height=0.22, color=BLUE)
+        ax.text(0, place - 0.2, label.replace("_", " "), fontsize=8.5, ha="left", va="bottom")
+        ax.text(1, place - 0.2, f"{probability:.2f}", fontsize=8.5, ha="right", va="bottom")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(len(findings) - 0.6, -0.75)
+    ax.axis("off")
+
+
 def example_images(
     pixels: np.ndarray,
     titles: Sequence[str],
@@ -555,15 +618,24 @@ def _xray(ax: Axes, pixels: np.ndarray) -> None:
     ax.set_axis_off()
 
 
-def _box(ax: Axes, corners: Sequence[float], colour: str, dash: object, text: str, below: bool = False) -> None:
+def _box(
+    ax: Axes,
+    corners: Sequence[float],
+    colour: str,
+    dash: object,
+    text: str,
+    below: bool = False,
+    window: tuple[float, float, float, float] = (0, 0, FRAME, FRAME),
+) -> None:
+    """Draw a box with its text, which stays within the window (the part of the frame that is shown)."""
     x0, y0, x1, y1 = corners
     ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5, linestyle=dash))
-    inside = y1 > FRAME - 70 if below else y0 < 70
+    inside = y1 > window[3] - 70 if below else y0 < window[1] + 70
     height = (y1 - 8 if inside else y1 + 8) if below else (y0 + 8 if inside else y0 - 8)
     align = "top" if below is not inside else "bottom"
-    rightwards = x0 < 0.62 * FRAME
+    rightwards = x0 < window[2] - 0.38 * FRAME
     ax.text(
-        max(x0, 6) if rightwards else min(x1, FRAME - 6), height, text, fontsize=6.4, color=colour, va=align,
+        max(x0, window[0] + 6) if rightwards else min(x1, window[2] - 6), height, text, fontsize=6.4, color=colour, va=align,
         ha="left" if rightwards else "right", clip_on=True,
         bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip

@@ -8,27 +8,29 @@ from pathlib import Path
 from cxr.errors import InputError
 
 
-def fingerprint(root: Path) -> str:
+def fingerprint(root: Path, ending: str = ".png") -> str:
     """Hash the (relative path, bytes, modification time) of all images below root: a change detector that opens no file.
 
     Raises InputError if root is missing.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for path, entry in sorted(walk(root)):
+    for path, entry in sorted(walk(root, ending)):
         if entry.is_file():
             stat = entry.stat()
             digest.update(os.fsencode(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """Yield (path relative to root, entry) of everything named *.png, in any case, anywhere below root.
+def walk(root: Path, ending: str = ".png") -> Iterator[tuple[str, os.DirEntry]]:
+    """Yield (path relative to root, entry) of everything with this ending, in any case, anywhere below root.
 
-    Symbolic links are followed, each folder is entered once, folders that begin with a dot are not. Raises InputError
-    where root is missing or a folder cannot be read.
+    ending: "" stands for every file whose name does not begin with a dot. Symbolic links are followed, each folder is
+    entered once, folders that begin with a dot are not. Raises InputError where root is missing or a folder cannot be
+    read.
     """
     if not os.path.isdir(root):
-        raise InputError(f"{root}: no such folder; expected the folder that holds the label table and the PNG images")
+        holds = "the label table and the PNG images" if ending else "the images"
+        raise InputError(f"{root}: no such folder; expected the folder that holds {holds}")
     waiting = [""]
     entered = {_identity(os.stat(root))}
     while waiting:
@@ -38,7 +40,8 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry]]:
             with os.scandir(os.path.join(root, folder)) as entries:
                 for entry in entries:
                     path = os.path.join(folder, entry.name)
-                    if entry.name.lower().endswith(".png"):
+                    wanted = entry.name.lower().endswith(ending) if ending else not entry.is_dir()
+                    if wanted and (ending or not entry.name.startswith(".")):
                         yield path, entry
                     elif entry.is_dir() and not entry.name.startswith("."):  # those are being unpacked
                         below.append((path, _identity(entry.stat())))

@@ -308,7 +308,7 @@ def train(
     outcome = fit(network, stream, judged, validation, settings.training, run)
     for role, path in (("validation", validation_predictions), ("test", test_predictions)):
         confidence, _ = infer(network, names[role], read, judged, run.device)
-        np.savez_compressed(path, images=np.array(names[role]), **_named(confidence.astype(np.float32)))
+        np.savez_compressed(path, images=np.array(names[role]), **named(confidence.astype(np.float32)))
     write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
     outcome.history.to_csv(history, index=False)
     own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
@@ -349,8 +349,14 @@ def _unknown(path: Path | None, table: pd.DataFrame, tell: Callable[[str], None]
     return found
 
 
-def _named(confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these."""
+def untrained(settings: GridCNN) -> tuple[nn.Module, Objective]:
+    """Return the network of these settings before training, for weights to be loaded into, and its objective."""
+    plan = _PLANS[settings.head]
+    return plan.network(settings, plan.targets([[]], [set()], "majority").mean(0)), plan.objective(settings)
+
+
+def named(confidence: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these."""
     if confidence.ndim == 3:
         return {"confidence": confidence}
     return {

@@ -115,6 +115,23 @@ def decode(path: Path) -> tuple[np.ndarray, str]:
     Raises UnusableImage with reason "missing", "zero bytes", "truncated", "unreadable", "not square" or
     "smaller than 64 px".
     """
+    data = content(path)
+    require_whole_png(path, data)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            width, height = image.size
+            if width != height:
+                raise UnusableImage(path, "not square", f"{width}x{height}", width, height)
+            require_size(path, width, height)
+            return grey(image), image.mode
+    except UnusableImage:
+        raise
+    except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
+        raise UnusableImage(path, "unreadable", str(error)) from None
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of a file; UnusableImage where it is missing, cannot be read, or is empty."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -123,26 +140,26 @@ def decode(path: Path) -> tuple[np.ndarray, str]:
         raise UnusableImage(path, "unreadable", error.strerror or "") from None
     if not data:
         raise UnusableImage(path, "zero bytes")
+    return data
+
+
+def require_whole_png(path: Path, data: bytes) -> None:
+    """Raise UnusableImage where the bytes are not those of a whole PNG file."""
     if not data.startswith(PNG_SIGNATURE[: len(data)]):
         raise UnusableImage(path, "unreadable", "not a PNG file")
     # Looked for here, because a library may have switched Pillow's own check off for the whole process.
     if PNG_END not in data:
         raise UnusableImage(path, "truncated", f"ends after {len(data)} bytes")
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            width, height = image.size
-            if width != height:
-                raise UnusableImage(path, "not square", f"{width}x{height}", width, height)
-            if width < SMALLEST_SIDE:
-                raise UnusableImage(path, f"smaller than {SMALLEST_SIDE} px", f"{width}x{height}", width, height)
-            return _grey(image), image.mode
-    except UnusableImage:
-        raise
-    except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
-        raise UnusableImage(path, "unreadable", str(error)) from None
 
 
-def _grey(image: Image.Image) -> np.ndarray:
+def require_size(path: Path, width: int, height: int) -> None:
+    """Raise UnusableImage for what is no radiograph but an icon."""
+    if min(width, height) < SMALLEST_SIDE:
+        raise UnusableImage(path, f"smaller than {SMALLEST_SIDE} px", f"{width}x{height}", width, height)
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """Return a picture of any mode as grey pixels (H, W) uint8, as `decode` says."""
     if image.mode.startswith("I"):
         values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return ((values + 128) // 257).astype(np.uint8)

@@ -111,6 +111,8 @@ HEADLINE = (
     ("yolo_finetuned", "images_with_prediction", "all"),
     ("yolo_finetuned", "f1", "all"),
     ("yolo_finetuned", "map50", "all"),
+    ("torchvision_detector", "f1", "all"),
+    ("torchvision_detector", "map50", "all"),
     ("gridcnn", "mse", "all"),
     ("gridcnn", "f1_weighted", "all"),
     ("gridcnn", "precision_weighted", "all"),
@@ -546,6 +548,7 @@ def _short(row: _Row) -> str:
         "baseline_sigmoid": "sigmoid baseline",
         "yolo_off_the_shelf": "YOLO off the shelf",
         "yolo_finetuned": "YOLO fine-tuned",
+        "torchvision_detector": "torchvision detector",
         "gridcnn": "grid CNN",
     }
     return names.get(row.family) or f"transfer, {row.pair}"
@@ -735,12 +738,13 @@ def _weights_notes(inputs: ReportInputs, family: str) -> list[str]:
     notes = []
     for (protocol, experiment, fold), facts in inputs.facts.items():
         if fold in ("", "0") and paper.family(experiment) == family and facts.get("weights_sha256"):
-            checked = inputs.settings[protocol]["yolo"]["sha256"]
+            section = "torchvision_detector" if family == "torchvision_detector" else "yolo"
+            checked = inputs.settings[protocol][section]["sha256"]
             vouched = (
                 "equal to the checksum in the settings"
                 if checked
                 else "given by the user and not checked against any published checksum; whether they are the official "
-                "COCO weights is not known here"
+                "weights is not known here"
             )
             name = facts.get("from") or facts.get("weights") or "a file"
             notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
@@ -999,9 +1003,10 @@ def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
             start = "random weights"
             if pair:
                 start = _source_name(inputs)
-            elif about.family.startswith("yolo"):
+            elif about.family.startswith("yolo") or about.family == "torchvision_detector":
                 given = facts.get("from") or facts.get("weights") or "scratch"
-                start = "random weights" if given == "scratch" else f"{given} (detector weights given by the user)"
+                kind = facts.get("weights_kind", "detector weights")
+                start = "random weights" if given == "scratch" else f"{given} ({kind} given by the user)"
             rows.append(
                 {
                     "experiment": f"Transfer, {_pair(pair)}" if pair else about.title,

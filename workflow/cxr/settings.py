@@ -210,6 +210,37 @@ class Yolo(Section):
     tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
 
 
+class TorchvisionDetector(Section):
+    enabled: bool = setting(True, "Whether this detector is trained; no experiment of the paper.")
+    architecture: Literal["fasterrcnn", "retinanet"] = setting(
+        "fasterrcnn", "torchvision's Faster R-CNN (two stages) or RetinaNet (one), on a feature pyramid."
+    )
+    backbone: Literal["resnet50", "resnet18", "resnet10"] = setting(
+        "resnet50", "ResNet below the pyramid; resnet10 is a narrow one under a narrow pyramid and head, for CPUs."
+    )
+    pretrained: str = setting(
+        "",
+        "Weights file: torchvision's COCO weights of the architecture (backbone resnet50), or a state dict of the ResNet "
+        "(ImageNet's, or this study's results/<name>/source/weights.pt); empty: trained from scratch.",
+    )
+    sha256: str = setting("", "SHA-256 of the weights file (the first 8 or more hex digits do); empty: not checked.")
+    trainable: int = setting(
+        3, "Backbone parts that are trained, counted from its end (0 to 5); from scratch: all.", ge=0, le=5
+    )
+    image_size: int = setting(
+        800, "Side in pixels at which the detector reads an image.", ge=64, le=1280, multiple_of=32
+    )
+    training: Schedule = setting(
+        Schedule(epochs=20, steps=0, batch=4, optimizer="sgd", learning_rate=0.005, weight_decay=5e-4, decay="cosine"),
+        "Schedule.",
+    )
+    augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
+    confidence: float = setting(
+        0.25, "Boxes below this confidence are no prediction in the binarised scores.", ge=0, le=1
+    )
+    tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
+
+
 class GridCNN(Section):
     head: Literal["dense", "convolution", "findings"] = setting(
         "dense",
@@ -257,6 +288,9 @@ class Protocol(Section):
     baseline: Baseline = setting(Baseline(), "The two baselines trained from scratch.")
     transfer: Transfer = setting(Transfer(), "The transfer grid and its long runs.")
     yolo: Yolo = setting(Yolo(), "YOLO, off the shelf and fine-tuned.")
+    torchvision_detector: TorchvisionDetector = setting(
+        TorchvisionDetector(), "A detector of torchvision (BSD licence), beside YOLO (AGPL)."
+    )
     gridcnn: GridCNN = setting(GridCNN(), "The 18-layer grid CNN.")
 
 
@@ -265,6 +299,7 @@ PAPER = Protocol(
     augment=Augment(vertical_flip=0.5, rotation=10, shift=0.05, zoom=0.05),
     transfer=Transfer(head_input="softmax", frozen_batchnorm="batch"),
     yolo=Yolo(freeze=10, epochs=40, batch=16, mosaic=1.0, horizontal_flip=0.5),
+    torchvision_detector=TorchvisionDetector(enabled=False),
 )
 SOUND = Protocol(
     split=Split(rule="patient", box_folds=5),
@@ -284,6 +319,20 @@ SOUND = Protocol(
         long=Schedule(epochs=30, optimizer="adamw", learning_rate=5e-4, weight_decay=0.01, decay="cosine", keep="best"),
     ),
     yolo=Yolo(epochs=60, optimizer="AdamW", learning_rate=1e-3, rotation=5, keep="best", tune_confidence=True),
+    torchvision_detector=TorchvisionDetector(
+        training=Schedule(
+            epochs=20,
+            steps=0,
+            batch=4,
+            optimizer="sgd",
+            learning_rate=0.005,
+            weight_decay=5e-4,
+            decay="cosine",
+            keep="best",
+        ),
+        augment=Augment(rotation=5, shift=0.05, zoom=0.1, brightness=0.15),
+        tune_confidence=True,
+    ),
     gridcnn=GridCNN(
         head="findings",
         loss="overlap",
@@ -330,6 +379,18 @@ class Download(Section):
     keep_archives: bool = setting(False, "Keep the downloaded archives after unpacking them; 45 GB more.")
 
 
+class Predict(Section):
+    folder: str = setting("", "Folder of new images (PNG, JPEG, DICOM), found anywhere below it.")
+    name: str = setting(
+        "new", "What is predicted goes to results/<name of the run>/predictions/<this>/.", pattern=r"^[A-Za-z0-9_-]+$"
+    )
+    protocol: Literal["best", "paper", "sound"] = setting(
+        "best",
+        "Protocol whose models predict. best: sound, where the run has it; validation scores of two protocols cannot be "
+        "compared.",
+    )
+
+
 class Settings(Section):
     name: str = setting("nih", "Results go to results/<name>/.", pattern=r"^[A-Za-z0-9_-]+$")
     seed: int = setting(0, "Seed of every random choice.", ge=0, lt=2**31)
@@ -343,6 +404,7 @@ class Settings(Section):
     sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
     machine: Machine = setting(Machine(), "Arithmetic.")
+    predict: Predict = setting(Predict(), "New images, as the target `predict` reads them.")
     download: Download = setting(Download(), "The public release, as the target `download` fetches it.")
 
     @model_validator(mode="after")
@@ -361,6 +423,8 @@ class Settings(Section):
                 )
             if protocol.split.rule == "official" and self.data.source == "nih" and not self.data.test_list:
                 raise ValueError(f"{name}.split.rule = official needs data.train_val_list and data.test_list")
+        if self.predict.protocol not in ("best", *self.protocols):
+            raise ValueError(f"predict.protocol = {self.predict.protocol} is none of protocols = {self.protocols}")
         return self
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,28 @@ WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rat
 EARLY = 10  # a running mean of weights forgets faster in the first steps: its decay is step / (step + this) at most
 
 
+class Goal(Protocol):
+    """What a network is trained on and judged by, as the loop needs it.
+
+    learn: (network in training mode, inputs, targets, device) → the scalar that is minimised, and what is reported of it
+    without a gradient. judge: (network in evaluation mode, inputs, targets or None, device) → predictions (N, ...), and
+    the reported scalar (NaN without targets). at_once: images judged at a time.
+    """
+
+    at_once: int
+
+    def learn(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, device: Device
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+    def judge(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
+    ) -> tuple[torch.Tensor, float]: ...
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What a network is trained on and judged by.
+    """The goal of a network whose loss follows from its outputs.
 
     loss: (outputs, targets) → scalar that is minimised. measure: the same without re-weighting, as reported.
     predict: outputs → confidences in [0, 1].
@@ -36,6 +55,25 @@ class Objective:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     predict: Callable[[torch.Tensor], torch.Tensor]
+    at_once: int = 64
+
+    def learn(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, device: Device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = _outputs(network, inputs, device)
+        return self.loss(outputs, targets), self.measure(outputs.detach(), targets)
+
+    def judge(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
+    ) -> tuple[torch.Tensor, float]:
+        outputs = _outputs(network, inputs, device)
+        return self.predict(outputs), math.nan if targets is None else self.measure(outputs, targets).item()
+
+
+def _outputs(network: nn.Module, inputs: torch.Tensor, device: Device) -> torch.Tensor:
+    with device.autocast():
+        outputs = network(inputs)
+    return outputs.float()
 
 
 def whole(network: nn.Module) -> nn.Module:
@@ -70,7 +108,7 @@ class Outcome:
 def fit(
     network: nn.Module,
     stream: Stream,
-    objective: Objective,
+    objective: Goal,
     validation: Validation,
     schedule: Schedule,
     run: Run,
@@ -96,7 +134,7 @@ class _Training:
         self,
         network: nn.Module,
         stream: Stream,
-        objective: Objective,
+        objective: Goal,
         validation: Validation,
         schedule: Schedule,
         run: Run,
@@ -183,14 +221,11 @@ class _Training:
     def take_step(self) -> torch.Tensor:
         inputs, targets = self.stream(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        with self.device.autocast():
-            outputs = self.network(inputs)
-        outputs = outputs.float()
-        loss = self.objective.loss(outputs, targets)
+        loss, measured = self.objective.learn(self.network, inputs, targets, self.device)
         loss.backward()
         self.optimizer.step()
         self.rate.step()
-        self.losses += self.objective.measure(outputs.detach(), targets)
+        self.losses += measured
         self.step += 1
         if self.schedule.average:
             follow(self.judged, self.network, min(self.schedule.average, self.step / (self.step + EARLY)))
@@ -279,24 +314,20 @@ def infer(
     network: nn.Module,
     names: Sequence[str],
     read: Callable[[Sequence[str]], np.ndarray],
-    objective: Objective,
+    objective: Goal,
     device: Device,
     targets: np.ndarray | None = None,
-    batch: int = 64,
 ) -> tuple[np.ndarray, float]:
     """Return confidences (N, ...) float32 for the named images, and the mean measure against targets (NaN without)."""
     network.to(device.torch).eval()
     parts, total = [], 0.0
-    for start in range(0, len(names), batch):
-        here = names[start : start + batch]
-        with device.autocast():
-            outputs = network(as_input(read(here), device.torch))
-        outputs = outputs.float()
-        parts.append(objective.predict(outputs).cpu().numpy())
-        if targets is not None:
-            wanted = torch.from_numpy(targets[start : start + batch]).to(device.torch)
-            total += objective.measure(outputs, wanted).item() * len(here)
-    return np.concatenate(parts), total / len(names) if targets is not None else math.nan
+    for start in range(0, len(names), objective.at_once):
+        here = names[start : start + objective.at_once]
+        wanted = None if targets is None else torch.from_numpy(targets[start : start + len(here)]).to(device.torch)
+        predictions, measured = objective.judge(network, as_input(read(here), device.torch), wanted, device)
+        parts.append(predictions.cpu().numpy())
+        total += measured * len(here)
+    return np.concatenate(parts), total / len(names)
 
 
 def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:

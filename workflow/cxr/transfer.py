@@ -63,6 +63,7 @@ def train(
         "trainable_layers": layers,
         "head_input": head_input,
         "frozen_batchnorm": frozen_batchnorm,
+        "balanced": balanced,
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
         "settings": schedule.model_dump(),
     }

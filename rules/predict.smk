@@ -1,0 +1,162 @@
+# New images through the best models of a finished study (`snakemake predict`). Its inputs are the models, so that on a
+# finished study these rules alone run, and on an unfinished one what is missing is trained first.
+
+PREDICTED = f"<results>/predictions/{SETTINGS.predict.name}"
+PREDICTING = (
+    SETTINGS.predict.protocol
+    if SETTINGS.predict.protocol != "best"
+    else "sound" if "sound" in SETTINGS.protocols else "paper"
+)
+BOX_CHOICE = [detector for name, detector in DETECTORS if name == PREDICTING and detector in BOX_CANDIDATES]
+
+
+rule predict_images:
+    output:
+        small=f"{PREDICTED}/pixels/classifiers.u8",
+        large=f"{PREDICTED}/pixels/detectors.u8",
+        rejected=f"{PREDICTED}/rejected.csv",
+        table=f"{PREDICTED}/images.csv",
+    log:
+        f"<logs>/predict/{SETTINGS.predict.name}/images.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(120),
+    params:
+        folder=lambda wildcards: SETTINGS.predict.folder,
+        files=lambda wildcards: new_images_fingerprint(),
+        size=SETTINGS.images.size,
+        box_size=SETTINGS.images.box_size,
+        code=code("predict_images"),
+    script:
+        "../workflow/scripts/predict_images.py"
+
+
+rule predict_classes:
+    input:
+        models=lambda wildcards: [
+            f"<results>/baseline/{PREDICTING}/sigmoid/model.pt",
+            *(f"<results>/transfer_long/{PREDICTING}/{pair}/model.pt" for pair in selected_pairs(PREDICTING)),
+        ],
+        source=ancient(rules.source_weights.output.model),
+        table=rules.predict_images.output.table,
+        pixels=rules.predict_images.output.small,
+    output:
+        predictions=f"{PREDICTED}/classes.csv",
+        facts=f"{PREDICTED}/classes.json",
+    log:
+        f"<logs>/predict/{SETTINGS.predict.name}/classes.log",
+    conda:
+        "../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        common=COMMON,
+        state=f"{RESULTS}/state/predict_classes",
+        side=SETTINGS.images.size,
+        metric=getattr(SETTINGS, PREDICTING).transfer.select_by,
+        code=code("predict_classes"),
+    script:
+        "../workflow/scripts/predict_classes.py"
+
+
+rule predict_boxes:
+    input:
+        models=[
+            f"<results>/{detector}/{PREDICTING}/fold{fold}/model.pt"
+            for detector in BOX_CHOICE
+            for fold in folds_of(PREDICTING)
+        ],
+        table=rules.predict_images.output.table,
+        pixels=rules.predict_images.output.large,
+    output:
+        predictions=f"{PREDICTED}/boxes.csv",
+        facts=f"{PREDICTED}/boxes.json",
+    log:
+        f"<logs>/predict/{SETTINGS.predict.name}/boxes.log",
+    conda:
+        "../envs/detection.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        common=COMMON,
+        state=f"{RESULTS}/state/predict_boxes",
+        side=SETTINGS.images.box_size,
+        image_size=getattr(SETTINGS, PREDICTING).yolo.image_size,
+        code=code("predict_boxes"),
+    script:
+        "../workflow/scripts/predict_boxes.py"
+
+
+rule predict_cells:
+    input:
+        models=[f"<results>/gridcnn/{PREDICTING}/fold{fold}/model.pt" for fold in folds_of(PREDICTING)],
+        table=rules.predict_images.output.table,
+        pixels=rules.predict_images.output.large,
+    output:
+        predictions=f"{PREDICTED}/cells.npz",
+        facts=f"{PREDICTED}/cells.json",
+    log:
+        f"<logs>/predict/{SETTINGS.predict.name}/cells.log",
+    conda:
+        "../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        common=COMMON,
+        state=f"{RESULTS}/state/predict_cells",
+        side=SETTINGS.images.box_size,
+        code=code("predict_cells"),
+    script:
+        "../workflow/scripts/predict_cells.py"
+
+
+rule predict_overlays:
+    input:
+        table=rules.predict_images.output.table,
+        pixels=rules.predict_images.output.large,
+        classes=rules.predict_classes.output.predictions,
+        boxes=rules.predict_boxes.output.predictions,
+        cells=rules.predict_cells.output.predictions,
+        classes_facts=rules.predict_classes.output.facts,
+        boxes_facts=rules.predict_boxes.output.facts,
+        cells_facts=rules.predict_cells.output.facts,
+        thresholds=[
+            f"<results>/metrics/{PREDICTING}/{detector}_threshold.json" for detector in [*BOX_CHOICE, "gridcnn"]
+        ],
+    output:
+        folder=directory(f"{PREDICTED}/overlays"),
+        provenance=f"{PREDICTED}/provenance.json",
+    log:
+        f"<logs>/predict/{SETTINGS.predict.name}/overlays.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(120),
+    params:
+        name=SETTINGS.name,
+        side=SETTINGS.images.box_size,
+        code=code("predict_overlays"),
+    script:
+        "../workflow/scripts/predict_overlays.py"
+
+
+localrules:
+    predict,
+
+
+rule predict:
+    input:
+        rules.predict_overlays.output.provenance,
+        rules.predict_images.output.rejected,

@@ -1,0 +1,221 @@
+"""The detector of torchvision: it learns, boxes live in the 1024 frame, and a kill or a wrong weights file harms nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxr import detection_scores, torchvision_detector
+from cxr.boxes import format_box_text, iou
+from cxr.datasets import Stream
+from cxr.device import Device
+from cxr.errors import InputError, Interrupted
+from cxr.journal import Journal
+from cxr.labels import BOXED_FINDINGS
+from cxr.runs import plain
+from cxr.settings import Augment, Schedule, TorchvisionDetector
+from cxr.state import Keeper
+from cxr.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, mean_average_precision, padded
+from cxr.training import Validation, fit, write_tensors
+
+CPU = Device(torch.device("cpu"), False)
+SIDE = 64
+# In the 1024 frame, of two findings; what they surround is bright, striped or not.
+TRUTH = {"a.png": "Cardiomegaly 256.000 320.000 640.000 704.000", "b.png": "Nodule 512.000 128.000 896.000 512.000"}
+
+
+@pytest.fixture
+def tell(tmp_path):
+    with Journal(tmp_path / "log.txt", "test") as journal:
+        yield journal
+
+
+def settings(architecture="retinanet", **more):
+    return TorchvisionDetector(architecture=architecture, backbone="resnet10", image_size=SIDE, **more)
+
+
+def pictures(names):
+    noise = np.random.default_rng(0).integers(0, 60, (len(TRUTH), SIDE, SIDE), dtype=np.uint8)
+    noise[0, 20:44, 16:40] += 150
+    noise[1, 8:32, 32:56:3] += 150
+    return np.stack([noise[list(TRUTH).index(name)] for name in names])
+
+
+def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None):
+    torch.manual_seed(0)
+    network, _ = build(chosen, CPU)
+    boxes = padded([labelled(text) for text in truth.values()])
+    stream = Stream(list(truth), pictures, boxes, augment or Augment(), schedule.batch, 0, CPU.torch)
+    validation = Validation(list(truth), pictures, boxes, torchvision_detector._scores, ("map50", True))
+    outcome = fit(network, stream, BoxGoal(2), validation, schedule, plain(0, CPU, tell, keeper))
+    return network, outcome
+
+
+@pytest.mark.parametrize(("architecture", "steps"), [("retinanet", 90), ("fasterrcnn", 40)])
+def test_it_overfits_two_images_and_finds_their_boxes_in_the_1024_frame(tell, architecture, steps):
+    schedule = Schedule(epochs=1, steps=steps, batch=2, optimizer="adam", learning_rate=1e-3)
+    network, outcome = train(tell, settings(architecture), schedule)
+    found = torchvision_detector.predict(network, list(TRUTH), pictures, BoxGoal(2), CPU)
+    assert found.columns.tolist() == torchvision_detector.COLUMNS
+    assert found[["x0", "y0", "x1", "y1"]].to_numpy().max() <= 1024
+    for name, text in TRUTH.items():
+        mine = found[found["image"] == name]
+        assert mine["confidence"].is_monotonic_decreasing
+        best, (label, *corners) = mine.iloc[0], text.split()
+        assert best["label"] == label and best["confidence"] > 0.5
+        assert iou([best[["x0", "y0", "x1", "y1"]]], [[float(corner) for corner in corners]])[0, 0] > 0.7
+    assert outcome.history["validation_map50"].iloc[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("architecture", ["retinanet", "fasterrcnn"])
+def test_an_image_without_a_box_trains(tell, architecture):
+    schedule = Schedule(epochs=1, steps=2, batch=2, learning_rate=1e-4)
+    for truth in ({"a.png": TRUTH["a.png"], "b.png": ""}, {"a.png": "", "b.png": ""}):
+        _, outcome = train(tell, settings(architecture), schedule, truth=truth)
+        assert np.isfinite(outcome.history[["train_loss", "validation_loss"]].to_numpy()).all()
+
+
+class Stopping(Keeper):
+    """A keeper that is asked to stop at its third chance to save, as a signal would ask."""
+
+    chances = 0
+
+    def due(self):
+        self.chances += 1
+        self.asked = 15 if self.chances == 3 else self.asked
+        return super().due()
+
+
+@pytest.mark.parametrize("architecture", ["retinanet", "fasterrcnn"])
+def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tell, tmp_path, architecture):
+    """Bit for bit, also where proposals are sampled (Faster R-CNN) and in the losses on validation images."""
+    schedule = Schedule(epochs=2, steps=2, batch=2, learning_rate=1e-3, keep="best")
+    augment = Augment(rotation=5, shift=0.05)
+    whole, history = train(tell, settings(architecture), schedule, augment=augment)
+    with pytest.raises(Interrupted):
+        train(tell, settings(architecture), schedule, Stopping(tmp_path / "state", "key", 1e9, tell), augment=augment)
+    resumed, again = train(
+        tell, settings(architecture), schedule, Keeper(tmp_path / "state", "key", 1e9, tell), augment=augment
+    )
+    assert "going on after step" in Path(tell.path).read_text()
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    losses = ["train_loss", "validation_loss"]
+    assert history.history[losses].equals(again.history[losses])
+
+
+def test_judging_changes_no_weight_and_no_statistic():
+    torch.manual_seed(0)
+    network = BoxNetwork(settings(), 5, CPU).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    truth = torch.from_numpy(padded([labelled(TRUTH["a.png"])]))
+    with torch.no_grad():
+        BoxGoal(1).judge(network, torch.rand(1, 1, SIDE, SIDE), truth, CPU)
+    assert not network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_labels_move_with_their_boxes_and_go_with_those_that_leave():
+    """Shifted to the left by a quarter: the left box leaves the frame, the right one keeps its label."""
+    boxes = labelled("Mass 10.000 100.000 200.000 300.000;Effusion 600.000 100.000 700.000 300.000")
+    matrix = np.array([[1, 0, 0.5], [0, 1, 0]], np.float32)
+    moved = torchvision_detector._moved(boxes, matrix)
+    assert moved.tolist() == [[BOXED_FINDINGS.index("Effusion") + 1, 344, 100, 444, 300]]
+
+
+def test_weights_of_a_detector_keep_all_but_their_layer_of_classes(tmp_path):
+    torch.manual_seed(1)
+    other = BoxNetwork(settings("fasterrcnn"), 5, CPU).model
+    state = other.state_dict() | {
+        "roi_heads.box_predictor.cls_score.weight": torch.zeros(91, 256),
+        "roi_heads.box_predictor.cls_score.bias": torch.zeros(91),
+        "roi_heads.box_predictor.bbox_pred.weight": torch.zeros(364, 256),
+        "roi_heads.box_predictor.bbox_pred.bias": torch.zeros(364),
+    }
+    write_tensors(state, tmp_path / "coco.pth")
+    network, facts = build(settings("fasterrcnn", pretrained=str(tmp_path / "coco.pth"), trainable=2), CPU)
+    assert facts["from"] == "coco.pth" and facts["weights_kind"] == "detector weights"
+    assert torch.equal(network.model.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
+    assert network.model.roi_heads.box_predictor.cls_score.weight.shape == (9, 256)
+    trained = {name.split(".")[3] for name, p in network.named_parameters() if p.requires_grad and ".body." in name}
+    assert trained == {"layer3", "layer4"}
+    assert not any(norm.training for norm in network.train().norms)
+
+
+def test_a_resnet_goes_below_the_pyramid(tmp_path):
+    from cxr.resnets import resnet
+
+    torch.manual_seed(1)
+    backbone = resnet("resnet10", 1000)
+    write_tensors(backbone.state_dict(), tmp_path / "resnet.pt")
+    network, facts = build(settings(pretrained=str(tmp_path / "resnet.pt")), CPU)
+    assert facts["weights_kind"] == "resnet10 weights"
+    assert torch.equal(network.model.backbone.body.layer4[0].conv2.weight, backbone.layer4[0].conv2.weight)
+
+
+@pytest.mark.parametrize("architecture", ["fasterrcnn", "retinanet"])
+def test_torchvisions_own_networks_fit(tmp_path, architecture):
+    """The names and shapes of torchvision's COCO checkpoints, whose layer of classes is left out."""
+    from torchvision.models import detection
+
+    torch.manual_seed(0)
+    peer = getattr(detection, f"{architecture}_resnet50_fpn")(weights=None, weights_backbone=None)
+    write_tensors(peer.state_dict(), tmp_path / "coco.pth")
+    chosen = TorchvisionDetector(architecture=architecture, image_size=64, pretrained=str(tmp_path / "coco.pth"))
+    network, _ = build(chosen, CPU)
+    mine, theirs = network.model.state_dict(), peer.state_dict()
+    assert mine.keys() == theirs.keys()
+    same = [name for name in mine if torch.equal(mine[name], theirs[name])]
+    assert set(mine) - set(same) <= {name for name in mine if name.startswith(torchvision_detector.CLASS_HEADS)}
+    assert {norm.eps for norm in network.norms} == {0.0}
+
+
+def test_weights_that_do_not_fit_or_are_damaged_end_in_a_message(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "weights.pth"
+    write_tensors(BoxNetwork(settings("fasterrcnn"), 5, CPU).model.state_dict(), path)
+    with pytest.raises(InputError, match=r"weights\.pth: weights of another architecture: .* retinanet on a resnet10"):
+        build(settings("retinanet", pretrained=str(path)), CPU)
+    with pytest.raises(InputError, match="another architecture"):
+        build(TorchvisionDetector(backbone="resnet18", image_size=64, pretrained=str(path)), CPU)
+    with pytest.raises(InputError, match="expected is 0123456789"):
+        build(settings("fasterrcnn", pretrained=str(path), sha256="0123456789"), CPU)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="not a readable torch checkpoint"):
+        build(settings("fasterrcnn", pretrained=str(path)), CPU)
+    with pytest.raises(InputError, match=r"does not exist; download .*") as raised:
+        build(settings("fasterrcnn", pretrained=str(tmp_path / "none.pth")), CPU)
+    assert "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth" in str(raised.value)
+
+
+def test_average_precision_is_that_of_pycocotools():
+    random = np.random.default_rng(3)
+    names = [f"{number}.png" for number in range(12)]
+    truth, found, rows = [], [], []
+    for name in names:
+        corners = random.uniform(0, 500, (3, 2))
+        true = np.column_stack([random.integers(1, 4, 3), corners, corners + random.uniform(100, 500, (3, 2))])
+        near = np.concatenate([true, true])[:5]
+        boxes = np.column_stack([near[:, 0], random.uniform(0, 1, 5), near[:, 1:] + random.normal(0, 40, (5, 4))])
+        boxes[:, 2:] = boxes[:, 2:].clip(0, 1024)
+        truth.append(true)
+        found.append(boxes)
+        rows += [(name, BOXED_FINDINGS[int(box[0]) - 1], *box[1:]) for box in boxes]
+    texts = [format_box_text((BOXED_FINDINGS[int(row[0]) - 1], *row[1:]) for row in true) for true in truth]
+    table = detection_scores.detection_table(
+        "paper",
+        "x",
+        boxes=pd.DataFrame(rows, columns=torchvision_detector.COLUMNS),
+        cells=None,
+        truth=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),
+        train=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),
+        threshold=0.5,
+        samples=100,
+        confidence=0.95,
+        seed=0,
+    )
+    expected = table[(table["metric"] == "map50") & (table["label"] == "all")]["value"].iloc[0]
+    assert 0.1 < expected < 0.95
+    assert mean_average_precision(np.stack(found), padded(truth)) == pytest.approx(expected, abs=1e-6)

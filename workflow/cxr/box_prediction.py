@@ -1,0 +1,56 @@
+"""Boxes on new images by the better of a study's detectors, in the pixels of the images themselves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cxr import champion, detector, prepared, torchvision_detector
+from cxr.champion import Champion
+from cxr.prepared import Pixels
+from cxr.runs import Run
+
+SHOWN = 0.001  # confidence of a box that is written
+
+
+def boxes(
+    *,
+    models: Sequence[Path],
+    image_size: int,
+    index: Path,
+    pixels: Path,
+    side: int,
+    run: Run,
+    predictions: Path,
+    facts: Path,
+) -> None:
+    """Write image, label, confidence, x0, y0, x1, y1 (pixels of the image, end exclusive), by falling confidence.
+
+    The detector with the best validation mAP50 predicts. image_size: side in pixels at which YOLO reads an image.
+    """
+    chosen = champion.choose(models, "map50")
+    run.tell(f"{chosen.experiment}, the best by validation map50 ({chosen.score:.4f}) of {len(models)} models")
+    table = prepared.read_index(index)
+    found = _found(chosen, table["image"].tolist(), Pixels(pixels, table, side), image_size, run)
+    own = prepared.to_own_pixels(found, table)
+    run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
+    own.to_csv(predictions, index=False, float_format="%.6g")
+    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+
+
+def _found(chosen: Champion, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:
+    if not chosen.experiment.startswith("torchvision_detector"):
+        return detector.predict(
+            weights=chosen.model,
+            names=names,
+            pixels=stored.read,
+            image_size=image_size,
+            device=run.device,
+            progress=run.tell,
+            confidence=SHOWN,
+        )
+    network, settings = torchvision_detector.restore(chosen.model, run.device)
+    read = torchvision_detector.reader(stored.read, settings)
+    goal = torchvision_detector.BoxGoal(settings.training.batch)
+    return torchvision_detector.predict(network, names, read, goal, run.device)

@@ -1,0 +1,114 @@
+"""What the best classifier and the grid CNN of a study say of new images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cxr import champion, gridcnn, prepared
+from cxr.classification import sigmoid_objective
+from cxr.errors import InputError
+from cxr.labels import LABELS
+from cxr.networks import Classifier, TransferClassifier
+from cxr.runs import Run
+from cxr.settings import GridCNN
+from cxr.training import infer
+from cxr.transfer import load_source
+
+
+def classes(
+    *,
+    models: Sequence[Path],
+    source_weights: Path,
+    metric: str,
+    index: Path,
+    pixels: Path,
+    side: int,
+    run: Run,
+    predictions: Path,
+    facts: Path,
+) -> None:
+    """Write 15 probabilities an image (image, then the labels) by the best of the sigmoid classifiers."""
+    chosen = champion.choose(models, metric)
+    run.tell(f"{chosen.experiment}, the best by validation {metric} ({chosen.score:.4f}) of {len(models)} models")
+    table = prepared.read_index(index)
+    network = classifier(chosen.model, source_weights)
+    read = prepared.Pixels(pixels, table, side).read
+    objective = sigmoid_objective(np.array(chosen.facts["prevalence"]), chosen.facts["balanced"])
+    confidences, _ = infer(network, table["image"].tolist(), read, objective, run.device)
+    result = pd.concat([table[["image"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
+    result.to_csv(predictions, index=False, float_format="%.6g")
+    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+
+
+def cells(
+    *,
+    models: Sequence[Path],
+    index: Path,
+    pixels: Path,
+    side: int,
+    run: Run,
+    predictions: Path,
+    facts: Path,
+) -> None:
+    """Write an NPZ with what the grid CNN says of the cells of the squared images; as its predictions in a study."""
+    chosen = champion.choose(models, "f1")
+    run.tell(f"{chosen.experiment}, validation f1 {chosen.score:.4f}")
+    content = _load(chosen.model)
+    settings = GridCNN(**content["settings"])
+    network, objective = gridcnn.untrained(settings)
+    _fill(network, content["state"], chosen.model)
+    table = prepared.read_index(index)
+    stored = prepared.Pixels(pixels, table, side)
+    names = table["image"].tolist()
+
+    def read(wanted: Sequence[str]) -> np.ndarray:
+        return gridcnn.reduced(stored.read(list(wanted)), settings.image_size)
+
+    confidence, _ = infer(network, names, read, objective, run.device)
+    with predictions.open("wb") as file:
+        np.savez_compressed(file, images=np.array(names), **gridcnn.named(confidence.astype(np.float32)))
+    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+
+
+def classifier(path: Path, source_weights: Path) -> nn.Module:
+    """Return a trained classifier: a baseline's file is the whole network, a transfer's what training changed.
+
+    Raises InputError for a file that is neither, or of another network.
+    """
+    content = _load(path)
+    if "trainable_layers" not in content:
+        network: nn.Module = Classifier(content["network"], len(LABELS))
+        _fill(network.backbone, content["state_dict"], path)
+        return network
+    backbone = load_source(source_weights, content["network"])
+    network = TransferClassifier(
+        backbone, content["trainable_layers"], len(LABELS), content["head_input"], content["frozen_batchnorm"]
+    )
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    _fill(network, {name: network.state_dict()[name] for name in frozen} | content["state_dict"], path)
+    return network
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path}: not a readable model file ({type(error).__name__}); delete it and run again"
+        ) from None
+
+
+def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: the model is of another architecture than its own settings say ({str(error).splitlines()[-1].strip()}); "
+            "delete it and run again"
+        ) from None

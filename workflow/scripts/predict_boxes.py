@@ -1,0 +1,28 @@
+import os
+from pathlib import Path
+
+from cxr import box_prediction, runs
+from cxr.journal import Journal
+from cxr.outputs import whole
+
+with (
+    Journal(snakemake.log[0], "predict boxes") as tell,
+    runs.started(
+        params=dict(snakemake.params.items()),
+        inputs=dict(snakemake.input.items()),
+        threads=snakemake.threads,
+        environment=os.environ,
+        tell=tell,
+    ) as run,
+    whole(snakemake.output.items()) as out,
+):
+    box_prediction.boxes(
+        models=[Path(path) for path in snakemake.input.models],
+        image_size=snakemake.params.image_size,
+        index=Path(snakemake.input.table),
+        pixels=Path(snakemake.input.pixels),
+        side=snakemake.params.side,
+        run=run,
+        predictions=out["predictions"],
+        facts=out["facts"],
+    )

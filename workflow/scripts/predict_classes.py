@@ -1,0 +1,29 @@
+import os
+from pathlib import Path
+
+from cxr import prediction, runs
+from cxr.journal import Journal
+from cxr.outputs import whole
+
+with (
+    Journal(snakemake.log[0], "predict classes") as tell,
+    runs.started(
+        params=dict(snakemake.params.items()),
+        inputs=dict(snakemake.input.items()),
+        threads=snakemake.threads,
+        environment=os.environ,
+        tell=tell,
+    ) as run,
+    whole(snakemake.output.items()) as out,
+):
+    prediction.classes(
+        models=[Path(path) for path in snakemake.input.models],
+        source_weights=Path(snakemake.input.source),
+        metric=snakemake.params.metric,
+        index=Path(snakemake.input.table),
+        pixels=Path(snakemake.input.pixels),
+        side=snakemake.params.side,
+        run=run,
+        predictions=out["predictions"],
+        facts=out["facts"],
+    )

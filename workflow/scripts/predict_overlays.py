@@ -1,0 +1,21 @@
+from pathlib import Path
+
+from cxr import overlays
+from cxr.journal import Journal
+from cxr.outputs import whole
+
+with Journal(snakemake.log[0], "predict overlays") as tell, whole(snakemake.output.items()) as out:
+    overlays.write(
+        name=snakemake.params.name,
+        index=Path(snakemake.input.table),
+        pixels=Path(snakemake.input.pixels),
+        side=snakemake.params.side,
+        classes=Path(snakemake.input.classes),
+        boxes=Path(snakemake.input.boxes),
+        cells=Path(snakemake.input.cells),
+        facts={kind: Path(snakemake.input[f"{kind}_facts"]) for kind in ("classes", "boxes", "cells")},
+        thresholds=[Path(path) for path in snakemake.input.thresholds],
+        folder=out["folder"],
+        provenance=out["provenance"],
+        tell=tell,
+    )
