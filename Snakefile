@@ -16,7 +16,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ
 
 import guard
 import slurm_jobs
-from cxr import fingerprint, folder, gpus, layouts, settings
+from cxr import fingerprint, finished, folder, gpus, layouts, settings
 from cxr.errors import InputError
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
@@ -68,9 +68,14 @@ include: "rules/predict.smk"
 # Runs before the first job, in the main process alone.
 onstart:
     guard.start(RESULTS, Path.cwd())
+    finished.forget(RESULTS / "state")
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
         slurm_jobs.take_over(RESULTS, name, print)
         slurm_jobs.keep_in_sight(workflow.scheduler._executor)
+
+
+onsuccess:
+    finished.forget(RESULTS / "state")
 
 
 localrules:

@@ -12,7 +12,7 @@ from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detections", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
-         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "folder",
+         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "finished", "folder",
          "comparison", "comparison_report",
          "pictures", "prepared", "new_images", "overlays", "champion"]  # fmt: skip
 

@@ -3,6 +3,8 @@
 What a cluster can do to a job is done to the jobs of a small workflow that is run with the real profile.
 """
 
+import contextlib
+import json
 import os
 import re
 import secrets
@@ -325,12 +327,14 @@ def test_a_failed_pair_costs_no_finished_pair(repository, slurm, finished, tmp_p
 
 
 def training_processes(folder):
-    """The training scripts of pairs that run in a folder now, by process number."""
+    """The training scripts of pairs that run in a folder now: process number → pair, from the log that it writes."""
     found = {}
     for process in psutil.process_iter(["pid", "cmdline"]):
         words = process.info["cmdline"] or []
         if any(word.startswith(str(folder)) and word.endswith(".transfer.py") for word in words):
-            found[process.info["pid"]] = words
+            with contextlib.suppress(psutil.Error, StopIteration):
+                script = next(word for word in words if word.endswith(".transfer.py"))
+                found[process.info["pid"]] = re.search(r"paper/(c\d+_s\d+)/model", Path(script).read_text("latin-1"))[1]
     return found
 
 
@@ -342,17 +346,21 @@ def test_a_bundle_whose_member_is_killed_goes_on_in_the_same_run(repository, slu
     pairs = "paper={transfer: {sizes: [40, 60, 70], layers: [0, 2, 4, 6], training: {epochs: 2, steps: 40}}}"
     command = command_line(repository, folder, *tiny(repository), "--config", pairs, "--", "grid")
 
-    def facts():
-        return {path: path.stat().st_mtime_ns for path in folder.glob("results/tiny/transfer/paper/c*_s70/facts.json")}
+    def began(size):
+        """When the training of each finished pair of a bundle began; files get new times when their bundle ends."""
+        paths = folder.glob(f"results/tiny/transfer/paper/c*_s{size}/facts.json")
+        facts = {path.parent.name: json.loads(path.read_text()) for path in paths}
+        return {pair: content["started"] for pair, content in facts.items() if content["steps"] == 80}
 
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=repository, env=environment())
-    wait_for(lambda: facts() and training_processes(folder), folder, timeout=600)
-    finished_before = facts()
-    killed = next(iter(training_processes(folder)))
-    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: began(70) and "_s70" in str(training_processes(folder)), folder, timeout=900)
+    before = began(70)
+    killed = {pair: number for number, pair in training_processes(folder).items() if pair.endswith("_s70")}
+    os.kill(next(iter(killed.values())), signal.SIGKILL)
     code, output = ended(process, folder, timeout=900)
     assert code == 0, output[-4000:]
-    after = facts()
-    assert len(after) == 4 and all(after[path] == time for path, time in finished_before.items())
-    assert re.search(r"Trying to restart|attempt", output), "the bundle was submitted again"
+    assert "Trying to restart" in output, "the bundle was submitted again"
+    after = began(70)
+    assert len(after) == 4 and before.items() <= after.items() and not killed.keys() & before.keys()
+    assert not list(folder.glob("results/tiny/state/**/*.finished"))

@@ -7,3 +7,7 @@ class InputError(Exception):
 
 class Interrupted(Exception):
     """A run was asked to stop and has saved its state."""
+
+
+class Done(Exception):
+    """There is nothing left to do: the message says why."""

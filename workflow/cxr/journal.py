@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cxr.errors import InputError, Interrupted
+from cxr.errors import Done, InputError, Interrupted
 
 
 class Journal:
     """Log of one job, used as a context manager and called with a line of text.
 
     An InputError raised inside, a run stopped from outside and a full disk end the process with exit code 1 and a
-    message as the last line. A log that cannot be written (a full disk) does not stop the job.
+    message as the last line; Done ends it with exit code 0. A log that cannot be written (a full disk) does not stop the job.
     """
 
     def __init__(self, path: str | Path, name: str):
@@ -39,6 +39,9 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, Done):
+            self(str(error))
+            raise SystemExit(0) from None
         if isinstance(error, InputError | Interrupted):
             self(f"error: {error}" if isinstance(error, InputError) else str(error))
             raise SystemExit(1) from None

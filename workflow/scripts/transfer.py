@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from cxr import classification, runs, transfer
+from cxr import classification, finished, runs, transfer
 from cxr.journal import Journal
 from cxr.outputs import whole
 from cxr.settings import Augment, Schedule
@@ -17,6 +17,13 @@ with (
         environment=os.environ,
         tell=tell,
     ) as run,
+    finished.once(
+        snakemake.output.items(),
+        Path(snakemake.params.state),
+        run.identity["key"],
+        os.environ.get("SLURM_JOB_NAME", ""),  # the same for all jobs of a run
+        tell,
+    ),
     whole(snakemake.output.items()) as out,
 ):
     transfer.train(
