@@ -101,9 +101,8 @@ class FindingNetwork(nn.Module):
     def __init__(self, image_size: int, width: int, mean_masks: np.ndarray, dropout: float):
         super().__init__()
         halvings = int(math.log2(image_size // geometry.GRID)) - 1  # after the stem, down to 16 × 16 cells
-        spare = (
-            ENCODER - halvings - 2
-        )  # blocks that keep the resolution: one at 16 × 16, one at 8 × 8, the rest at 4 × 4
+        # Blocks that keep the size: one at 16 × 16 cells, one at 8 × 8, the rest at 4 × 4.
+        spare = ENCODER - halvings - 2
         at_16, at_8 = min(spare, 1), min(max(spare - 1, 0), 1)
         at_4 = spare - at_16 - at_8
         self.stem = _convolution(1, width, 3, stride=2)
