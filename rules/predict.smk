@@ -57,6 +57,7 @@ rule predict_classes:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_classes",
+        results=str(RESULTS),
         side=SETTINGS.images.size,
         metric=getattr(SETTINGS, PREDICTING).transfer.select_by,
         code=code("predict_classes"),
@@ -88,6 +89,7 @@ rule predict_boxes:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_boxes",
+        results=str(RESULTS),
         side=SETTINGS.images.box_size,
         image_size=getattr(SETTINGS, PREDICTING).yolo.image_size,
         code=code("predict_boxes"),
@@ -115,6 +117,7 @@ rule predict_cells:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_cells",
+        results=str(RESULTS),
         side=SETTINGS.images.box_size,
         code=code("predict_cells"),
     script:

@@ -10,6 +10,7 @@ from dicoms import write
 from PIL import Image
 from running import executed, snakemake
 
+from cxr.boxes import iou
 from cxr.labels import BOXED_FINDINGS, LABELS
 
 ONCE = {f"predict_{what}": 1 for what in ("images", "classes", "boxes", "cells", "overlays")}
@@ -62,10 +63,13 @@ def test_a_test_image_of_the_study_gets_what_the_study_says_of_it(predicted):
     boxes = pd.read_csv(folder / "boxes.csv")
     detector = json.loads((folder / "boxes.json").read_text())["experiment"]
     found = pd.read_csv(results / detector / "predictions.csv")
-    corners = ["x0", "y0", "x1", "y1"]
     tested = known[int(detector[-1])]
-    ours, theirs = boxes[boxes["image"] == tested], found[found["image"] == tested]
-    assert np.allclose(ours[corners] * 4, theirs[corners], atol=0.05), "256 px of the file are 1024 of the frame"
+    ours, theirs = boxes[boxes["image"] == tested], found[found["image"] == tested].head(50)
+    corners = ["x0", "y0", "x1", "y1"]
+    shared = iou(theirs[corners], ours[corners] * 4)  # 256 px of the file are 1024 of the frame
+    same = theirs["label"].to_numpy()[:, None] == ours["label"].to_numpy()[None]
+    # Trained for two steps, it is equally sure of all its boxes: which of two that overlap is kept is a matter of rounding.
+    assert len(theirs) and (np.where(same, shared, 0).max(axis=1) > 0.98).mean() > 0.6
 
 
 def test_boxes_lie_in_the_pixels_of_the_file(predicted):

@@ -17,6 +17,7 @@ SHOWN = 0.001  # confidence of a box that is written
 def boxes(
     *,
     models: Sequence[Path],
+    results: Path,
     image_size: int,
     index: Path,
     pixels: Path,
@@ -29,7 +30,7 @@ def boxes(
 
     The detector with the best validation mAP50 predicts. image_size: side in pixels at which YOLO reads an image.
     """
-    chosen = champion.choose(models, "map50")
+    chosen = champion.choose(models, results, "map50")
     run.tell(f"{chosen.experiment}, the best by validation map50 ({chosen.score:.4f}) of {len(models)} models")
     table = prepared.read_index(index)
     found = _found(chosen, table["image"].tolist(), Pixels(pixels, table, side), image_size, run)

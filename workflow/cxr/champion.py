@@ -40,14 +40,14 @@ class Champion:
         }
 
 
-def choose(models: Sequence[Path], metric: str) -> Champion:
+def choose(models: Sequence[Path], results: Path, metric: str) -> Champion:
     """Choose the model whose kept epoch has the highest validation metric; the first of equals, an undefined one last.
 
-    history.csv and facts.json lie beside each model. Raises InputError where one lacks what is needed.
+    history.csv and facts.json lie beside each model, below the run's `results`. Raises InputError where one lacks what is needed.
     """
     scores, facts = {}, {}
     for model in models:
-        name = "/".join(model.parts[-4:-1])
+        name = model.parent.relative_to(results).as_posix()
         try:
             facts[name] = json.loads((model.parent / "facts.json").read_text())
             history = pd.read_csv(model.parent / "history.csv").set_index("epoch")

@@ -428,10 +428,9 @@ def prediction_overlay(
         start = (left + 2 * wide + 0.3) / total[0]
         ax = figure.add_axes((start, 1 - (head + 1.9) / total[1], 1.8 / total[0], 1.9 / total[1]))
         _probabilities(ax, findings)
-        drawn = f"{len(boxes)} boxes" if len(boxes) != 1 else "1 box"
         legend = (
-            f"Right: {drawn} with confidence of at least {thresholds[0]:.2f} (green); cells by confidence (orange), outlined "
-            f"from {thresholds[1]:.2f}. Left: the image as read."
+            f"Left: the image as read. Right: the {len(boxes)} most certain boxes from {thresholds[0]:.2f} on (green); cells by "
+            f"confidence (orange), outlined from {thresholds[1]:.2f}."
         )
         for line, text in enumerate([legend, *notes]):
             place = (foot - 0.14 - 0.16 * line) / total[1]

@@ -24,6 +24,7 @@ from cxr.transfer import load_source
 def classes(
     *,
     models: Sequence[Path],
+    results: Path,
     source_weights: Path,
     metric: str,
     index: Path,
@@ -34,7 +35,7 @@ def classes(
     facts: Path,
 ) -> None:
     """Write 15 probabilities an image (image, then the labels) by the best of the sigmoid classifiers."""
-    chosen = champion.choose(models, metric)
+    chosen = champion.choose(models, results, metric)
     run.tell(f"{chosen.experiment}, the best by validation {metric} ({chosen.score:.4f}) of {len(models)} models")
     table = prepared.read_index(index)
     network = classifier(chosen.model, source_weights)
@@ -49,6 +50,7 @@ def classes(
 def cells(
     *,
     models: Sequence[Path],
+    results: Path,
     index: Path,
     pixels: Path,
     side: int,
@@ -57,7 +59,7 @@ def cells(
     facts: Path,
 ) -> None:
     """Write an NPZ with what the grid CNN says of the cells of the squared images; as its predictions in a study."""
-    chosen = champion.choose(models, "f1")
+    chosen = champion.choose(models, results, "f1")
     run.tell(f"{chosen.experiment}, validation f1 {chosen.score:.4f}")
     content = _load(chosen.model)
     settings = GridCNN(**content["settings"])

@@ -18,6 +18,7 @@ with (
 ):
     box_prediction.boxes(
         models=[Path(path) for path in snakemake.input.models],
+        results=Path(snakemake.params.results),
         image_size=snakemake.params.image_size,
         index=Path(snakemake.input.table),
         pixels=Path(snakemake.input.pixels),

@@ -18,6 +18,7 @@ with (
 ):
     prediction.cells(
         models=[Path(path) for path in snakemake.input.models],
+        results=Path(snakemake.params.results),
         index=Path(snakemake.input.table),
         pixels=Path(snakemake.input.pixels),
         side=snakemake.params.side,

@@ -18,6 +18,7 @@ with (
 ):
     prediction.classes(
         models=[Path(path) for path in snakemake.input.models],
+        results=Path(snakemake.params.results),
         source_weights=Path(snakemake.input.source),
         metric=snakemake.params.metric,
         index=Path(snakemake.input.table),
