@@ -37,6 +37,7 @@ bench: $(READY)
 	PYTHONPATH=workflow $(BIN)/python benchmarks/grid.py
 	PYTHONPATH=workflow $(BIN)/python benchmarks/input.py
 	PYTHONPATH=workflow $(BIN)/python benchmarks/scores.py
+	PYTHONPATH=workflow $(BIN)/python benchmarks/detection.py
 
 # Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
 docs: $(READY)

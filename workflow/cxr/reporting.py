@@ -26,6 +26,9 @@ def write(
     grids: Sequence[Path],
     selected: Sequence[Path],
     sheets: Sequence[Path],
+    failures: Sequence[Path],
+    maps: Sequence[Path],
+    froc: Sequence[Path],
     examples: Path,
     jobs: Sequence[report.Job],
     skipped: Mapping[tuple[str, str], str],
@@ -36,7 +39,7 @@ def write(
     """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv.
 
     facts: of each of `jobs`, in their order. histories: <any folder>/history.csv beside the facts they belong to. grids,
-    selected, sheets: below <protocol>/.
+    selected, froc, sheets, failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
     """
     folders = dict(zip([path.parent for path in facts], jobs, strict=True))
     inputs = report.ReportInputs(
@@ -55,6 +58,9 @@ def write(
         | {report.SOURCE: json.loads(source_facts.read_text())},
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
+        failures={(path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in failures},
+        maps={(path.parent.name, path.stem.removesuffix("_maps")): path.read_bytes() for path in maps},
+        froc=pd.concat([_curve(path) for path in froc], ignore_index=True),
         examples=examples.read_bytes(),
     )
     page.write_text(report.build(inputs))
@@ -67,6 +73,11 @@ def write(
 def _metrics(path: Path) -> pd.DataFrame:
     text = {"label": "str", "floor_name": "str", "note": "str"}
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    numbers = ("false_positives_per_image", "value", "low", "high", "floor")
+    return pd.read_csv(path, dtype=dict.fromkeys(numbers, "float64"))  # also where there is no row
 
 
 def _pairs(path: Path) -> list[tuple[int, int]]:
