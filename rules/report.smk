@@ -55,6 +55,7 @@ rule metrics_gridcnn:
     output:
         table="<results>/metrics/{protocol}/gridcnn.csv",
         thresholds="<results>/metrics/{protocol}/gridcnn_threshold.json",
+        froc="<results>/froc/{protocol}/gridcnn.csv",
     log:
         "<logs>/metrics/{protocol}/gridcnn.log",
     conda:
@@ -84,6 +85,7 @@ use rule metrics_gridcnn as metrics_boxes with:
     output:
         table="<results>/metrics/{protocol}/{detector}.csv",
         thresholds="<results>/metrics/{protocol}/{detector}_threshold.json",
+        froc="<results>/froc/{protocol}/{detector}.csv",
     log:
         "<logs>/metrics/{protocol}/{detector}.log",
     params:
@@ -105,6 +107,8 @@ rule sheet_gridcnn:
         test=of_all_boxes("test"),
     output:
         picture=report("<results>/sheets/{protocol}/gridcnn.png", category="Detection", labels={"detector": "grid CNN"}),
+        failures="<results>/sheets/{protocol}/gridcnn_failures.png",
+        maps="<results>/sheets/{protocol}/gridcnn_maps.png",
     log:
         "<logs>/sheets/{protocol}/gridcnn.log",
     conda:
@@ -130,6 +134,8 @@ use rule sheet_gridcnn as sheet_boxes with:
         picture=report(
             "<results>/sheets/{protocol}/{detector}.png", category="Detection", labels={"detector": "{detector}"}
         ),
+        failures="<results>/sheets/{protocol}/{detector}_failures.png",
+        maps="<results>/sheets/{protocol}/{detector}_maps.png",
     log:
         "<logs>/sheets/{protocol}/{detector}.log",
 
@@ -173,6 +179,9 @@ rule report:
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
         comparisons=comparisons("<results>/comparison/{protocol}/comparison.csv"),
         sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
+        failures=[f"<results>/sheets/{name}/{detector}_failures.png" for name, detector in DETECTORS],
+        maps=[f"<results>/sheets/{name}/{detector}_maps.png" for name, detector in DETECTORS],
+        froc=[f"<results>/froc/{name}/{detector}.csv" for name, detector in DETECTORS],
         examples=rules.examples.output[0],
         voc=VOC,
     output:

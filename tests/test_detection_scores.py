@@ -5,10 +5,18 @@ import pytest
 from cxr.area_scores import AreaScores, area_scores
 from cxr.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match
 from cxr.boxes import pixel_mask
-from cxr.detection_scores import choose_thresholds, detection_table
+from cxr.detection_scores import (
+    FROC_COLUMNS,
+    Fold,
+    Thresholds,
+    choose_thresholds,
+    detection_table,
+    score_folds,
+)
 from cxr.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
 from cxr.errors import InputError
-from cxr.floors import CUT_MASK, MEDIAN_BOXES, cell_targets
+from cxr.floors import CUT_MASK, FINDING_CUT, MEDIAN_BOXES, cell_targets, fit_detection
+from cxr.froc import RATES, curves, findable, sensitivities
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import METRIC_COLUMNS, bootstrap_weights
 
@@ -361,3 +369,170 @@ def test_wrong_predictions_are_refused() -> None:
         score(truth, boxes=boxes_table().drop(columns="confidence"))
     with pytest.raises(InputError, match="holds no image"):
         score(truth.iloc[:0], boxes=boxes_table())
+
+
+# Findings, told that they are there
+
+
+def named_cells(truth: pd.DataFrame, finding: str, confidence: np.ndarray) -> Cells:
+    return Cells(truth["image"].to_numpy(), np.zeros_like(confidence), {finding: confidence})
+
+
+def test_a_finding_is_scored_on_the_images_that_have_it_by_its_own_map_and_threshold() -> None:
+    truth = split(["Mass 0 0 128 128;Nodule 512 512 640 640", "Mass 0 0 128 64", "Nodule 512 512 640 640"])
+    confidence = np.zeros((3, 16, 16))
+    confidence[0, :2, :2] = 0.3  # all four cells
+    confidence[1, 0, :4] = 0.3  # both cells and two more
+    confidence[2] = 0.9  # no Mass there: not asked
+    fold = Fold(truth, split(TRAIN_TEXTS), Thresholds(0.5, {"Mass": 0.2}), cells=named_cells(truth, "Mass", confidence))
+    table = score_folds("p", "e", [fold], **BOOTSTRAP)[0].set_index(["metric", "label"])
+    assert table.loc[("precision", "Mass"), "value"] == pytest.approx((1 + 0.5) / 2)
+    assert table.loc[("recall", "Mass"), "value"] == 1
+    assert table.loc[("f1", "Mass"), "support"] == 2
+    # training masses cover cells (0, 0), (0, 1) of both and (1, 0), (1, 1) of one image; the best cut keeps all four
+    assert table.loc[("f1", "Mass"), "floor"] == pytest.approx(2 * 0.75 / 1.75)
+    assert table.loc[("f1", "Mass"), "floor_name"] == FINDING_CUT
+    # the map of any finding says nothing, so the Nodule is missed, and the note says why
+    nodule = table.loc[("f1", "Nodule")]
+    assert nodule["value"] == 0 and "tells no findings apart" in nodule["note"]
+    assert "the threshold for all findings in 1 of 1 folds" in nodule["note"]
+    assert np.isnan(table.loc[("f1", "Cardiomegaly"), "value"])
+    assert table.loc[("f1", "Cardiomegaly"), "note"] == "no such box in the split"
+    assert table.loc[("f1", "mean8"), "value"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
+
+
+def test_a_findings_boxes_alone_are_its_map() -> None:
+    truth = split(["Mass 0 0 128 128;Nodule 512 512 640 640"])
+    found = boxes_table((0, "Mass", 0.9, 0, 0, 128, 128), (0, "Nodule", 0.9, 0, 0, 512, 512))
+    value = score(truth, boxes=found)["value"]
+    assert value["f1", "Mass"] == 1
+    assert value["f1", "Nodule"] == 0
+
+
+def test_a_finding_without_a_training_example_has_the_floor_of_all() -> None:
+    truth = split(["Effusion 0 0 128 128"])
+    row = score(truth, boxes=boxes_table()).loc[("f1", "Effusion")]
+    assert "no training example, so the floor for all findings, in 1 of 1 folds" in row["note"]
+    assert row["floor"] > 0 and row["value"] == 0
+
+
+def test_thresholds_of_findings_are_chosen_on_their_own_images() -> None:
+    truth = split(["Mass 0 0 128 128", "Nodule 0 0 128 128", "Pneumonia 8 8 40 40"])
+    found = boxes_table(
+        (0, "Mass", 0.8, 0, 0, 128, 128), (1, "Nodule", 0.3, 0, 0, 128, 128), (1, "Mass", 0.9, 500, 500, 900, 900)
+    )
+    chosen = choose_thresholds(truth, boxes=found)
+    assert chosen.findings == {"Mass": pytest.approx(0.8), "Nodule": pytest.approx(0.3)}, "the small box covers no cell"
+    assert chosen.of("Pneumonia") == chosen.overall
+
+
+# Folds
+
+
+def test_folds_are_pooled_each_with_its_own_threshold_and_floor() -> None:
+    one, other = split(["Mass 0 0 128 128"]), split(["Mass 0 0 128 128"]).assign(image="00000009_000.png", patient=9)
+    train = split(TRAIN_TEXTS)
+
+    def fold(truth: pd.DataFrame, threshold: float, train: pd.DataFrame) -> Fold:
+        confidence = np.zeros((1, 16, 16))
+        confidence[0, :2, :2] = 0.4
+        return Fold(truth, train, Thresholds(threshold), cells=Cells(truth["image"].to_numpy(), confidence))
+
+    table = score_folds("p", "e", [fold(one, 0.3, train), fold(other, 0.5, train)], **BOOTSTRAP)[0]
+    table = table.set_index(["metric", "label"])
+    assert table.loc[("recall", "all"), "value"] == pytest.approx(1 / 2), "the second fold's threshold is too high"
+    assert table.loc[("f1", "all"), "support"] == 2
+    here, elsewhere = split(["Mass 0 0 128 128"] * 3), split(["Mass 512 512 640 640"] * 3)
+    moved = score_folds("p", "e", [fold(one, 0.3, here), fold(other, 0.3, elsewhere)], **BOOTSTRAP)[0]
+    row = moved.set_index(["metric", "label"]).loc[("recall", "Mass")]
+    assert (row["value"], row["floor"]) == (1, pytest.approx(1 / 2)), "the second fold's own floor looks elsewhere"
+
+
+def test_an_image_tested_twice_is_refused() -> None:
+    truth = split(["Mass 0 0 128 128"])
+    fold = Fold(truth, split(TRAIN_TEXTS), Thresholds(0.5), boxes=boxes_table())
+    with pytest.raises(InputError, match=r"1 images are tested in two folds \(first: 00000000_000.png\)"):
+        score_folds("p", "e", [fold, fold], **BOOTSTRAP)
+
+
+def test_images_without_a_box_count_as_places_for_false_positives_alone() -> None:
+    truth = split(["Mass 0 0 128 128", "", ""])
+    found = boxes_table((0, "Mass", 0.9, 0, 0, 128, 128), (1, "Mass", 0.8, 0, 0, 128, 128))
+    table = score(truth, boxes=found)
+    assert table.loc[("false_positives_per_image", "all"), "value"] == pytest.approx(1 / 3)
+    assert table.loc[("iou_hit_0.5", "all"), "support"] == 1
+    assert table.loc[("recall", "all"), "support"] == 1 and table.loc[("precision", "all"), "support"] == 3
+
+
+# FROC
+
+
+def test_froc_by_hand() -> None:
+    truth = [image_boxes(("Mass", 1, 0, 0, 100, 100), ("Mass", 1, 500, 500, 600, 600)), image_boxes()]
+    found = [
+        image_boxes(
+            ("Mass", 0.9, 0, 0, 100, 100),  # finds the first
+            ("Mass", 0.6, 0, 0, 90, 90),  # finds it again: neither hit nor false
+            ("Mass", 0.3, 500, 500, 540, 600),  # finds the second, IoU 0.4
+        ),
+        image_boxes(("Mass", 0.5, 0, 0, 100, 100), ("Mass", 0.2, 0, 0, 100, 100), ("Mass", 0.1, 700, 0, 800, 100)),
+    ]
+    points = findable(found, truth)["Mass"]
+    assert points.found.tolist() == [0.9, 0.3] and points.false.tolist() == [0.5, 0.2, 0.1]
+    rates = np.array([0.1, 0.5, 0.75, 1.0, 2.0])
+    once = np.ones((1, 2), dtype=np.uint16)
+    # one false positive (0.5 an image) buys 1 of 2; the second box comes at the same number of false positives
+    np.testing.assert_allclose(sensitivities(points, once, rates)[0], [0.5, 1, 1, 1, 1])
+    # an image without a box drawn twice: the same false positives, twice as many of three images
+    weights = np.array([[1, 2]], dtype=np.uint16)
+    np.testing.assert_allclose(sensitivities(points, weights, np.array([0.5, 2 / 3])), [[0.5, 1]])
+    assert np.isnan(sensitivities(points, np.array([[0, 2]], dtype=np.uint16), rates)).all()
+
+
+def test_froc_between_two_thresholds_is_a_lottery() -> None:
+    # hit and false positive of equal confidence enter together: half of both by drawing lots
+    truth = [image_boxes(("Mass", 1, 0, 0, 100, 100)), image_boxes()]
+    found = [image_boxes(("Mass", 0.5, 0, 0, 100, 100)), image_boxes(("Mass", 0.5, 0, 0, 100, 100))]
+    points = findable(found, truth)["all"]
+    once = np.ones((1, 2), dtype=np.uint16)
+    np.testing.assert_allclose(sensitivities(points, once, np.array([0.125, 0.25, 0.5, 8]))[0], [0.25, 0.5, 1, 1])
+
+
+def test_froc_of_resamples_is_that_of_repeated_images() -> None:
+    truth, found = random_images(12, 3, 5), random_images(12, 9, 6)
+    weights = bootstrap_weights(np.arange(12), 5, 0)
+    ours = curves(found, truth, weights).samples["all"]
+    for row, times in zip(ours, weights, strict=True):
+        at = np.repeat(np.arange(12), times)
+        once = curves([found[i] for i in at], [truth[i] for i in at], np.ones((1, len(at)), np.uint16))
+        np.testing.assert_allclose(row, once.value["all"], atol=1e-12)
+
+
+def test_froc_rows_and_curve_agree() -> None:
+    truth = split([f"Mass {at} {at} {at + 200} {at + 200};Nodule 700 700 800 800" for at in range(0, 400, 20)])
+    draw = np.random.default_rng(0)
+    rows = [(at, "Mass", draw.random(), *(draw.uniform(0, 400, 2)), 500, 500) for at in range(20) for _ in range(6)]
+    fold = Fold(truth, truth, Thresholds(0.5), boxes=boxes_table(*rows))
+    table, curve = score_folds("p", "e", [fold], **BOOTSTRAP)
+    assert list(curve.columns) == FROC_COLUMNS and set(curve["label"]) == {"all", "Mass", "Nodule"}
+    at_one = curve[curve["false_positives_per_image"].round(6) == 1].set_index("label")
+    rows = table.set_index(["metric", "label"])
+    for name, label in (("froc_1_any", "all"), ("froc_1", "Mass"), ("froc_1", "Nodule")):
+        drawn = at_one.loc["all" if name.endswith("any") else label]
+        assert rows.loc[(name, label), "value"] == pytest.approx(drawn["value"])
+        assert rows.loc[(name, label), "low"] == pytest.approx(drawn["low"])
+    assert rows.loc[("froc_1", "Nodule"), "value"] == 0
+    assert rows.loc[("froc_8", "Nodule"), "floor"] == 1, "the median box is each image's box"
+    every = [rows.loc[(f"froc_{rate:g}", "Mass"), "value"] for rate in RATES]
+    assert rows.loc[("froc_mean", "Mass"), "value"] == pytest.approx(np.mean(every))
+
+
+def test_boxes_at_random_places_keep_their_size_and_stay_in_the_frame() -> None:
+    floors = fit_detection(split(["Mass 0 0 100 300", "Mass 0 0 300 500", "Nodule 10 10 60 60"]))
+    drawn = np.array([floors.random_boxes(f"{at}.png", 0) for at in range(300)])
+    assert (drawn == floors.random_boxes("7.png", 0)).all(axis=(1, 2)).sum() == 1, "its own for each image"
+    sizes = {"Mass": [200, 400], "Nodule": [50, 50]}
+    for place, label in enumerate(floors.boxes["label"]):
+        np.testing.assert_allclose(drawn[:, place, 2:] - drawn[:, place, :2], [sizes[label]] * 300)
+    assert drawn.min() >= 0 and drawn.max() <= 1024
+    assert abs(drawn[..., 0].mean() - np.mean([(1024 - 50) / 2, (1024 - 200) / 2])) < 40

@@ -183,12 +183,44 @@ def test_cell_overlay_is_as_opaque_as_it_is_confident():
     assert red == pytest.approx([0.75 * 0.2 * 0xE6, 0.75 * 0.4 * 0xE6], abs=2)
 
 
-def test_cell_example_shows_row_as_y():
-    target = np.zeros((16, 16))
-    target[15, 0] = 1  # lower left
-    shown = decoded(figures.cell_example(np.zeros((64, 64), np.uint8), [], target))
-    orange = np.argwhere(np.abs(shown - ORANGE).max(axis=-1) <= 6)
-    assert len(orange) and orange[:, 0].min() > shown.shape[0] * 0.8
+def test_cell_maps_show_row_as_y_prediction_above_truth():
+    lower_left = np.zeros((1, 16, 16))
+    lower_left[0, 15, 0] = 1
+    nothing, pixels = np.zeros((1, 16, 16)), np.zeros((64, 64), np.uint8)
+
+    def places(predicted, target):
+        shown = decoded(figures.cell_maps(predicted, target, ["a.png"], pixels, []))
+        upper = shown[: int(shown.shape[0] * 0.66)]  # without the image below
+        rows, columns = np.nonzero(np.abs(upper - ORANGE).max(axis=-1) <= 6)
+        return rows.min() / len(upper), rows.max() / len(upper), columns.max() / upper.shape[1]
+
+    above, below = places(lower_left, nothing), places(nothing, lower_left)
+    assert 0.4 < above[0] < above[1] < below[0] and below[0] > 0.85
+    assert above[2] < 0.15 and below[2] < 0.15
+
+
+def test_a_weak_map_is_scaled_to_its_own_highest_cell():
+    weak = np.full((1, 16, 16), 0.001)
+    weak[0, 3, 3] = 0.01
+    picture = figures.cell_maps(weak, np.zeros((1, 16, 16)), ["a.png"], np.zeros((64, 64), np.uint8), [])
+    assert count(picture, ORANGE) > 50
+
+
+def froc_rows(label="all", experiment="yolo_finetuned", value=0.5):
+    rates = np.geomspace(1 / 16, 16, 9)
+    table = pd.DataFrame({"false_positives_per_image": rates, "value": value, "low": value - 0.1, "high": value + 0.1})
+    return table.assign(label=label, experiment=experiment, floor=0.2)
+
+
+def test_froc_has_a_panel_for_all_boxes_and_each_finding_drawn():
+    names = {"yolo_finetuned": "YOLO"}
+    one = figures.froc_chart(froc_rows(), names)
+    four = figures.froc_chart(pd.concat([froc_rows(label) for label in ("all", "Mass", "Nodule", "Effusion")]), names)
+    assert count(one, BLUE) > 100 and decoded(four).shape[0] > decoded(one).shape[0] + 100
+    two = figures.froc_chart(pd.concat([froc_rows(), froc_rows(experiment="other", value=0.8)]), names | {"other": "B"})
+    assert count(two, VERMILION) > 100 and not count(one, VERMILION)
+    with pytest.raises(ValueError, match="no FROC"):
+        figures.froc_chart(froc_rows().iloc[:0], names)
 
 
 def test_examples_fill_as_many_rows_as_needed():

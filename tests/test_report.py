@@ -227,7 +227,19 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
         histories=histories,
         facts=runs,
         skipped={("paper", "yolo_off_the_shelf"): "no COCO weights: set paper.yolo.pretrained"},
+        froc=pd.DataFrame(
+            {
+                "protocol": "sound",
+                "experiment": "yolo_finetuned",
+                "label": "all",
+                "false_positives_per_image": [0.125, 1.0, 8.0],
+                **dict(zip(("low", "value", "high", "floor"), (0.2, 0.3, 0.4, 0.1), strict=True)),
+                "floor_name": "a box",
+            }
+        ),
         sheets={("sound", "gridcnn"): b"\x89PNG sheet"},
+        failures={("sound", "gridcnn"): b"\x89PNG failures"},
+        maps={("sound", "gridcnn"): b"\x89PNG maps"},
         examples=b"\x89PNG examples",
     )
 
@@ -382,6 +394,37 @@ def test_leakage_is_told_by_protocol(tree):
     told = text_of(tree.xpath("//dl[@class='lines']")[0])
     assert "Under paper, 3 of 4 splits share patients between training and test; at worst 7 of 41 test patients" in told
     assert "Under sound, no patient is in both training and test, in any of 8 splits." in told
+
+
+def test_detectors_stand_side_by_side_with_floor_difference_and_folds(tree):
+    heading = tree.get_element_by_id("detection")
+    titles = [text_of(each) for each in heading.xpath("following-sibling::h3")[:2]]
+    assert titles == [
+        "Protocol paper: a single split by image, 37 images tested once",
+        "Protocol sound: 5 folds by patient, 37 images tested once",
+    ]
+    table = heading.xpath("following-sibling::h3[2]/following-sibling::div[1]/table")[0]
+    heads = [text_of(cell) for cell in table.xpath("thead/tr/th")]
+    assert heads == ["Metric", "YOLO off the shelf", "YOLO fine-tuned", "Grid CNN, 18 convolutions"]
+    rows = {text_of(row[0]): [text_of(cell) for cell in row[1:]] for row in table.xpath("tbody/tr")}
+    assert rows["F1, weighted"][2].startswith("0.531 [0.491, 0.571]floor 0.331 [0.311, 0.351]difference +0.200")
+    assert rows["Mean squared error"][:2] == ["–", "–"]
+
+
+def test_the_grid_cnn_and_the_mean_mask_are_compared_in_words(tree):
+    told = [
+        text_of(each) for each in tree.get_element_by_id("detection").xpath("following-sibling::p[@class='blind']")
+    ][:2]
+    assert "Under paper the grid CNN's F1, weighted by confidence, is 0.321" in told[0]
+    assert "not to be told from the floor" in told[0]
+    assert "Under sound" in told[1] and "above the floor" in told[1]
+
+
+def test_folds_are_named_where_the_jobs_are(tree, page):
+    text = text_of(tree)
+    assert "gridcnn, fold 5 of 5" in text and "boxed images, fold 5" in text
+    assert "403–407" in text, "training images of the folds"
+    assert "Thin: each of the 5 folds; thick: their mean." in page
 
 
 def test_data_provider_or_phantoms_are_named(inputs, page):

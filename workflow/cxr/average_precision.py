@@ -106,12 +106,12 @@ def average_precision(matches: Matches, weights: np.ndarray) -> np.ndarray:
         boxes = part.astype(np.float64) @ matches.truth
         result = np.zeros((len(part), len(COCO_OVERLAPS)))
         drawn = part[:, matches.image]
-        every = running_sums(drawn, np.int64)
+        every = running_sums(drawn, np.int32)
         for at, right in enumerate(matches.right):
             before = np.append(0, np.cumsum(right))
             useful = ends[np.diff(np.append(0, before[ends])) > 0]  # between them precision only falls
             if len(useful):
-                hits = running_sums(drawn[:, right], np.int64)[:, before[useful]]
+                hits = running_sums(drawn[:, right], np.int32)[:, before[useful]]
                 result[:, at] = _area_under(hits, every[:, useful], boxes)
         parts.append(np.where(boxes[:, None] > 0, result, np.nan))
     return np.concatenate(parts)

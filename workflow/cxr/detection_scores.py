@@ -17,7 +17,7 @@ put together, and one bootstrap draws patients from all of them. For mAP and FRO
 together by confidence, as if it meant the same in each.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,7 @@ from cxr.boxes import is_large
 from cxr.detections import Answers, Cells, ImageBoxes, coverages, truth_boxes
 from cxr.errors import InputError
 from cxr.floors import MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, cell_targets, fit_detection
-from cxr.froc import froc_estimates
+from cxr.froc import CURVE, Curves, curves, froc_estimates
 from cxr.hits import hit_estimates
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import (
@@ -43,6 +43,9 @@ from cxr.metrics import (
 )
 
 SUBSETS = ("all", "large_both", "large_either", "large_area")
+FROC_COLUMNS = [
+    "protocol", "experiment", "label", "false_positives_per_image", "value", "low", "high", "floor", "floor_name"
+]  # fmt: skip
 MEAN_OF_FINDINGS = "mean8"  # label of the mean over the findings that have boxes
 
 
@@ -103,14 +106,14 @@ def detection_table(
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Score a detector on a single split: ``folds_table`` of one fold with one threshold."""
+    """Score a detector on a single split: ``score_folds`` of one fold with one threshold."""
     fold = Fold(truth, train, Thresholds(threshold), boxes, cells)
-    return folds_table(protocol, experiment, [fold], samples=samples, confidence=confidence, seed=seed)
+    return score_folds(protocol, experiment, [fold], samples=samples, confidence=confidence, seed=seed)[0]
 
 
-def folds_table(
+def score_folds(
     protocol: str, experiment: str, folds: Sequence[Fold], *, samples: int, confidence: float, seed: int
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score a detector's saved predictions of all folds beside the floors fitted on their training splits.
 
     samples, confidence, seed: the bootstrap by patient. Returns the metric table:
@@ -129,6 +132,10 @@ def folds_table(
       off the shelf), only those are defined. The floor is the better of each finding's median training box and a box of
       that size at a random place.
 
+    And the FROC of a detector of boxes, ``FROC_COLUMNS`` (no row for cells): label "all" (whatever the names of the boxes)
+    or a finding, if predictions name findings and the split has such a box; value, low, high: sensitivity at that rate of
+    false positives an image; floor: that of the image-free boxes with the best mean over the curve.
+
     Raises InputError where predictions and truth do not fit together, or an image is tested twice.
     """
     pooled = _Pooled.of(folds, f"predictions of {experiment} ({protocol})", seed)
@@ -137,8 +144,14 @@ def folds_table(
     if pooled.kept is None:
         rows += _mse_rows(pooled, weights, confidence)
         answered = pooled.marked.any(axis=(1, 2))
+        froc = pd.DataFrame(columns=FROC_COLUMNS)
     else:
-        rows += _box_rows(pooled, weights, confidence)
+        drawn = curves(pooled.answers.boxes, pooled.drawn, weights)
+        constants = {name: curves(boxes, pooled.drawn, weights) for name, boxes in pooled.constants.items()}
+        rows += _box_rows(pooled, drawn, constants, weights, confidence)
+        froc = _froc(pooled, drawn, constants, confidence).assign(protocol=protocol, experiment=experiment)[
+            FROC_COLUMNS
+        ]
         answered = np.array([len(image.labels) > 0 for image in pooled.kept])
     share = weighted_ratios(answered[:, None], np.ones((len(answered), 1)), weights)[0]
     rows.append(
@@ -153,7 +166,21 @@ def folds_table(
             support=len(answered),
         )
     )
-    return metric_table(protocol, experiment, rows)
+    return metric_table(protocol, experiment, rows), froc
+
+
+def _froc(pooled: "_Pooled", drawn: Curves, constants: Mapping[str, Curves], confidence: float) -> pd.DataFrame:
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    parts = []
+    for label, value in drawn.value.items():
+        if np.isnan(value).any() or (label != "all" and pooled.answers.foreign):
+            continue
+        best = max(constants, key=lambda name: float(constants[name].value[label].mean()))
+        low, high = np.nanquantile(drawn.samples[label], ends, axis=0)
+        floor = constants[best].value[label]
+        columns = (label, CURVE, value, low, high, floor, best)
+        parts.append(pd.DataFrame(dict(zip(FROC_COLUMNS[2:], columns, strict=True))))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=FROC_COLUMNS[2:])
 
 
 @dataclass(frozen=True)
@@ -216,6 +243,13 @@ class _Pooled:
         """Image-free maps by name, (n, 16, 16): to each of the images at these places that of its own fold."""
         folds = [of(floors) for floors in self.floors]
         return {name: np.stack([maps[name] for maps in folds])[self.fold[at]] for name in folds[0]}
+
+    @property
+    def constants(self) -> dict[str, list[ImageBoxes]]:
+        """Image-free boxes by name: to each image those of its own fold."""
+        columns = ["x0", "y0", "x1", "y1"]
+        medians = [_constant(floors, floors.boxes[columns].to_numpy(np.float64)) for floors in self.floors]
+        return {MEDIAN_BOXES: [medians[fold] for fold in self.fold], RANDOM_BOXES: self.random}
 
     @property
     def everywhere(self) -> np.ndarray:
@@ -375,13 +409,14 @@ def _mse_rows(pooled: _Pooled, weights: np.ndarray, confidence: float) -> list[d
 # Boxes
 
 
-def _box_rows(pooled: _Pooled, weights: np.ndarray, confidence: float) -> list[dict[str, object]]:
-    medians = [
-        _constant(floors, floors.boxes[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)) for floors in pooled.floors
-    ]
-    constants = {MEDIAN_BOXES: [medians[fold] for fold in pooled.fold], RANDOM_BOXES: pooled.random}
-    model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights)
-    floors = {name: _box_estimates(boxes, boxes, pooled.drawn, weights) for name, boxes in constants.items()}
+def _box_rows(
+    pooled: _Pooled, drawn: Curves, constants: Mapping[str, Curves], weights: np.ndarray, confidence: float
+) -> list[dict[str, object]]:
+    model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights) | froc_estimates(drawn)
+    floors = {
+        name: _box_estimates(boxes, boxes, pooled.drawn, weights) | froc_estimates(constants[name])
+        for name, boxes in pooled.constants.items()
+    }
     foreign = pooled.answers.foreign
     nothing = Estimate(np.nan, np.full(len(weights), np.nan))
     rows = []
@@ -416,12 +451,8 @@ def _box_rows(pooled: _Pooled, weights: np.ndarray, confidence: float) -> list[d
 def _box_estimates(
     predicted: list[ImageBoxes], kept: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
 ) -> dict[tuple[str, str], Estimate]:
-    """Every score of boxes by metric and label; kept: those of the predicted that reach the threshold."""
-    return {
-        **precision_estimates(predicted, drawn, weights),
-        **froc_estimates(predicted, drawn, weights),
-        **hit_estimates(kept, drawn, weights),
-    }
+    """Scores of boxes by metric and label; kept: those of the predicted that reach the threshold."""
+    return precision_estimates(predicted, drawn, weights) | hit_estimates(kept, drawn, weights)
 
 
 def _best(floors: dict[str, Estimate], higher_is_better: bool) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxr import metrics, splits
-from cxr.detection_scores import Fold, Thresholds, choose_thresholds, folds_table
+from cxr.detection_scores import Fold, Thresholds, choose_thresholds, score_folds
 from cxr.detections import Cells
 from cxr.journal import Journal
 from cxr.settings import Evaluation
@@ -57,10 +57,12 @@ def write_detector(
     seed: int,
     table: Path,
     chosen: Path,
+    froc: Path,
     tell: Journal,
 ) -> None:
     """Score a detector on the boxed test images of all folds; floors are fitted on each fold's boxed training images.
 
+    table: the metric table; froc: the curve of a detector of boxes (``detection_scores.score_folds``).
     Every sequence has one entry a fold, in one order. tune: choose the thresholds of the binarised scores on each fold's
     validation images; `chosen` records which were used.
     """
@@ -78,9 +80,10 @@ def write_detector(
         )
         test, train = splits.read_split(test_splits[number]), splits.read_split(train_splits[number])
         folds.append(Fold(test, train, thresholds, boxes, cells))
-    rows = folds_table(
+    rows, curve = score_folds(
         protocol, experiment, folds, samples=settings.bootstrap, confidence=settings.confidence, seed=seed
     )
+    curve.to_csv(froc, index=False, float_format="%.6g")
     chosen.write_text(
         json.dumps(
             {

@@ -357,34 +357,47 @@ def detection_sheet(
         return _png(figure, dpi=120)
 
 
-def cell_example(
+def cell_maps(
+    predicted: np.ndarray,
+    target: np.ndarray,
+    titles: Sequence[str],
     pixels: np.ndarray,
     truth: Sequence[tuple[str, float, float, float, float]],
-    target: np.ndarray,
-    predicted: np.ndarray | None = None,
 ) -> bytes:
-    """Draw an image, its grid of target cells, and the grid laid over it (the paper's figure 2).
+    """Draw predicted cells above target cells (the paper's figures 8 and 9), and the first image with both (its figure 2).
 
-    pixels: (S, S) uint8. truth: (label, x0, y0, x1, y1) in the 1024 frame. target, predicted: (16, 16) float in [0, 1].
+    predicted, target: (N, 16, 16) float in [0, 1], row = y. titles: (N,). pixels: (S, S) uint8 of the first image, truth: its
+    boxes (label, x0, y0, x1, y1) in the 1024 frame. Each predicted map is scaled to its own highest confidence, which stands
+    above it: weak maps would be blank else.
     """
+    count, columns = len(predicted), max(len(predicted), 4)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.25 if predicted is not None else 2.85))
-        panels = 4 if predicted is not None else 3
-        axes = figure.subplots(1, panels)
-        figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.9, wspace=0.05)
-        _xray(axes[0], pixels)
+        heights = (2 * WIDTH / columns + 0.55, 2.4)
+        figure = Figure(figsize=(WIDTH, sum(heights)))
+        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+        axes = upper.subplots(2, columns, squeeze=False)
+        for ax in axes[:, count:].ravel():
+            ax.remove()
+        upper.subplots_adjust(left=0.06, right=0.995, bottom=0.02, top=0.84, wspace=0.08, hspace=0.08)
+        for column in range(count):
+            highest = float(predicted[column].max())
+            _cell_grid(axes[0, column], predicted[column] / (highest or 1.0))
+            axes[0, column].set_title(f"{titles[column]}\nhighest {highest:.2f}", fontsize=7, fontweight="normal")
+            _cell_grid(axes[1, column], target[column].astype(float))
+        axes[0, 0].set_ylabel("predicted")
+        axes[1, 0].set_ylabel("truth")
+        panels = lower.subplots(1, 4)
+        lower.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.9, wspace=0.05)
+        _xray(panels[0], pixels)
         for label, *corners in truth:
-            _box(axes[0], corners, LIGHT_GREEN, "-", label.replace("_", " "))
-        axes[0].set_title("Image and its boxes", fontweight="normal")
-        _cell_grid(axes[1], target)
-        axes[1].set_title("Target cells", fontweight="normal")
-        _xray(axes[2], pixels)
-        _cell_overlay(axes[2], target, 0.5)
-        axes[2].set_title("Target on the image", fontweight="normal")
-        if predicted is not None:
-            _xray(axes[3], pixels)
-            _cell_overlay(axes[3], predicted, 0.5)
-            axes[3].set_title("Predicted confidence", fontweight="normal")
+            _box(panels[0], corners, LIGHT_GREEN, "-", label.replace("_", " "))
+        _cell_grid(panels[1], target[0].astype(float))
+        for panel, cells in ((panels[2], target[0].astype(float)), (panels[3], predicted[0])):
+            _xray(panel, pixels)
+            _cell_overlay(panel, cells, 0.5)
+        headings = ("Image and its boxes", "Target cells", "Target on the image", "Predicted confidence")
+        for panel, heading in zip(panels, headings, strict=True):
+            panel.set_title(heading, fontweight="normal")
         return _png(figure, dpi=120)
 
 
@@ -448,6 +461,44 @@ def _probabilities(ax: Axes, findings: Sequence[tuple[str, float]]) -> None:
     ax.set_xlim(0, 1)
     ax.set_ylim(len(findings) - 0.6, -0.75)
     ax.axis("off")
+
+
+def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
+    """Draw FROC curves of detectors with their floors: a panel for all boxes and one a finding.
+
+    curves: columns experiment, label ("all" or a finding), false_positives_per_image, value, low, high, floor. names:
+    experiment → name in the legend, in drawing order. Raises ValueError where there is no curve.
+    """
+    labels = [label for label in ("all", *LABELS) if (curves["label"] == label).any()]
+    if not labels:
+        raise ValueError("there is no FROC curve")
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.6), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for ax in axes[len(labels) :]:
+            ax.remove()
+        for ax, label in zip(axes, labels, strict=False):
+            for experiment, (colour, _) in zip(names, SERIES, strict=False):
+                mine = curves[(curves["label"] == label) & (curves["experiment"] == experiment)]
+                x = mine["false_positives_per_image"]
+                ax.fill_between(x, mine["low"], mine["high"], color=colour, alpha=0.18, linewidth=0)
+                ax.plot(x, mine["value"], color=colour, linewidth=1.6)
+                ax.plot(x, mine["floor"], color=colour, linewidth=1.1, linestyle=(0, (4, 2)))
+            ax.set_xscale("log", base=2)
+            ax.set_xticks([0.125, 0.5, 2, 8], ["1/8", "1/2", "2", "8"])
+            ax.set_ylim(-0.02, 1.02)
+            _quiet(ax, "any finding" if label == "all" else label.replace("_", " "))
+        figure.supxlabel("false positives an image", fontsize=9)
+        figure.supylabel("share of true boxes found", fontsize=9)
+        handles = [
+            Line2D([], [], color=colour, linewidth=2, label=name)
+            for name, (colour, _) in zip(names.values(), SERIES, strict=False)
+        ]
+        handles.append(Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), label="floor"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+        return _png(figure)
 
 
 def example_images(

@@ -6,6 +6,7 @@ give an equal page. What it asserts is computed from the metric tables; a senten
 
 import base64
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import jinja2
 import pandas as pd
 
 from cxr import comparison_report, figures, paper
+from cxr.floors import MEAN_MASK
 from cxr.labels import LABELS
 from cxr.settings import Settings, fields
 
@@ -30,11 +32,12 @@ VERDICTS = {  # sign and word of a chip under the heading "against floor"
     DESCRIPTIVE: ("·", "not judged"),
 }
 RANKS = ("1st", "2nd", "3rd")
-OVERALL = ("", "all", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
+OVERALL = ("", "all", "mean8", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
 BOX_SPLIT = "boxes_fold"  # and the fold's number: a split of the boxed images
 LABEL_NAMES = {
     "": "",
     "all": "all boxes",
+    "mean8": "mean of the boxed findings",
     "mean14": "mean of the 14 findings",
     "mean15": "mean of all 15 labels",
     "large_both": "large (w > 384, h > 256)",
@@ -46,6 +49,7 @@ SUBSETS = {  # headings of a detector's table
     "large_both": "Large boxes: w > 384 and h > 256",
     "large_either": "Large boxes, turned ones too: w > 384 and h > 256, or w > 256 and h > 384",
     "large_area": "Large boxes by area: w × h > 384 × 256",
+    "mean8": "Told which finding to look for",
 }
 METRICS = {  # metric: (name, one line for the glossary)
     "loss": (
@@ -69,6 +73,10 @@ METRICS = {  # metric: (name, one line for the glossary)
     "f1": ("F1", "2PR / (P + R) of that precision and recall; prediction cut at a threshold (the paper's one-hot)."),
     "map50": ("mAP50", "Mean average precision of boxes with an IoU of at least 0.5 (COCO)."),
     "map50_95": ("mAP50–95", "The same, averaged over IoU 0.50, 0.55 … 0.95."),
+    "froc_mean": (
+        "FROC, mean",
+        "Mean share of true boxes found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives an image.",
+    ),
     "centre_hit": ("Centre hit", "Share of true boxes that hold the centre of a predicted box of the finding."),
     "false_positives_per_image": (
         "False positives per image",
@@ -79,7 +87,7 @@ METRICS = {  # metric: (name, one line for the glossary)
         "Share of test images with any prediction above the threshold.",
     ),
 }
-STEMS = {"iou_hit": "IoU hit", "iobb_hit": "IoBB hit"}
+STEMS = {"iou_hit": "IoU hit", "iobb_hit": "IoBB hit", "froc": "FROC at"}
 ENDINGS = {"_weighted": ", weighted", "_pixels": ", in pixels", "_any": ", any class"}
 MORE_GLOSSARY = (
     (
@@ -91,6 +99,11 @@ MORE_GLOSSARY = (
     ("In pixels", "Exact areas instead of cells of the 16 × 16 grid."),
     ("IoU, IoBB", "Intersection over the union of two boxes; over the area of the predicted box alone."),
     ("IoU hit, IoBB hit", "Share of true boxes that a predicted box of the finding overlaps by at least so much."),
+    ("FROC at", "Share of true boxes found, with an IoU of at least 0.1, at so many false positives an image."),
+    (
+        "F1 of a finding",
+        "On the images that have the finding boxed: its own map against its own boxes, as if told what to look for.",
+    ),
     ("Any class", "The class of the predicted box is disregarded."),
     ("Support", "Images, or for a label's row the images (or true boxes) with that label, behind the number."),
 )
@@ -122,7 +135,24 @@ HEADLINE = (
     ("gridcnn", "recall", "all"),
 )
 # Metrics that the tables paper / ours / floor do not judge alone: each can be bought with its counterpart.
-DESCRIBING = ("precision", "recall", "label_sensitivity", "images_with_prediction")
+DESCRIBING = ("precision", "recall", "label_sensitivity", "images_with_prediction", "false_positives")
+DETECTION = (  # rows of the table that has all detectors side by side
+    ("f1_weighted", "all"),
+    ("f1", "all"),
+    ("f1", "mean8"),
+    ("f1_weighted_pixels", "all"),
+    ("f1_pixels", "all"),
+    ("mse", "all"),
+    ("map50", "all"),
+    ("map50_any", "all"),
+    ("froc_1", "all"),
+    ("froc_1_any", "all"),
+    ("froc_mean_any", "all"),
+    ("iou_hit_0.25", "all"),
+    ("centre_hit", "all"),
+    ("false_positives_per_image_any", "all"),
+    ("images_with_prediction", "all"),
+)
 CURVES = {  # name of a history's curve: (metric, labels to look for)
     "loss": (("loss", ""), ("mse", "all")),
     "accuracy": (("accuracy", ""),),
@@ -160,8 +190,9 @@ class ReportInputs:
     selected: protocol → (layers, size) pairs, best first.
     histories, facts: of each training job; the source weights' have the key SOURCE.
     skipped: why an experiment did not run.
-    sheets: PNG of test images with truth and predictions. examples: PNG of some images of the data, or None.
-    cell_examples: protocol → PNG of an image, its grid of cells and what was predicted.
+    froc: FROC curves of the detectors of boxes (``detection_scores.FROC_COLUMNS``).
+    sheets, failures: PNG of test images with truth and predictions, taken evenly and the worst; maps: of predicted cells
+    above the truth. examples: PNG of some images of the data, or None.
     comparisons: protocol → table of ``comparison.write``, of the protocols whose choices were compared.
     """
 
@@ -175,9 +206,11 @@ class ReportInputs:
     histories: Mapping[Job, pd.DataFrame]
     facts: Mapping[Job, Mapping[str, Any]]
     skipped: Mapping[tuple[str, str], str]
+    froc: pd.DataFrame
     sheets: Mapping[tuple[str, str], bytes]
+    failures: Mapping[tuple[str, str], bytes]
+    maps: Mapping[tuple[str, str], bytes]
     examples: bytes | None = None
-    cell_examples: Mapping[str, bytes] | None = None
     comparisons: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -209,6 +242,7 @@ def build(inputs: ReportInputs) -> str:
         lines=lines(inputs, headline),
         headline=_groups(inputs, headline),
         headline_chart=_headline_chart(inputs, headline),
+        detection=_detection(inputs),
         experiments=[_experiment(inputs, each) for each in paper.EXPERIMENTS],
         comparisons=_comparisons(inputs),
         classifiers=_auroc_charts(inputs),
@@ -658,6 +692,7 @@ def _comparison(inputs: ReportInputs, family: str, rows: pd.DataFrame) -> list[_
         (metric, label)
         for metric, label in kinds
         if "_pixels" not in metric
+        and (not metric.startswith("froc") or metric.removesuffix("_any") in ("froc_1", "froc_mean"))
         and (off_the_shelf or metric not in any_class)
         and not (off_the_shelf and f"{metric}_any" in any_class)
     ]
@@ -679,15 +714,17 @@ def _label_tables(inputs: ReportInputs, family: str) -> Iterator[dict[str, Any]]
             continue
         mine = inputs.metrics[pd.MultiIndex.from_frame(inputs.metrics[["protocol", "experiment"]]).isin(keys)]
         offered = mine[mine["label"].isin(LABELS)]["metric"].unique()
-        shown = [metric for metric in ("auroc", "auprc", "map50", "iou_hit_0.25", "centre_hit") if metric in offered]
+        shown = [metric for metric in ("auroc", "auprc", "f1", "map50", "froc_1", "centre_hit") if metric in offered]
         if not shown or mine[mine["label"].isin(LABELS) & mine["metric"].isin(shown)]["value"].isna().all():
             continue
-        present = [label for label in (*LABELS, "mean14", "mean15", "all") if label in set(mine["label"])]
+        present = [label for label in (*LABELS, "mean8", "mean14", "mean15", "all") if label in set(mine["label"])]
         rows = []
         for label in present:
             cells = {
                 protocol: [
-                    _cell(_metric(inputs, protocol, name, metric, label)) if name is not None else None
+                    _cell(_metric(inputs, protocol, name, metric, label))
+                    if name is not None and (metric, label) != ("f1", "all")  # not the mean over the findings
+                    else None
                     for metric in shown
                 ]
                 for protocol, name in names.items()
@@ -860,20 +897,107 @@ def _history_keys(inputs: ReportInputs, family: str) -> list[tuple[str, str]]:
 
 
 def _pictures(inputs: ReportInputs, family: str) -> Iterator[dict[str, str]]:
-    if family == "gridcnn":
-        for protocol, picture in (inputs.cell_examples or {}).items():
+    figures_8_and_9 = (
+        "The paper's figures 8 and 9 have this layout, its figure 2 the one below" if family == "gridcnn" else ""
+    )
+    for protocol, experiment in _experiments_of(inputs, family):
+        key = (protocol, experiment)
+        folds = _folds_words(inputs, protocol)
+        if key in inputs.maps and family == "gridcnn":
             yield _figure(
-                picture,
-                f"An image and its grid, protocol {protocol}",
-                f"Protocol {protocol}: an image, its target cells, and both laid over each other (the paper's figure 2).",
+                inputs.maps[key],
+                f"Predicted cells above the truth, protocol {protocol}",
+                f"Protocol {protocol}: predicted confidence of 16 × 16 cells (top), each scaled to its own highest value, and "
+                f"ground truth (bottom), of test images taken evenly from {folds}. {figures_8_and_9}: an image, its target "
+                "cells, and both laid over each other. The paper's own pictures are not shown: ours are of other images.",
             )
-    for (protocol, experiment), sheet in inputs.sheets.items():
-        if experiment == family:
+        if key in inputs.sheets:
             yield _figure(
-                sheet,
+                inputs.sheets[key],
                 f"Test images with truth and predictions, protocol {protocol}",
-                f"Protocol {protocol}: test images taken evenly from the split, not by how well they came out"
-                + (" (the paper's figures 8 and 9)." if family == "gridcnn" else "."),
+                f"Protocol {protocol}: test images taken evenly from {folds}, not by how well they came out.",
+            )
+        if key in inputs.failures:
+            yield _figure(
+                inputs.failures[key],
+                f"Worst misses and most confident false positives, protocol {protocol}",
+                f"Protocol {protocol}, failures first. Upper row: the true boxes found with the least confidence. Lower row: the "
+                "most confident predictions where no box was drawn; boxes of the release are not exhaustive, so these may be "
+                "findings that nobody drew. Predictions below the threshold are not drawn.",
+            )
+
+
+def _folds_words(inputs: ReportInputs, protocol: str) -> str:
+    """How the boxed images were tested: ``5 folds by patient, 606 images tested once``."""
+    split = inputs.settings[protocol]["split"]
+    mine = inputs.metrics[
+        (inputs.metrics["protocol"] == protocol)
+        & (inputs.metrics["metric"] == "images_with_prediction")
+        & (inputs.metrics["label"] == "all")
+    ]
+    images = f", {int(mine['support'].iloc[0]):,} images tested once" if len(mine) else ""
+    if split["box_folds"] == 1:
+        return f"a single split by {split['box_group']}{images}"
+    return f"{split['box_folds']} folds by {split['box_group']}{images}"
+
+
+def _detection(inputs: ReportInputs) -> dict[str, Any]:
+    """All detectors side by side: a table a protocol, sentences on the grid CNN and its floor, and the FROC curves."""
+    titles = {each.family: each.title for each in paper.EXPERIMENTS}
+    order = {name: at for at, name in enumerate(titles)}
+    found = inputs.metrics[inputs.metrics["metric"] == "images_with_prediction"]
+    tables = []
+    for protocol in inputs.protocols:
+        names = sorted(found[found["protocol"] == protocol]["experiment"], key=lambda name: order.get(name, len(order)))
+        rows = []
+        for metric, label in DETECTION:
+            cells = [
+                _cell(_metric(inputs, protocol, name, metric, label), not metric.startswith(DESCRIBING))
+                for name in names
+            ]
+            if any(cell and cell["defined"] for cell in cells):
+                rows.append({"name": row_name(metric, label), "cells": cells})
+        if rows:
+            detectors = [titles.get(name, name.replace("_", " ")) for name in names]
+            tables.append(
+                {"protocol": protocol, "folds": _folds_words(inputs, protocol), "detectors": detectors, "rows": rows}
+            )
+    return {
+        "tables": tables,
+        "sentences": [*filter(None, (_mask_sentence(inputs, protocol) for protocol in inputs.protocols))],
+        "figures": list(_froc_charts(inputs)),
+    }
+
+
+def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
+    """Say how the grid CNN's F1, weighted as the paper reports it, stands to the mean training mask."""
+    row = _metric(inputs, protocol, "gridcnn", "f1_weighted", "all")
+    if row is None or verdict(row) == UNDEFINED:
+        return ""
+    words = {BETTER: "above", SAME: "not to be told from", WORSE: "below"}[verdict(row)]
+    other = re.search(rf"{MEAN_MASK} (\d\.\d+)", row["note"])
+    uncut = f" The same mask uncut, its shares taken as confidences, has {number(float(other[1]))}." if other else ""
+    return (
+        f"Under {protocol} the grid CNN's F1, weighted by confidence, is {number(row['value'])} "
+        f"{interval(row['low'], row['high'])}; the {row['floor_name']}, which never looks, has {number(row['floor'])} "
+        f"{interval(row['floor_low'], row['floor_high'])} on the same images. The difference is "
+        f"{_signed(row['difference'])} {interval(row['difference_low'], row['difference_high'])}: {words} the floor.{uncut}"
+    )
+
+
+def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
+    titles = {each.family: each.title for each in paper.EXPERIMENTS}
+    for protocol in inputs.protocols:
+        mine = inputs.froc[inputs.froc["protocol"] == protocol]
+        names = {name: titles.get(name, name) for name in dict.fromkeys(mine["experiment"])}
+        if names:
+            yield _figure(
+                figures.froc_chart(mine, names),
+                f"FROC of the detectors of boxes, protocol {protocol}",
+                f"Protocol {protocol}, {_folds_words(inputs, protocol)}: the share of true boxes found against the false "
+                "positives an image, over all confidences; found is an IoU of at least 0.1. Bands: intervals by patient. "
+                "Dashed: the better of each finding's median training box and a box of that size at a random place, of the "
+                "same folds. The detections of all folds are ranked together.",
             )
 
 

@@ -27,6 +27,9 @@ def write(
     selected: Sequence[Path],
     comparisons: Sequence[Path],
     sheets: Sequence[Path],
+    failures: Sequence[Path],
+    maps: Sequence[Path],
+    froc: Sequence[Path],
     examples: Path,
     jobs: Sequence[report.Job],
     skipped: Mapping[tuple[str, str], str],
@@ -37,7 +40,7 @@ def write(
     """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv.
 
     facts: of each of `jobs`, in their order. histories: <any folder>/history.csv beside the facts they belong to. grids,
-    selected, comparisons, sheets: below <protocol>/.
+    selected, comparisons, froc, sheets, failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
     """
     folders = dict(zip([path.parent for path in facts], jobs, strict=True))
     inputs = report.ReportInputs(
@@ -56,6 +59,9 @@ def write(
         | {report.SOURCE: json.loads(source_facts.read_text())},
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
+        failures={(path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in failures},
+        maps={(path.parent.name, path.stem.removesuffix("_maps")): path.read_bytes() for path in maps},
+        froc=pd.concat([_curve(path) for path in froc], ignore_index=True),
         examples=examples.read_bytes(),
         comparisons={path.parent.name: pd.read_csv(path) for path in comparisons},
     )
@@ -69,6 +75,11 @@ def write(
 def _metrics(path: Path) -> pd.DataFrame:
     text = {"label": "str", "floor_name": "str", "note": "str"}
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    numbers = ("false_positives_per_image", "value", "low", "high", "floor")
+    return pd.read_csv(path, dtype=dict.fromkeys(numbers, "float64"))  # also where there is no row
 
 
 def _pairs(path: Path) -> list[tuple[int, int]]:

@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from cxr import figures, images, splits
-from cxr.boxes import parse_box_text
-from cxr.detections import Answers, ImageBoxes
+from cxr.boxes import areas, iou, parse_box_text
+from cxr.detections import Answers, ImageBoxes, coverages, truth_boxes
 from cxr.evaluation import read_predictions
+from cxr.floors import cell_targets
+from cxr.hits import FALSE_BELOW
 from cxr.journal import Journal
 from cxr.labels import LABELS
 
 SHOWN = 12
+FAILED = 4  # of each kind of failure
+MAPS = 6
 
 
 def write_detections(
@@ -27,14 +31,41 @@ def write_detections(
     store: Path,
     box_size: int,
     picture: Path,
+    failures: Path,
+    maps: Path,
     tell: Journal,
 ) -> None:
-    """Draw test images with their true and predicted boxes (or cells); taken evenly over the order of all folds' images."""
+    """Draw test images of all folds with their true and predicted boxes (or cells), three times.
+
+    picture: taken evenly over the order of the images. failures: the ``FAILED`` true boxes found with the least confidence,
+    then as many false positives of the highest, with what it is and how confident in the title. maps: predicted cells above
+    the target's, and one image with both laid over it (the paper's figures 8, 9 and 2).
+    """
     tested = _tested(predictions, thresholds, test_splits)
-    at = np.unique(np.linspace(0, len(tested.table) - 1, min(SHOWN, len(tested.table))).astype(int))
-    names = tested.table["image"].iloc[at].tolist()
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", tell).read(names)
-    picture.write_bytes(_sheet(tested, at, pixels, names))
+    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", tell)
+    names = tested.table["image"].tolist()
+
+    def read(at: Sequence[int]) -> np.ndarray:
+        return pixels.read([names[place] for place in at])
+
+    even = np.unique(np.linspace(0, len(names) - 1, min(SHOWN, len(names))).astype(int))
+    picture.write_bytes(_sheet(tested, even, read(even), [names[place] for place in even]))
+    worst = [*_misses(tested)[:FAILED], *_false_positives(tested)[:FAILED]]
+    at = [place for place, _ in worst]
+    titles = [f"{names[place]}: {what}" for place, what in worst]
+    failures.write_bytes(_sheet(tested, np.array(at, dtype=int), read(at), titles, columns=FAILED))
+    targets = cell_targets([boxes.boxes for boxes in tested.drawn])
+    row = even[:MAPS]
+    example = int(even[0])
+    maps.write_bytes(
+        figures.cell_maps(
+            tested.answers.cells[row],
+            targets[row],
+            [names[place] for place in row],
+            read([example])[0],
+            parse_box_text(tested.table["boxes"].iloc[example]),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,10 @@ class _Tested:
 
     table: pd.DataFrame
     answers: Answers
+
+    @property
+    def drawn(self) -> list[ImageBoxes]:
+        return truth_boxes(self.table)
 
 
 def _tested(predictions: Sequence[Path], thresholds: Path, test_splits: Sequence[Path]) -> _Tested:
@@ -67,6 +102,49 @@ def _sheet(tested: _Tested, at: np.ndarray, pixels: np.ndarray, titles: Sequence
         thresholds=rows["threshold"].tolist(),
         columns=columns,
     )
+
+
+def _misses(tested: _Tested) -> list[tuple[int, str]]:
+    """(image, what) of the true box of each image that was found with the least confidence, the worst and largest first.
+
+    Confidence of a box: the highest of predicted boxes with an IoU of at least 0.1 with it, whatever their names, or, from a
+    detector of cells, of the cells it covers by more than half.
+    """
+    found = []
+    for place, image in enumerate(tested.drawn):
+        for label, box in zip(image.labels, image.boxes, strict=True):
+            if tested.answers.boxes is None:
+                confidence = tested.answers.cells[place][cell_targets([[box]])[0]].max(initial=0.0)
+            else:
+                guess = tested.answers.boxes[place]
+                confidence = guess.confidence[(iou(guess.boxes, [box]) >= FALSE_BELOW).any(axis=1)].max(initial=0.0)
+            found.append((float(confidence), -float(areas(box)[0]), place, f"{label} found at {confidence:.2f}"))
+    return _one_an_image(sorted(found))
+
+
+def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
+    """(image, what) of the most confident false positive of each image, the most confident first.
+
+    A predicted box with an IoU below 0.1 with every true box, or, from a detector of cells, a cell that none touches.
+    """
+    found = []
+    for place, image in enumerate(tested.drawn):
+        if tested.answers.boxes is None:
+            apart = coverages([image.boxes])[0] == 0
+            false = [(float(tested.answers.cells[place][apart].max(initial=0.0)), "cell")]
+        else:
+            guess = tested.answers.boxes[place]
+            wrong = (iou(guess.boxes, image.boxes) < FALSE_BELOW).all(axis=1)
+            false = list(zip(guess.confidence[wrong].tolist(), guess.labels[wrong], strict=True))
+        found += [(-confidence, 0.0, place, f"false {label} at {confidence:.2f}") for confidence, label in false]
+    return _one_an_image(sorted(found))
+
+
+def _one_an_image(found: Sequence[tuple[float, float, int, str]]) -> list[tuple[int, str]]:
+    first: dict[int, str] = {}
+    for _, _, place, what in found:
+        first.setdefault(place, what)
+    return list(first.items())
 
 
 def _labelled(image: ImageBoxes) -> list[tuple[str, float, float, float, float, float]]:

@@ -23,5 +23,6 @@ with (
         seed=snakemake.params.seed,
         table=out["table"],
         chosen=out["thresholds"],
+        froc=out["froc"],
         tell=tell,
     )

@@ -5,7 +5,7 @@ from cxr.journal import Journal
 from cxr.outputs import whole
 
 source_facts, source_history = map(Path, snakemake.input.source)
-alone = ("leakage", "grids", "selected", "comparisons", "sheets")
+alone = ("leakage", "grids", "selected", "comparisons", "sheets", "failures", "maps", "froc")
 both = ("metrics", "facts", "histories")  # of the experiments known beforehand, then of the long transfer runs
 with Journal(snakemake.log[0], "report") as tell, whole(snakemake.output.items()) as out:
     reporting.write(

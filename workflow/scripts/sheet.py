@@ -13,5 +13,7 @@ with Journal(snakemake.log[0], "sheet") as tell, whole(snakemake.output.items())
         store=Path(snakemake.params.store),
         box_size=snakemake.params.box_size,
         picture=out["picture"],
+        failures=out["failures"],
+        maps=out["maps"],
         tell=tell,
     )
