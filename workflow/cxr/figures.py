@@ -464,7 +464,7 @@ def _probabilities(ax: Axes, findings: Sequence[tuple[str, float]]) -> None:
 
 
 def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
-    """Draw FROC curves of detectors with their floors: a panel for all boxes and one a finding.
+    """Draw FROC curves of detectors on the same images with their floor: a panel for all boxes and one a finding.
 
     curves: columns experiment, label ("all" or a finding), false_positives_per_image, value, low, high, floor. names:
     experiment → name in the legend, in drawing order. Raises ValueError where there is no curve.
@@ -485,7 +485,7 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
                 x = mine["false_positives_per_image"]
                 ax.fill_between(x, mine["low"], mine["high"], color=colour, alpha=0.18, linewidth=0)
                 ax.plot(x, mine["value"], color=colour, linewidth=1.6)
-                ax.plot(x, mine["floor"], color=colour, linewidth=1.1, linestyle=(0, (4, 2)))
+                ax.plot(x, mine["floor"], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)))
             ax.set_xscale("log", base=2)
             ax.set_xticks([0.125, 0.5, 2, 8], ["1/8", "1/2", "2", "8"])
             ax.set_ylim(-0.02, 1.02)
@@ -658,7 +658,7 @@ def _panel(figure: Figure, index: int, columns: int, side: float, head: float) -
 
 def _wrapped(title: str, columns: int) -> str:
     """Break a title to the width of its column; what does not fit two lines is cut."""
-    return "\n".join(textwrap.wrap(title, width=132 // columns, max_lines=2, placeholder=" …"))
+    return "\n".join(textwrap.wrap(title, width=124 // columns, max_lines=2, placeholder=" …"))
 
 
 def _xray(ax: Axes, pixels: np.ndarray) -> None:

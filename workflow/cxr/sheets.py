@@ -108,13 +108,13 @@ def _misses(tested: _Tested) -> list[tuple[int, str]]:
     """(image, what) of the true box of each image that was found with the least confidence, the worst and largest first.
 
     Confidence of a box: the highest of predicted boxes with an IoU of at least 0.1 with it, whatever their names, or, from a
-    detector of cells, of the cells it covers by more than half.
+    detector of cells, of the cells it touches.
     """
     found = []
     for place, image in enumerate(tested.drawn):
         for label, box in zip(image.labels, image.boxes, strict=True):
             if tested.answers.boxes is None:
-                confidence = tested.answers.cells[place][cell_targets([[box]])[0]].max(initial=0.0)
+                confidence = tested.answers.cells[place][coverages([box])[0] > 0].max(initial=0.0)
             else:
                 guess = tested.answers.boxes[place]
                 confidence = guess.confidence[(iou(guess.boxes, [box]) >= FALSE_BELOW).any(axis=1)].max(initial=0.0)
