@@ -53,7 +53,7 @@ def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None):
     return network, outcome
 
 
-@pytest.mark.parametrize(("architecture", "steps"), [("retinanet", 90), ("fasterrcnn", 40)])
+@pytest.mark.parametrize(("architecture", "steps"), [("retinanet", 90), ("fasterrcnn", 60)])
 def test_it_overfits_two_images_and_finds_their_boxes_in_the_1024_frame(tell, architecture, steps):
     schedule = Schedule(epochs=1, steps=steps, batch=2, optimizer="adam", learning_rate=1e-3)
     network, outcome = train(tell, settings(architecture), schedule)
