@@ -9,7 +9,7 @@ from collections import Counter
 STARTED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.M)
 
 
-def snakemake(repository, folder, *arguments, config=None, timeout=900):
+def snakemake(repository, folder, *arguments, config=None, timeout=1800):
     """Run Snakemake in a folder with the tiny configuration; configuration files follow each other, later ones win."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", repository / "Snakefile", "--directory", folder]
     command += ["--cores", "2", "--configfile", repository / "tests/tiny.yaml"]
