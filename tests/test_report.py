@@ -407,7 +407,9 @@ def test_detectors_stand_side_by_side_with_floor_difference_and_folds(tree):
     heads = [text_of(cell) for cell in table.xpath("thead/tr/th")]
     assert heads == ["Metric", "YOLO off the shelf", "YOLO fine-tuned", "Grid CNN, 18 convolutions"]
     rows = {text_of(row[0]): [text_of(cell) for cell in row[1:]] for row in table.xpath("tbody/tr")}
-    assert rows["F1, weighted"][2].startswith("0.531 [0.491, 0.571]floor 0.331 [0.311, 0.351]difference +0.200")
+    assert rows["F1, weighted"][2].startswith(
+        "0.531 [0.491, 0.571] ▲ betterfloor 0.331 [0.311, 0.351], difference +0.200"
+    )
     assert rows["Mean squared error"][:2] == ["–", "–"]
 
 
