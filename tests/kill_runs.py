@@ -28,7 +28,7 @@ CONFIG = [
     "source={training: {epochs: 2, steps: 20}}",
     "sound={split: {box_folds: 1}, baseline: {training: {epochs: 2, steps: 40}}, "
     "transfer: {layers: [0, 2], training: {epochs: 2, steps: 20}}, "
-    "gridcnn: {training: {epochs: 2, steps: 60}}, yolo: {epochs: 3}}",
+    "gridcnn: {training: {epochs: 2, steps: 200}}, yolo: {epochs: 3}}",
 ]
 VICTIMS = [
     ("job", signal.SIGKILL),

@@ -354,9 +354,14 @@ def test_a_bundle_whose_member_is_killed_goes_on_in_the_same_run(repository, slu
 
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=repository, env=environment())
-    wait_for(lambda: began(70) and "_s70" in str(training_processes(folder)), folder, timeout=900)
-    before = began(70)
-    killed = {pair: number for number, pair in training_processes(folder).items() if pair.endswith("_s70")}
+
+    def under_way():
+        """Pair → process of a bundle's member that trains while another is finished."""
+        members = {pair: number for number, pair in training_processes(folder).items() if pair.endswith("_s70")}
+        return {pair: number for pair, number in members.items() if began(70) and pair not in began(70)}
+
+    wait_for(under_way, folder, timeout=900)
+    killed, before = under_way(), began(70)
     os.kill(next(iter(killed.values())), signal.SIGKILL)
     code, output = ended(process, folder, timeout=900)
     assert code == 0, output[-4000:]
