@@ -23,7 +23,7 @@ def test_nothing_to_do_is_said(repository, finished):
 def test_a_changed_setting_is_named_as_the_reason_and_what_follows_too(repository, finished):
     text = told(repository, finished, config=["paper={gridcnn: {loss: l1}}"])
     assert row(text, "gridcnn").split(maxsplit=2) == ["1", "gridcnn", "changed settings or code"]
-    assert "made anew before it: results/tiny/gridcnn/paper/predictions.npz" in row(text, "metrics_gridcnn")
+    assert "made anew before it: results/tiny/gridcnn/paper/fold0/predictions.npz" in row(text, "metrics_gridcnn")
     assert "baseline" not in text.replace("metrics_baseline", "")
 
 
