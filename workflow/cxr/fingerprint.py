@@ -85,22 +85,33 @@ def imports(name: str) -> frozenset[str]:
 
 def _uses(parsed: Module, statement: ast.stmt) -> Iterator[Definition]:
     """Yield what a statement takes from other modules: names imported from them, and attributes of imported modules."""
-    attributes: set[int] = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in parsed.modules:
-            attributes.add(id(node.value))
-            yield parsed.modules[node.value.id], node.attr
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
-            if node.id in parsed.names:
-                yield parsed.names[node.id]
-            elif node.id in parsed.modules and id(node) not in attributes:
-                yield parsed.modules[node.id], "*"
+    attributes, bare = _words(statement)
+    for name, attribute in attributes:
+        if name in parsed.modules:
+            yield parsed.modules[name], attribute
+        elif name in parsed.names:
+            yield parsed.names[name]
+    for name in bare:
+        if name in parsed.names:
+            yield parsed.names[name]
+        elif name in parsed.modules:
+            yield parsed.modules[name], "*"
 
 
 @cache
-def _loaded(statement: ast.stmt) -> frozenset[str]:
-    return frozenset(node.id for node in ast.walk(statement) if isinstance(node, ast.Name))
+def _words(statement: ast.stmt) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Return the attributes of names in a statement, and its other names; once for all scripts that reach it."""
+    nodes = list(ast.walk(statement))
+    owners = {
+        id(node.value): node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    attributes = frozenset((node.value.id, node.attr) for node in owners.values())
+    return attributes, frozenset(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in owners)
+
+
+def _loaded(statement: ast.stmt) -> set[str]:
+    attributes, bare = _words(statement)
+    return {name for name, _ in attributes} | bare
 
 
 @cache
