@@ -80,6 +80,7 @@ onsuccess:
 
 localrules:
     all,
+    predict,
     preflight,
     data,
     grid,
@@ -126,3 +127,10 @@ rule collapse:
 rule voc:
     input:
         VOC,
+
+
+# New images through the best models of the study.
+rule predict:
+    input:
+        rules.predict_overlays.output.provenance,
+        rules.predict_images.output.rejected,

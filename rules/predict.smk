@@ -47,6 +47,8 @@ rule predict_classes:
         facts=f"{PREDICTED}/classes.json",
     log:
         f"<logs>/predict/{SETTINGS.predict.name}/classes.log",
+    benchmark:
+        f"<benchmarks>/predict/{SETTINGS.predict.name}/classes.tsv"
     conda:
         "../envs/training.yaml"
     threads: 1
@@ -57,7 +59,7 @@ rule predict_classes:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_classes",
-        results=str(RESULTS),
+        results=lambda wildcards: str(RESULTS),
         side=SETTINGS.images.size,
         metric=getattr(SETTINGS, PREDICTING).transfer.select_by,
         code=code("predict_classes"),
@@ -79,6 +81,8 @@ rule predict_boxes:
         facts=f"{PREDICTED}/boxes.json",
     log:
         f"<logs>/predict/{SETTINGS.predict.name}/boxes.log",
+    benchmark:
+        f"<benchmarks>/predict/{SETTINGS.predict.name}/boxes.tsv"
     conda:
         "../envs/detection.yaml"
     threads: 1
@@ -89,7 +93,7 @@ rule predict_boxes:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_boxes",
-        results=str(RESULTS),
+        results=lambda wildcards: str(RESULTS),
         side=SETTINGS.images.box_size,
         image_size=getattr(SETTINGS, PREDICTING).yolo.image_size,
         code=code("predict_boxes"),
@@ -107,6 +111,8 @@ rule predict_cells:
         facts=f"{PREDICTED}/cells.json",
     log:
         f"<logs>/predict/{SETTINGS.predict.name}/cells.log",
+    benchmark:
+        f"<benchmarks>/predict/{SETTINGS.predict.name}/cells.tsv"
     conda:
         "../envs/training.yaml"
     threads: 1
@@ -117,7 +123,7 @@ rule predict_cells:
     params:
         common=COMMON,
         state=f"{RESULTS}/state/predict_cells",
-        results=str(RESULTS),
+        results=lambda wildcards: str(RESULTS),
         side=SETTINGS.images.box_size,
         code=code("predict_cells"),
     script:
@@ -153,13 +159,3 @@ rule predict_overlays:
         code=code("predict_overlays"),
     script:
         "../workflow/scripts/predict_overlays.py"
-
-
-localrules:
-    predict,
-
-
-rule predict:
-    input:
-        rules.predict_overlays.output.provenance,
-        rules.predict_images.output.rejected,
