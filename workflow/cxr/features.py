@@ -205,6 +205,7 @@ def compute(
 
     images, visits = rows["image"].to_numpy(dtype=object), rows["visit"].to_numpy()
     progress = Progress(tell, "pictures")
+    done = 0
     with run.keeper.listening():
         # One kind after the other: training sees augmented pictures, judging plain ones, and a batch is of one kind.
         for part in (missing[visits[missing] != AS_IT_IS], missing[visits[missing] == AS_IT_IS]):
@@ -222,7 +223,8 @@ def compute(
                 for stage, hidden in _stages_of(network, inputs, list(shapes), device):
                     numbers_of[stage][here[:count]] = _numbers(hidden[:count], kind)
                 has[here[:count]] = True
-                progress(int(has[missing].all(axis=1).sum()), len(missing))
+                done += count
+                progress(done, len(missing))
                 if run.keeper.due():
                     save()
                     run.keeper.save({})
