@@ -19,11 +19,14 @@ explain: $(READY)
 	$(BIN)/snakemake $(ARGS) --quiet all -- data
 	$(BIN)/snakemake $(ARGS) --dry-run 2>&1 | $(BIN)/python workflow/explain.py
 
+# Two files of tests at a time: most tests keep one core busy.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not long" --durations=10
+	$(PYTEST) -m "not long" --durations=10
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -q --durations=20
+	$(PYTEST) --durations=20
 
 lint: $(READY)
 	$(BIN)/ruff check workflow tests benchmarks

@@ -1,5 +1,8 @@
 """What the tests share: where real data lie, if they are here, and a finished run of the whole workflow."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,8 +37,21 @@ def coco_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def finished(repository, tmp_path_factory):
-    """A folder in which the whole tiny study has been run on generated phantoms."""
-    folder = tmp_path_factory.mktemp("finished")
+    """A folder in which the whole tiny study has been run on generated phantoms.
+
+    Where tests run in several processes, one runs the study and the others wait and take a copy.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _finish(repository, tmp_path_factory.mktemp("finished"))
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "finished").exists():
+            _finish(repository, shared / "running").rename(shared / "finished")
+    return shutil.copytree(shared / "finished", tmp_path_factory.mktemp("copy") / "finished", symlinks=True)
+
+
+def _finish(repository, folder):
     code, output = snakemake(repository, folder)
     assert code == 0, output[-6000:]
     return folder
