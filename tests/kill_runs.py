@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, by all that follows
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as name:
         root = Path(name)

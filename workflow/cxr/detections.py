@@ -169,23 +169,20 @@ def cell_confidence(boxes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     boxes: (K, 4); confidence: (K,). Returns (16, 16) float64; 0 for a cell that all boxes together do not cover by
     half. Cutting the result at a threshold is the same as covering cells with the boxes above that threshold.
     """
+    boxes, count = as_boxes(boxes), len(confidence)
+    order = np.argsort(confidence, kind="stable")
+    rank = np.empty(count, dtype=np.intp)
+    rank[order] = np.arange(1, count + 1)  # 0: no box
     lines = np.arange(GRID + 1) * (FRAME / GRID)
-    x, y, painted = paint(boxes, confidence, lines, lines)
+    x, y, painted = paint(boxes, rank, lines, lines)
     columns = np.searchsorted(lines, x[:-1], side="right") - 1
     rows = np.searchsorted(lines, y[:-1], side="right") - 1
-    at = painted > 0
-    cell = np.add.outer(rows * GRID, columns)[at]
-    area, value = np.outer(np.diff(y), np.diff(x))[at], painted[at]
-    order = np.lexsort((-value, cell))
-    cell, value, covered = cell[order], value[order], np.cumsum(area[order])
-    start = np.flatnonzero(np.append(True, cell[1:] != cell[:-1])) if len(cell) else np.empty(0, dtype=np.intp)
-    before = np.append(0.0, covered)[start]
-    covered -= np.repeat(before, np.diff(np.append(start, len(cell))))
-    cells = np.zeros(GRID * GRID)
-    half = (FRAME / GRID) ** 2 / 2
-    enough = covered > half * (1 + 1e-7)  # a cell covered by exactly half is none; sums are rounded
-    np.maximum.at(cells, cell[enough], value[enough])
-    return cells.reshape(GRID, GRID)
+    place = np.add.outer(rows * GRID, columns) * (count + 1) + painted.astype(np.intp)
+    area = np.bincount(place.ravel(), np.outer(np.diff(y), np.diff(x)).ravel(), minlength=GRID**2 * (count + 1))
+    covered = area.reshape(GRID**2, count + 1)[:, :0:-1].cumsum(axis=1)  # by falling confidence
+    enough = covered > (FRAME / GRID) ** 2 / 2 * (1 + 1e-7)  # covered by exactly half is not enough; sums are rounded
+    first = np.pad(enough, ((0, 0), (0, 1)), constant_values=True).argmax(axis=1)
+    return np.append(np.asarray(confidence, np.float64)[order[::-1]], 0.0)[first].reshape(GRID, GRID)
 
 
 def paint(
