@@ -14,6 +14,7 @@ PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
+import engine
 import guard
 import slurm_jobs
 from cxr import fingerprint, finished, folder, gpus, layouts, settings
@@ -69,6 +70,7 @@ include: "rules/predict.smk"
 onstart:
     guard.start(RESULTS, Path.cwd())
     finished.forget(RESULTS / "state")
+    engine.calm(workflow.scheduler)
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
         slurm_jobs.take_over(RESULTS, name, print)
         slurm_jobs.keep_in_sight(workflow.scheduler._executor)
