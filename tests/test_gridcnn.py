@@ -204,11 +204,11 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), drawn
 
 
-def fitted(tell, schedule, keeper=None, dropout=0.0):
+def fitted(tell, schedule, keeper=None, dropout=0.0, members=1):
     torch.manual_seed(0)
     names, read, drawn = four_images()
     targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
-    network = gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout)
+    network = gridcnn.Members(members, lambda: gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout))
     objective = gridcnn.overlap_objective(1, 1, False)
     stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
@@ -223,6 +223,20 @@ def test_a_network_of_findings_overfits_four_images(tell):
     confidence, _ = infer(network, names, read, gridcnn.overlap_objective(1, 1, False), CPU)
     assert ((confidence[:, :-1] > 0.5) == (targets[:, :-1] > 0.5)).all()
     assert outcome.history["validation_f1"].iloc[-1] > 0.95
+
+
+def test_members_train_as_if_alone_and_their_confidences_are_averaged(tell):
+    schedule = Schedule(epochs=1, steps=5, batch=4, optimizer="adamw", learning_rate=5e-3)
+    (alone, _, _), (both, _, _) = (fitted(tell, schedule, members=members) for members in (1, 2))
+    (first,), (again, second) = alone.networks, both.networks
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    assert not torch.equal(first.maps.weight, second.maps.weight)
+    names, read, _ = four_images()
+    objective = gridcnn.overlap_objective(1, 1, False)
+    each = [infer(network, names, read, objective, CPU)[0] for network in (first, second)]
+    mean, _ = infer(both, names, read, objective, CPU)
+    np.testing.assert_allclose(mean, (each[0] + each[1]) / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("chances", [[2], [3, 3]])
@@ -339,3 +353,5 @@ def test_heads_and_losses_that_do_not_fit_are_refused():
     for wrong in ({"head": "findings"}, {"loss": "overlap"}, {"head": "findings", "loss": "mse"}):
         with pytest.raises(ValueError, match="go together"):
             GridCNN(**wrong)
+    with pytest.raises(ValueError, match="members = 2 needs head findings"):
+        GridCNN(members=2)

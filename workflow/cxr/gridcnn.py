@@ -25,6 +25,7 @@ WIDEST = 8  # the widest stage has so many times the channels of the first
 ENCODER = 7  # residual blocks of the finding network; with the first convolution and three on the way up 18
 MAPS = len(BOXED_FINDINGS) + 1  # the last is of any finding
 RAREST = 2e-3  # a finding without a box in the training images starts at this confidence
+OUTPUTS = MAPS * geometry.GRID**2 + len(BOXED_FINDINGS)  # of a network that maps findings
 ANY_WEIGHT = 2.0  # of the cross-entropy of any finding's map, beside 1 of its soft F1
 
 
@@ -137,6 +138,19 @@ class FindingNetwork(nn.Module):
         return torch.cat([maps.flatten(1), presence], 1)
 
 
+class Members(nn.Module):
+    """Networks of one kind from different random starts, trained on the same batches: images (N, 1, S, S) →
+    what each of M gives, side by side, (N, M · K). None learns from another.
+    """
+
+    def __init__(self, count: int, network: Callable[[], nn.Module]):
+        super().__init__()
+        self.networks = nn.ModuleList(network() for _ in range(count))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([network(images) for network in self.networks], 1)
+
+
 def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
@@ -160,18 +174,22 @@ def unpacked(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) -> Objective:
-    """Return the objective of a network that maps findings: outputs (N, 9 · 256 + 8).
+    """Return the objective of a network that maps findings, or of M such members: outputs (N, M · (9 · 256 + 8)).
 
     targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
     finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
     areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
 
-    The confidence of any finding is the mean of its own map and the union of the findings' maps. scaled: every map is
+    Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
+    the union of the findings' maps. scaled: every map is
     divided by its highest cell, so that a threshold cuts each image relative to its most suspicious place: the score is
     averaged over images, and one without prediction has none. What is measured is not scaled.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.stack([loss_of_one(member, targets) for member in outputs.split(OUTPUTS, 1)]).sum()
+
+    def loss_of_one(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         maps, presence = unpacked(outputs)
         known = targets.isfinite()
         has = (~known | (targets > 0)).any(-1).any(-1).float()[:, :-1]
@@ -182,9 +200,9 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
         return finding_weight * findings + ANY_WEIGHT * anything + label_weight * labels + 1 - score
 
     def confidences(outputs: torch.Tensor) -> torch.Tensor:
-        maps = unpacked(outputs)[0].sigmoid()
-        union = 1 - (1 - maps[:, :-1]).prod(1)
-        return torch.cat([maps[:, :-1], (maps[:, -1:] + union[:, None]) / 2], 1)
+        maps = unpacked(torch.stack(outputs.split(OUTPUTS, 1)))[0].sigmoid()  # (M, N, 9, 16, 16)
+        union = 1 - (1 - maps[:, :, :-1]).prod(2, keepdim=True)
+        return torch.cat([maps[:, :, :-1], (maps[:, :, -1:] + union) / 2], 2).mean(0)
 
     def predict(outputs: torch.Tensor) -> torch.Tensor:
         maps = confidences(outputs)
@@ -329,7 +347,9 @@ _ANY = _Plan(
     lambda drawn, _, kind: cell_targets([_together(each) for each in drawn], kind),
 )
 _FINDINGS = _Plan(
-    lambda settings, masks: FindingNetwork(settings.image_size, settings.width, masks, settings.dropout),
+    lambda settings, masks: Members(
+        settings.members, lambda: FindingNetwork(settings.image_size, settings.width, masks, settings.dropout)
+    ),
     lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.scaled),
     finding_targets,
 )

@@ -261,6 +261,12 @@ class GridCNN(Section):
     target: Literal["majority", "coverage"] = setting(
         "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
     )
+    members: int = setting(
+        1,
+        "Networks trained side by side from different random starts; their maps are averaged (head findings).",
+        ge=1,
+        le=50,
+    )
     dropout: float = setting(0.0, "Share of features that dropout sets to 0 (head findings).", ge=0, lt=1)
     mask_unboxed: bool = setting(
         True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
@@ -279,6 +285,8 @@ class GridCNN(Section):
     def _fitting(self) -> "GridCNN":
         if (self.head == "findings") != (self.loss == "overlap"):
             raise ValueError("head findings and loss overlap go together, and neither with another")
+        if self.members > 1 and self.head != "findings":
+            raise ValueError(f"members = {self.members} needs head findings")
         return self
 
 
@@ -342,7 +350,7 @@ SOUND = Protocol(
         dropout=0.2,
         scaled=True,
         training=Schedule(
-            epochs=20,
+            epochs=60,
             steps=0,
             batch=16,
             optimizer="adamw",
