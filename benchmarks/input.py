@@ -125,8 +125,8 @@ def compare_rates(plain_stream: Stream, augmented_stream: Stream, folder: Path, 
         if name in medians:
             for what in ("ours: cache", "ours: cache, augmented"):
                 ratio = (rates[what] / rates[name]).median()
-                what = what.replace("ours: cache", "images into training")
-                lines.add(to, what, "images/s", medians["ours: cache"], medians[name], name, ratio)
+                title = what.replace("ours: cache", "images into training")
+                lines.add(to, title, "images/s", medians[what], medians[name], name, ratio)
     others = {name: count / medians[name] for name in theirs if name in medians}
     name = min(others, key=others.get)
     epochs = built / (others[name] - count / medians["ours: cache"])
