@@ -45,7 +45,7 @@ def chosen(section, *names):
 
 def code(script, *files):
     """A hash of what a script executes; a changed algorithm re-runs the rule, a changed comment or a touched file not."""
-    return lambda wildcards: fingerprint.of_script(script, *files)
+    return lambda wildcards: fingerprint.remembered(Path(".snakemake/cxr-code.json"), script, *files)
 
 
 def baseline_size(wildcards):

@@ -150,7 +150,14 @@ def fingerprint_of(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (fingerprint.of_script, fingerprint.imports, fingerprint._module, fingerprint._parsed):
+    for function in (
+        fingerprint.of_script,
+        fingerprint.imports,
+        fingerprint._module,
+        fingerprint._parsed,
+        fingerprint._memory,
+        fingerprint._everything,
+    ):
         function.cache_clear()
 
 
@@ -158,6 +165,25 @@ def test_a_changed_comment_changes_no_fingerprint_and_a_changed_number_does(fing
     plain = fingerprint_of("def used(n):\n    return 1\n")
     assert fingerprint_of('"""One."""\n\ndef used(n):\n    """Say one."""\n    return 1  # one\n') == plain
     assert fingerprint_of("def used(n):\n    return 2\n") != plain
+
+
+def test_a_remembered_fingerprint_is_that_of_the_code_as_it_is(fingerprint_of, tmp_path, monkeypatch):
+    memory = tmp_path / "folder" / "memory.json"
+
+    def remembered():
+        forget()
+        return fingerprint.remembered(memory, "script")
+
+    first = fingerprint_of("def used(n):\n    return 1\n")
+    assert remembered() == first
+    with monkeypatch.context() as patched:
+        patched.setattr(fingerprint.ast, "parse", None)  # would fail
+        assert remembered() == first
+    second = fingerprint_of("def used(n):\n    return 2\n")
+    assert remembered() == second != first
+    memory.write_text("{broken")
+    assert remembered() == second
+    assert [path.name for path in memory.parent.iterdir()] == ["memory.json"]
 
 
 def test_only_definitions_in_use_count_however_they_are_reached(fingerprint_of):

@@ -6,7 +6,11 @@ that training uses does not concern training.
 
 import ast
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -46,6 +50,40 @@ def of_script(script: str, *files: str) -> str:
         parsed = _module(module)
         for statement in parsed.definitions.get(name, parsed.statements):
             digest.update(f"{module}.{name}".encode() + b"\0" + _text(statement))
+    return digest.hexdigest()
+
+
+def remembered(memory: Path, script: str, *files: str) -> str:
+    """Return `of_script`, read from the file `memory` while no file of the package has changed: parsing takes a second."""
+    name = " ".join([script, *files])
+    known = _memory(memory)
+    if name not in known:
+        known[name] = of_script(script, *files)
+        with suppress(OSError):  # nowhere to write: parsed again next time
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            fresh = memory.with_name(f"{memory.name}.{os.getpid()}")
+            fresh.write_text(json.dumps({"of": _everything(), "known": known}))
+            fresh.replace(memory)
+    return known[name]
+
+
+@cache
+def _memory(path: Path) -> dict[str, str]:
+    """Return what is remembered of the package as it is now: script and files → hash."""
+    try:
+        content = json.loads(path.read_text())
+        return content["known"] if content["of"] == _everything() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@cache
+def _everything() -> str:
+    """Hash all files of the package and its scripts, byte for byte, and Python's version, on which parsing depends."""
+    digest = hashlib.blake2b(sys.version.encode(), digest_size=16)
+    for folder in (PACKAGE, SCRIPTS):
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            digest.update(f"{folder.name}/{path.name}".encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
