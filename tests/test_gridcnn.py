@@ -355,3 +355,9 @@ def test_heads_and_losses_that_do_not_fit_are_refused():
             GridCNN(**wrong)
     with pytest.raises(ValueError, match="members = 2 needs head findings"):
         GridCNN(members=2)
+
+
+def test_a_side_given_on_the_command_line_is_a_number():
+    assert GridCNN(image_size="512").image_size == 512
+    with pytest.raises(ValueError, match="should be 64, 128"):
+        GridCNN(image_size="500")

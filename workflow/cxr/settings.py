@@ -281,6 +281,12 @@ class GridCNN(Section):
     threshold: float = setting(0.5, "Confidence above which a cell is predicted in the binarised scores.", gt=0, lt=1)
     tune_threshold: bool = setting(False, "Choose that threshold on the validation images instead.")
 
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        """Take "512" for 512: within braces on the command line Snakemake hands on texts, as other numbers take them."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
     @model_validator(mode="after")
     def _fitting(self) -> "GridCNN":
         if (self.head == "findings") != (self.loss == "overlap"):
