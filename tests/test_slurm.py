@@ -298,7 +298,16 @@ def test_the_tiny_study_through_slurm_equals_a_local_run(studied, finished):
 def test_only_training_asks_for_a_gpu_and_a_second_run_finds_nothing_to_do(repository, slurm, studied):
     detail = [dict(re.findall(r"(\w+)=(\S+)", job)) for job in slurm("scontrol", "show", "job").split("\n\n")]
     detail = [job for job in detail if job.get("WorkDir") == str(studied)]
-    training = ("baseline", "features", "gridcnn", "pairs", "source", "torchvision", "transfer", "yolo_f", "yolo_o")
+    training = (
+        "baseline",
+        "features",
+        "transfer",
+        "gridcnn",
+        "yolo_finetuned",
+        "torchvision_detector",
+        "source_weights",
+        "pairs",
+    )
     for job in detail:
         rule = job["Comment"].removeprefix("rule_").partition("_wildcards_")[0]
         asked = int(re.search(r"gpu[^=]*[:=](\d+)", job.get("TresPerJob", "gpu:0"))[1])

@@ -75,18 +75,17 @@ def best_cut(confidence: np.ndarray, target: np.ndarray) -> float:
     ranks = np.linspace(0, len(occurring) - 1, min(CANDIDATES, len(occurring))).round().astype(int)
     candidates = np.unique(np.append(occurring[ranks], 1.0))
     reached = np.searchsorted(candidates, confidence, side="right")  # how many thresholds a cell reaches
-    place = np.arange(len(target))[:, None, None] * (len(candidates) + 1) + reached
     shape = len(target), len(candidates) + 1
+    place = np.arange(shape[0])[:, None, None] * shape[1] + reached
 
     def above(weight: np.ndarray) -> np.ndarray:
-        """Sum over the cells of an image that reach each threshold, (N, candidates)."""
+        """Sum over the cells of an image that reach each threshold, the highest first: (candidates, N)."""
         sums = np.bincount(place.ravel(), weight.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
-        return sums[:, :0:-1].cumsum(axis=1)[:, ::-1]
+        return sums[:, :0:-1].cumsum(axis=1).T
 
-    shared, predicted = above(target), above(np.ones(target.shape))
-    total = target.sum(axis=(1, 2))
-    scores = [_plain_f1(AreaScores.of(*each, total)) for each in zip(shared.T, predicted.T, strict=True)]
-    return float(candidates[len(scores) - 1 - np.argmax(np.nan_to_num(scores[::-1]))])
+    areas = zip(above(target), above(np.ones(target.shape)), strict=True)
+    scores = [_plain_f1(AreaScores.of(*each, target.sum(axis=(1, 2)))) for each in areas]
+    return float(candidates[::-1][np.argmax(np.nan_to_num(scores))])
 
 
 def _plain_f1(scores: AreaScores) -> float:

@@ -169,12 +169,9 @@ def cell_confidence(boxes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     boxes: (K, 4); confidence: (K,). Returns (16, 16) float64; 0 for a cell that all boxes together do not cover by
     half. Cutting the result at a threshold is the same as covering cells with the boxes above that threshold.
     """
-    boxes, count = as_boxes(boxes), len(confidence)
-    order = np.argsort(confidence, kind="stable")
-    rank = np.empty(count, dtype=np.intp)
-    rank[order] = np.arange(1, count + 1)  # 0: no box
+    count, order = len(confidence), np.argsort(confidence, kind="stable")
     lines = np.arange(GRID + 1) * (FRAME / GRID)
-    x, y, painted = paint(boxes, rank, lines, lines)
+    x, y, painted = paint(as_boxes(boxes)[order], np.arange(1, count + 1), lines, lines)  # with ranks; 0: no box
     columns = np.searchsorted(lines, x[:-1], side="right") - 1
     rows = np.searchsorted(lines, y[:-1], side="right") - 1
     place = np.add.outer(rows * GRID, columns) * (count + 1) + painted.astype(np.intp)

@@ -181,9 +181,9 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
     areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
 
     Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
-    the union of the findings' maps. scaled: every map is
-    divided by its highest cell, so that a threshold cuts each image relative to its most suspicious place: the score is
-    averaged over images, and one without prediction has none. What is measured is not scaled.
+    the union of the findings' maps. scaled: every map is divided by its highest cell, so that a threshold cuts each image
+    relative to its most suspicious place: the score is averaged over images, and one without prediction has none. What is
+    measured is not scaled.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

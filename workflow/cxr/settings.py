@@ -512,8 +512,8 @@ def allowed(field: Any) -> str:
     words += [f"multiple of {item.multiple_of}" for item in field.metadata if getattr(item, "multiple_of", None)]
     words += [f"matching {item.pattern}" for item in field.metadata if getattr(item, "pattern", None)]
     choices = getattr(field.annotation, "__args__", ())
-    if choices and all(isinstance(choice, str) for choice in choices):
-        words.append("one of " + ", ".join(choices))
+    if choices and all(isinstance(choice, str | int) for choice in choices):
+        words.append("one of " + ", ".join(map(str, choices)))
     return ", ".join(words)
 
 
