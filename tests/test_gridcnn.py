@@ -1,6 +1,7 @@
 """The grid CNN: 18 convolutions, 16 × 16 cells, the paper's three losses; maps of findings under a sound protocol."""
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cxr import gridcnn, images, settings, splits
 from cxr.datasets import Stream
 from cxr.device import Device
 from cxr.errors import Interrupted
+from cxr.expected_f1 import worth
 from cxr.journal import Journal
 from cxr.labels import BOXED_FINDINGS
 from cxr.runs import plain
@@ -125,16 +127,17 @@ def test_the_overlap_loss_by_hand():
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_scaled():
+def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_made_for_a_decision():
     maps = torch.full((2, 9, 16, 16), 1e-9)
     maps[0, MASS, 0, 0], maps[0, NODULE, 0, 0], maps[0, ANY, 0, 0], maps[0, ANY, 5, 5] = 0.2, 0.5, 0.4, 0.25
     outputs = outputs_of(maps, torch.full((2, 8), 0.5))
-    plain_, scaled = (gridcnn.overlap_objective(1, 1, each).predict(outputs) for each in (False, True))
+    plain_, decisive = (gridcnn.overlap_objective(1, 1, each).predict(outputs) for each in (False, True))
     assert plain_[0, ANY, 0, 0].item() == pytest.approx((0.4 + 1 - 0.8 * 0.5) / 2, abs=1e-5)
     assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
-    assert scaled[0, ANY, 0, 0] == 1 and scaled[0, ANY, 5, 5].item() == pytest.approx(0.25, abs=1e-5)
-    assert plain_[0, MASS, 0, 0].item() == pytest.approx(0.2, abs=1e-5) and scaled[0, MASS, 0, 0] == 1
-    assert torch.isfinite(scaled).all()
+    np.testing.assert_allclose(decisive[:, ANY], worth(plain_[:, ANY].numpy()), rtol=1e-6, atol=1e-9)
+    assert decisive[0, ANY, 0, 0] == 1
+    assert plain_[0, MASS, 0, 0].item() == pytest.approx(0.2, abs=1e-5) and decisive[0, MASS, 0, 0] == 1
+    assert torch.isfinite(decisive).all()
 
 
 def test_presence_is_asked_of_unknown_findings_too():
@@ -204,11 +207,12 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), drawn
 
 
-def fitted(tell, schedule, keeper=None, dropout=0.0, members=1):
+def fitted(tell, schedule, keeper=None, dropout=0.0, members=1, test_time_flip=False):
     torch.manual_seed(0)
     names, read, drawn = four_images()
     targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
-    network = gridcnn.Members(members, lambda: gridcnn.FindingNetwork(64, 8, targets.mean(0), dropout))
+    one = partial(gridcnn.FindingNetwork, 64, 8, targets.mean(0), dropout)
+    network = gridcnn.Members(members, one, test_time_flip)
     objective = gridcnn.overlap_objective(1, 1, False)
     stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
@@ -237,6 +241,22 @@ def test_members_train_as_if_alone_and_their_confidences_are_averaged(tell):
     each = [infer(network, names, read, objective, CPU)[0] for network in (first, second)]
     mean, _ = infer(both, names, read, objective, CPU)
     np.testing.assert_allclose(mean, (each[0] + each[1]) / 2, rtol=1e-6)
+
+
+def test_a_flip_at_test_time_makes_mirror_images_of_mirrored_images(tell):
+    schedule = Schedule(epochs=1, steps=5, batch=4, optimizer="adamw", learning_rate=5e-3)
+    (plain_, _, _), (flipped, _, _) = (fitted(tell, schedule, test_time_flip=each) for each in (False, True))
+    names, read, _ = four_images()
+    objective = gridcnn.overlap_objective(1, 1, False)
+
+    def mirrored(wanted):
+        return np.ascontiguousarray(read(wanted)[..., ::-1])
+
+    once, back = (infer(plain_, names, each, objective, CPU)[0] for each in (read, mirrored))
+    here, there = (infer(flipped, names, each, objective, CPU)[0] for each in (read, mirrored))
+    np.testing.assert_allclose(here, (once + back[..., ::-1]) / 2, rtol=1e-5, err_msg="trained alike, judged twice")
+    np.testing.assert_allclose(here, there[..., ::-1], rtol=1e-5)
+    assert not np.allclose(once, back[..., ::-1])
 
 
 @pytest.mark.parametrize("chances", [[2], [3, 3]])
@@ -327,7 +347,7 @@ def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):
 def test_unknown_findings_change_what_is_learnt(tell, tmp_path):
     paths = study(tmp_path, BOXES)
     known, unknown = (
-        trained(paths, SOUND.model_copy(update={"scaled": False}), tmp_path, tell, labels)["test_predictions"][
+        trained(paths, SOUND.model_copy(update={"decisive": False}), tmp_path, tell, labels)["test_predictions"][
             "finding_confidence"
         ]
         for labels in (False, True)
@@ -353,8 +373,9 @@ def test_heads_and_losses_that_do_not_fit_are_refused():
     for wrong in ({"head": "findings"}, {"loss": "overlap"}, {"head": "findings", "loss": "mse"}):
         with pytest.raises(ValueError, match="go together"):
             GridCNN(**wrong)
-    with pytest.raises(ValueError, match="members = 2 needs head findings"):
-        GridCNN(members=2)
+    for wrong in ({"members": 2}, {"test_time_flip": True}, {"decisive": True}):
+        with pytest.raises(ValueError, match="need head findings"):
+            GridCNN(**wrong)
 
 
 def test_a_side_given_on_the_command_line_is_a_number():

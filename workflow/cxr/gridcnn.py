@@ -15,6 +15,7 @@ from torch.nn import functional
 from cxr import boxes as geometry
 from cxr import images, splits
 from cxr.datasets import Stream, moved
+from cxr.expected_f1 import worth
 from cxr.labels import BOXED_FINDINGS, SEPARATOR
 from cxr.runs import Run
 from cxr.settings import GridCNN
@@ -139,16 +140,22 @@ class FindingNetwork(nn.Module):
 
 
 class Members(nn.Module):
-    """Networks of one kind from different random starts, trained on the same batches: images (N, 1, S, S) →
-    what each of M gives, side by side, (N, M · K). None learns from another.
+    """Finding networks from different random starts, trained on the same batches: images (N, 1, S, S) → what each of M
+    gives, side by side, (N, M · (9 · 256 + 8)). None learns from another.
+
+    test_time_flip: outside training each also sees the image mirrored; what it gives, mirrored back, counts as another's.
     """
 
-    def __init__(self, count: int, network: Callable[[], nn.Module]):
+    def __init__(self, count: int, network: Callable[[], FindingNetwork], test_time_flip: bool):
         super().__init__()
         self.networks = nn.ModuleList(network() for _ in range(count))
+        self.test_time_flip = test_time_flip
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([network(images) for network in self.networks], 1)
+        outputs = [network(images) for network in self.networks]
+        if self.test_time_flip and not self.training:
+            outputs += [_mirrored(network(images.flip(3))) for network in self.networks]
+        return torch.cat(outputs, 1)
 
 
 def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
@@ -173,7 +180,12 @@ def unpacked(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps.unflatten(-1, (MAPS, cells, cells)), presence
 
 
-def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) -> Objective:
+def _mirrored(outputs: torch.Tensor) -> torch.Tensor:
+    maps, presence = unpacked(outputs)
+    return torch.cat([maps.flip(3).flatten(1), presence], 1)
+
+
+def overlap_objective(finding_weight: float, label_weight: float, decisive: bool) -> Objective:
     """Return the objective of a network that maps findings, or of M such members: outputs (N, M · (9 · 256 + 8)).
 
     targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
@@ -181,9 +193,10 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
     areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
 
     Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
-    the union of the findings' maps. scaled: every map is divided by its highest cell, so that a threshold cuts each image
-    relative to its most suspicious place: the score is averaged over images, and one without prediction has none. What is
-    measured is not scaled.
+    the union of the findings' maps. decisive: the map of any finding is turned into what each cell is worth
+    (``expected_f1``), those of the findings are divided by their highest cell, so that a threshold cuts each relative to
+    its most suspicious place: scores are averaged over images, and one without prediction has none. What is measured are
+    the confidences.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -206,7 +219,11 @@ def overlap_objective(finding_weight: float, label_weight: float, scaled: bool) 
 
     def predict(outputs: torch.Tensor) -> torch.Tensor:
         maps = confidences(outputs)
-        return maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny) if scaled else maps
+        if not decisive:
+            return maps
+        relative = maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+        relative[:, -1] = torch.from_numpy(worth(maps[:, -1].cpu().numpy()))
+        return relative
 
     def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.mse_loss(confidences(outputs)[:, -1], targets[:, -1])
@@ -348,9 +365,11 @@ _ANY = _Plan(
 )
 _FINDINGS = _Plan(
     lambda settings, masks: Members(
-        settings.members, lambda: FindingNetwork(settings.image_size, settings.width, masks, settings.dropout)
+        settings.members,
+        lambda: FindingNetwork(settings.image_size, settings.width, masks, settings.dropout),
+        settings.test_time_flip,
     ),
-    lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.scaled),
+    lambda settings: overlap_objective(settings.finding_weight, settings.label_weight, settings.decisive),
     finding_targets,
 )
 _PLANS = {"dense": _ANY, "convolution": _ANY, "findings": _FINDINGS}

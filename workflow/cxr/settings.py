@@ -271,8 +271,13 @@ class GridCNN(Section):
     mask_unboxed: bool = setting(
         True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
     )
-    scaled: bool = setting(
-        False, "Divide each map of an image by its highest cell: where, not whether (head findings)."
+    test_time_flip: bool = setting(
+        False, "Average what is predicted for an image and, mirrored back, for its mirror image (head findings)."
+    )
+    decisive: bool = setting(
+        False,
+        "Predict for a decision (head findings): a cell of any finding is worth what it adds to the expected F1, and each "
+        "finding's map is divided by its highest cell. Otherwise probabilities.",
     )
     finding_weight: float = setting(1.0, "Weight of the findings' maps in the loss (head findings).", ge=0, le=100)
     label_weight: float = setting(
@@ -291,8 +296,8 @@ class GridCNN(Section):
     def _fitting(self) -> "GridCNN":
         if (self.head == "findings") != (self.loss == "overlap"):
             raise ValueError("head findings and loss overlap go together, and neither with another")
-        if self.members > 1 and self.head != "findings":
-            raise ValueError(f"members = {self.members} needs head findings")
+        if (self.members > 1 or self.test_time_flip or self.decisive) and self.head != "findings":
+            raise ValueError("members above 1, test_time_flip and decisive need head findings")
         return self
 
 
@@ -354,7 +359,8 @@ SOUND = Protocol(
         width=8,
         target="coverage",
         dropout=0.2,
-        scaled=True,
+        test_time_flip=True,
+        decisive=True,
         training=Schedule(
             epochs=60,
             steps=0,
