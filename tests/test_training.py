@@ -39,12 +39,12 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), targets
 
 
-def train(tell, objective, schedule, seed=0, keeper=None, augment=None):
+def train(tell, objective, schedule, seed=0, keeper=None, augment=None, scores=sigmoid_scores):
     torch.manual_seed(seed)
     names, read, targets = four_images()
     network = Classifier("resnet10", 15)
     stream = Stream(names, read, targets, augment or Augment(), schedule.batch, seed, CPU.torch)
-    validation = Validation(names, read, targets, sigmoid_scores, ("accuracy", True))
+    validation = Validation(names, read, targets, scores, ("accuracy", True))
     outcome = fit(network, stream, objective, validation, schedule, plain(seed, CPU, tell, keeper))
     return network, outcome
 
@@ -82,6 +82,29 @@ def test_keep_best_returns_the_weights_of_the_best_epoch(tell):
     names, read, targets = four_images()
     confidence, _ = infer(network, names, read, objective, CPU, targets)
     assert sigmoid_scores(confidence, targets)["accuracy"] == outcome.history["validation_accuracy"].max()
+
+
+@pytest.mark.parametrize("chance", [None, 2, 3, 5, 8])  # a step and an epoch's end are two chances
+def test_early_stopping_ends_so_many_epochs_after_the_best_interrupted_or_not(tell, tmp_path, chance):
+    scores = iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    options = {"scores": lambda *_: {"accuracy": next(scores)}}
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=False)
+    schedule = Schedule(epochs=9, steps=1, batch=4, keep="best", patience=2)
+    if chance:
+        with pytest.raises(Interrupted):
+            train(
+                tell, objective, schedule, keeper=Stopping(tmp_path / "state", "key", 0, tell, chance=chance), **options
+            )
+    _, outcome = train(tell, objective, schedule, keeper=Keeper(tmp_path / "state", "key", 1e9, tell), **options)
+    assert outcome.history["validation_accuracy"].tolist() == [0.1, 0.3, 0.2, 0.3], "equal is no better"
+    assert outcome.facts["epochs"] == outcome.facts["steps"] == 4
+    assert outcome.facts["kept_epoch"] == 2
+    assert "stopped early: 2 epochs without a better accuracy" in (tmp_path / "log.txt").read_text()
+
+
+def test_stopping_early_and_keeping_the_last_epoch_do_not_go_together():
+    with pytest.raises(ValueError, match="keep: best"):
+        Schedule(patience=3)
 
 
 def test_a_loss_that_is_not_finite_stops_the_job_and_says_where(tell):

@@ -58,12 +58,23 @@ class Schedule(Section):
     weight_decay: float = setting(0.0, "Weight decay.", ge=0, le=1)
     decay: Literal["constant", "cosine"] = setting("constant", "Learning-rate schedule (cosine has 5% warm-up).")
     keep: Literal["last", "best"] = setting("last", "Which epoch's weights count: the last, or the best on validation.")
+    patience: int = setting(
+        0,
+        "Early stopping: epochs without a better validation score after which training ends (keep: best); 0: never.",
+        ge=0,
+    )
     average: float = setting(
         0.0,
         "Decay, a step, of a running mean of the weights; where there is one, it is what is judged and kept. 0: none.",
         ge=0,
         lt=1,
     )
+
+    @model_validator(mode="after")
+    def _stopping(self) -> "Schedule":
+        if self.patience and self.keep == "last":
+            raise ValueError("patience stops after the best epoch, whose weights only keep: best keeps")
+        return self
 
 
 class Source(Section):

@@ -122,7 +122,7 @@ def fit(
     training = _Training(network, stream, objective, validation, schedule, run)
     with run.keeper.listening():
         training.resume()
-        while len(training.rows) < schedule.epochs:
+        while not training.ended():
             training.epoch()
     return training.finish()
 
@@ -193,6 +193,10 @@ class _Training:
         self.step = self.first = saved["step"]
         self.rows, self.best, self.elapsed = saved["rows"], saved["best"], saved["seconds"]
         self.run.tell(f"going on after step {self.step} of {self.total}, from the state of an earlier attempt")
+
+    def ended(self) -> bool:
+        waited = len(self.rows) - self.best["epoch"]
+        return len(self.rows) >= self.schedule.epochs or 0 < self.schedule.patience <= waited
 
     def seconds(self) -> float:
         return self.elapsed + time.monotonic() - self.began
@@ -277,15 +281,19 @@ class _Training:
         if self.best["network"] is not None:
             self.network.load_state_dict(self.best["network"], strict=False)
             self.run.tell(f"kept the weights of epoch {self.best['epoch']}, the best by {self.validation.better[0]}")
+        if len(self.rows) < self.schedule.epochs:
+            self.run.tell(
+                f"stopped early: {self.schedule.patience} epochs without a better {self.validation.better[0]}"
+            )
         seconds = self.seconds()
         facts = {
             "training_images": self.images,
             "validation_images": len(self.validation.names),
-            "epochs": self.schedule.epochs,
-            "steps": self.total,
-            "kept_epoch": self.best["epoch"] or self.schedule.epochs,
+            "epochs": len(self.rows),
+            "steps": self.step,
+            "kept_epoch": self.best["epoch"] or len(self.rows),
             "seconds": round(seconds, 2),
-            "images_per_second": round(self.total * self.schedule.batch / seconds, 1),
+            "images_per_second": round(self.step * self.schedule.batch / seconds, 1),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "trained_parameters": sum(parameter.numel() for parameter in self.parameters),
         }
