@@ -100,6 +100,24 @@ def of_boxed_labels(wildcards):
     return [of_boxes("train_labels")(wildcards)] if wanted else []
 
 
+def gridcnn_settings(wildcards, *unused):
+    """The settings that a training of the grid CNN depends on."""
+    return protocol_of(wildcards).gridcnn.model_dump(exclude={"threshold", "tune_threshold", *unused})
+
+
+def drawn_beforehand(section):
+    return {"count": section.pretraining.images, "side": section.image_size}
+
+
+def of_pretrained(file):
+    """A file of the grid CNN's pre-training on phantoms, where the configuration asks for one."""
+    return lambda wildcards: (
+        [f"<results>/gridcnn/{wildcards.protocol}/pretrained/{file}"]
+        if protocol_of(wildcards).gridcnn.pretraining.images
+        else []
+    )
+
+
 def of_records(name):
     return lambda wildcards: checkpoints.records.get().output[name]
 

@@ -1,8 +1,58 @@
 # The 18-layer grid CNN (paper, section 2.3.4).
 
 
+# Generated images and a training on them: only asked for where `pretraining.images` is above 0.
+rule gridcnn_phantoms:
+    output:
+        drawn="<results>/gridcnn/{protocol}/pretrained/phantoms.npz",
+    log:
+        "<logs>/gridcnn_phantoms/{protocol}.log",
+    conda:
+        "../envs/training.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        settings=lambda wildcards: drawn_beforehand(protocol_of(wildcards).gridcnn),
+        seed=SETTINGS.seed,
+        code=code("gridcnn_phantoms"),
+    script:
+        "../workflow/scripts/gridcnn_phantoms.py"
+
+
+rule gridcnn_pretrained:
+    input:
+        drawn=rules.gridcnn_phantoms.output.drawn,
+    output:
+        model="<results>/gridcnn/{protocol}/pretrained/model.pt",
+        fingerprint="<results>/gridcnn/{protocol}/pretrained/model.sha256",
+        history="<results>/gridcnn/{protocol}/pretrained/history.csv",
+        facts="<results>/gridcnn/{protocol}/pretrained/facts.json",
+    log:
+        "<logs>/gridcnn_pretrained/{protocol}.log",
+    benchmark:
+        "<benchmarks>/gridcnn_pretrained/{protocol}.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=growing(480),
+    params:
+        common=COMMON,
+        state=f"{RESULTS}/state/gridcnn_pretrained/{{protocol}}",
+        settings=lambda wildcards: gridcnn_settings(wildcards, "training"),
+        code=code("gridcnn_pretrained"),
+    script:
+        "../workflow/scripts/gridcnn_pretrained.py"
+
+
 rule gridcnn:
     input:
+        pretrained=ancient(of_pretrained("model.pt")),
+        fingerprint=of_pretrained("model.sha256"),
         index=ancient(rules.images.output.index),
         train=of_boxes("train"),
         train_labels=of_boxed_labels,
@@ -30,7 +80,7 @@ rule gridcnn:
         state=f"{RESULTS}/state/gridcnn/{{protocol}}_fold{{fold}}",
         store=STORE,
         box_size=SETTINGS.images.box_size,
-        settings=lambda wildcards: protocol_of(wildcards).gridcnn.model_dump(exclude={"threshold", "tune_threshold"}),
+        settings=lambda wildcards: gridcnn_settings(wildcards, "pretraining"),
         code=code("gridcnn"),
     script:
         "../workflow/scripts/gridcnn.py"

@@ -119,7 +119,7 @@ def test_environments_hold_what_their_modules_import(repository, name):
             "new_images",
             "overlays",
         ],
-        "training": ["source", "baseline", "transfer", "gridcnn", "torchvision_detector", "prediction"],
+        "training": ["source", "baseline", "transfer", "gridcnn", "pretraining", "torchvision_detector", "prediction"],
         "detection": ["yolo", "box_prediction"],
     }[name]
     environment = yaml.safe_load((repository / "envs" / f"{name}.yaml").read_text())

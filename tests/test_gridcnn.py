@@ -1,5 +1,6 @@
 """The grid CNN: 18 convolutions, 16 × 16 cells, the paper's three losses; maps of findings under a sound protocol."""
 
+import json
 import signal
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,18 @@ import torch
 from test_training import Stopping
 from torch import nn
 
-from cxr import gridcnn, images, settings, splits
+from cxr import gridcnn, images, phantoms, pretraining, settings, splits
 from cxr.datasets import Stream
 from cxr.device import Device
-from cxr.errors import Interrupted
+from cxr.errors import InputError, Interrupted
 from cxr.expected_f1 import worth
 from cxr.journal import Journal
 from cxr.labels import BOXED_FINDINGS
 from cxr.runs import plain
-from cxr.settings import Augment, GridCNN, Schedule
+from cxr.settings import Augment, GridCNN, Pretraining, Schedule
 from cxr.state import Keeper
 from cxr.training import Validation, fit, infer
+from cxr.weights import sha256_of
 
 CPU = Device(torch.device("cpu"), False)
 MASS, NODULE = BOXED_FINDINGS.index("Mass"), BOXED_FINDINGS.index("Nodule")
@@ -298,13 +300,13 @@ def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:
     return paths
 
 
-def trained(paths, chosen, folder, tell, labels=True):
+def trained(paths, chosen, folder, tell, labels=True, pretrained=None):
     out = {name: folder / f"out_{name}" for name in ("model", "history", "facts")}
     predictions = {name: folder / f"{name}.npz" for name in ("validation_predictions", "test_predictions")}
     gridcnn.train(
         train_split=paths["train"], train_labels=paths["labels"] if labels else None,
         validation_split=paths["validation"], predicted=paths["test"], index=paths["index"], store=paths["store"],
-        box_size=64, settings=chosen, run=plain(0, CPU, tell), **out, **predictions,
+        pretrained=pretrained, box_size=64, settings=chosen, run=plain(0, CPU, tell), **out, **predictions,
     )  # fmt: skip
     return {name: np.load(path) for name, path in predictions.items()}
 
@@ -356,6 +358,57 @@ def test_unknown_findings_change_what_is_learnt(tell, tmp_path):
     assert unknown[0, effusion].mean() > known[0, effusion].mean(), "absent pushes the map down, unknown does not"
 
 
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """Where a network was trained on twenty phantoms, and its settings."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    chosen = SOUND.model_copy(update={"pretraining": Pretraining(images=100, training=SOUND.training)})
+    pretraining.draw(folder / "drawn.npz", count=20, side=64, seed=0, workers=2)
+    out = {name: folder / name for name in ("model", "fingerprint", "history", "facts")}
+    with Journal(folder / "log.txt", "test") as tell:
+        pretraining.train(drawn=folder / "drawn.npz", settings=chosen, run=plain(0, CPU, tell), **out)
+    return folder, chosen
+
+
+def test_phantoms_to_train_on_are_the_same_for_any_number_of_workers_and_not_the_data_sets(pretrained, tmp_path):
+    folder, _ = pretrained
+    pretraining.draw(tmp_path / "again.npz", count=20, side=64, seed=0, workers=1)
+    first, again = (np.load(path) for path in (folder / "drawn.npz", tmp_path / "again.npz"))
+    assert (first["pixels"] == again["pixels"]).all() and (first["boxes"] == again["boxes"]).all()
+    assert first["pixels"].shape == (20, 64, 64) and len({each.tobytes() for each in first["pixels"]}) == 20
+    assert all(gridcnn.by_finding(text) for text in first["boxes"])
+    own = [each for each in phantoms.plan(patients=40, images=40, boxed=20, seed=0) if each.boxed]
+    pixels, _ = phantoms.draw(own[0], size=256, seed=0)
+    assert not (gridcnn.reduced(pixels[None], 64) == first["pixels"]).all((1, 2)).any()
+
+
+def test_the_network_starts_from_its_pretraining_but_for_its_cells_own_biases(pretrained, tell, tmp_path):
+    folder, chosen = pretrained
+    paths = study(tmp_path, BOXES)
+    still = chosen.model_copy(update={"training": Schedule(epochs=1, steps=1, learning_rate=1e-12, batch=3)})
+    trained(paths, still, tmp_path, tell, pretrained=folder / "model")
+    before = torch.load(folder / "model", weights_only=True)["state"]
+    after = torch.load(tmp_path / "out_model", weights_only=True)["state"]
+    for name, parameter in gridcnn.untrained(chosen)[0].named_parameters():
+        same = torch.allclose(before[name], after[name], atol=1e-9)
+        assert same != name.endswith("cell_bias"), name
+    facts = json.loads((tmp_path / "out_facts").read_text())
+    assert facts["pretrained_on"] == "18 generated phantoms, 2 epochs"
+    assert (folder / "fingerprint").read_text().strip() == sha256_of(folder / "model")
+
+
+def test_weights_pretrained_for_another_network_are_refused(pretrained, tell, tmp_path):
+    folder, chosen = pretrained
+    wider = chosen.model_copy(update={"members": 2})
+    with pytest.raises(InputError, match="weights of another network"):
+        trained(study(tmp_path, BOXES), wider, tmp_path, tell, pretrained=folder / "model")
+
+
+def test_too_few_phantoms_are_refused():
+    with pytest.raises(ValueError, match="too few to learn from"):
+        Pretraining(images=99)
+
+
 def test_a_box_that_leaves_the_frame_is_a_finding_that_left():
     right = np.array([[1, 0, -1.0], [0, 1, 0]], dtype=np.float32)  # pixels move half the frame to the right
     from cxr.datasets import moved
@@ -373,7 +426,7 @@ def test_heads_and_losses_that_do_not_fit_are_refused():
     for wrong in ({"head": "findings"}, {"loss": "overlap"}, {"head": "findings", "loss": "mse"}):
         with pytest.raises(ValueError, match="go together"):
             GridCNN(**wrong)
-    for wrong in ({"members": 2}, {"test_time_flip": True}, {"decisive": True}):
+    for wrong in ({"members": 2}, {"test_time_flip": True}, {"decisive": True}, {"pretraining": {"images": 500}}):
         with pytest.raises(ValueError, match="need head findings"):
             GridCNN(**wrong)
 

@@ -1,6 +1,7 @@
 """Which rules run after which change: exactly those whose inputs changed in content, and no other, by the real Snakemake."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -280,6 +281,23 @@ def test_a_changed_algorithm_runs_what_executes_it(checkout, finished, module, o
 def test_a_changed_training_setting_of_one_experiment_retrains_it_alone(repository, finished):
     found = planned(repository, finished, config=["sound={gridcnn: {training: {learning_rate: 0.001}}}"])
     assert found == {"gridcnn": 2, "metrics_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1}
+
+
+def test_a_grid_cnn_that_starts_from_phantoms_is_retrained_by_a_change_of_them_alone(repository, finished, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(finished, work, symlinks=True)
+
+    def config(more=""):
+        return [f"sound={{gridcnn: {{pretraining: {{images: 100, training: {{epochs: 1, steps: 2{more}}}}}}}}}"]
+
+    target = "results/tiny/gridcnn/sound/fold0/model.pt"
+    ran = executed(repository, work, "--", target, config=config())
+    assert ran == {"gridcnn_phantoms": 1, "gridcnn_pretrained": 1, "gridcnn": 1}
+    assert planned(repository, work, "--", target, config=config()) == {}
+    found = planned(repository, work, "--", target, config=config(", learning_rate: 0.001"))
+    assert found == {"gridcnn_pretrained": 1, "gridcnn": 1}
+    facts = json.loads((work / "results/tiny/gridcnn/sound/fold0/facts.json").read_text())
+    assert facts["pretrained_on"] == "90 generated phantoms, 1 epochs" and facts["inputs"]["pretrained"]
 
 
 @pytest.mark.parametrize("machine", ["{slots: 3}", "{checkpoint: 7}"])

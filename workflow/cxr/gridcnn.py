@@ -1,5 +1,6 @@
 """The 18-layer grid CNN: which of 16 × 16 cells of an image are diseased (paper, section 2.3.4)."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,11 +16,12 @@ from torch.nn import functional
 from cxr import boxes as geometry
 from cxr import images, splits
 from cxr.datasets import Stream, moved
+from cxr.errors import InputError
 from cxr.expected_f1 import worth
 from cxr.labels import BOXED_FINDINGS, SEPARATOR
 from cxr.runs import Run
-from cxr.settings import GridCNN
-from cxr.training import Objective, Validation, fit, infer, write_tensors
+from cxr.settings import GridCNN, Schedule
+from cxr.training import Objective, Outcome, Validation, fit, infer, write_tensors
 
 BLOCKS = 8  # residual blocks of two convolutions; with the first and the last convolution 18
 WIDEST = 8  # the widest stage has so many times the channels of the first
@@ -289,12 +291,26 @@ def unboxed(named: Mapping[str, str], table: pd.DataFrame) -> list[set[str]]:
     return [set(named[image].split(SEPARATOR)) - set(labels.split(SEPARATOR)) for image, labels in pairs]
 
 
+@dataclass(frozen=True)
+class Boxed:
+    """Images by name: their findings' boxes, those that nobody drew (``unboxed``), and how to read pixels (N, S, S) uint8."""
+
+    names: Sequence[str]
+    drawn: Sequence[Drawn]
+    unknown: Sequence[Collection[str]]
+    read: Callable[[Sequence[str]], np.ndarray]
+
+    def targets(self, kind: str, head: str) -> np.ndarray:
+        return _PLANS[head].targets(self.drawn, self.unknown, kind)
+
+
 def train(
     *,
     train_split: Path,
     train_labels: Path | None,
     validation_split: Path,
     predicted: Path,
+    pretrained: Path | None,
     index: Path,
     store: Path,
     box_size: int,
@@ -310,43 +326,76 @@ def train(
     the images of the file `predicted` (image, patient, digest).
 
     train_labels: the training split with all labels of its images, boxed or not; None: every finding without a box
-    counts as absent. Files: see docs/files.md.
+    counts as absent. pretrained: the model it starts from (``pretraining``). Files: see docs/files.md.
     """
     torch.manual_seed(run.seed)
     pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
-    roles = {role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))}
-    drawn = {role: [_by_finding(text) for text in table["boxes"]] for role, table in roles.items()}
-    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", splits.read_images(predicted))]}
-    unknown = _unknown(train_labels, roles["train"], run.tell)
-    plan = _PLANS[settings.head]
 
     def read(wanted: Sequence[str]) -> np.ndarray:
         return reduced(pixels.read(wanted), settings.image_size)
 
-    def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        chosen = [
-            [(finding, moved(boxes, matrix)) for finding, boxes in drawn["train"][index]]
-            for index, matrix in zip(indices, maps, strict=True)
-        ]
-        return plan.targets(chosen, [unknown[index] for index in indices], settings.target)
-
-    nothing = [set()] * len(names["validation"])
-    network = plan.network(settings, plan.targets(drawn["train"], [set()] * len(unknown), "majority").mean(0))
-    judged = plan.objective(settings)
-    stream = Stream(
-        names["train"], read, targets, settings.augment, settings.training.batch, run.seed, run.device.torch
-    )
-    validation = Validation(
-        names["validation"], read, plan.targets(drawn["validation"], nothing, "majority"), _scores, ("f1", True)
-    )
-    outcome = fit(network, stream, judged, validation, settings.training, run)
-    for role, path in (("validation", validation_predictions), ("test", test_predictions)):
-        confidence, _ = infer(network, names[role], read, judged, run.device)
-        np.savez_compressed(path, images=np.array(names[role]), **named(confidence.astype(np.float32)))
+    tables = {
+        role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))
+    }
+    nothing: list[set[str]] = [set()] * len(tables["validation"])
+    unknown = {"train": _unknown(train_labels, tables["train"], run.tell), "validation": nothing}
+    roles = {
+        role: Boxed(table["image"].tolist(), [by_finding(text) for text in table["boxes"]], unknown[role], read)
+        for role, table in tables.items()
+    }
+    network = built(settings, roles["train"])
+    own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
+    if pretrained is not None:
+        own["pretrained_on"] = _start_from(pretrained, network)
+        run.tell(f"starts from weights pre-trained on {own['pretrained_on']}")
+    outcome = fitted(network, roles["train"], roles["validation"], settings, settings.training, run)
+    judged = _PLANS[settings.head].objective(settings)
+    tested = splits.read_images(predicted)["image"].tolist()
+    for names, path in ((roles["validation"].names, validation_predictions), (tested, test_predictions)):
+        confidence, _ = infer(network, names, read, judged, run.device)
+        np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
     write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
     outcome.history.to_csv(history, index=False)
-    own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
     facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
+
+
+def built(settings: GridCNN, training: Boxed) -> nn.Module:
+    """Return an untrained network of these settings whose cells start at the mean mask of the training images."""
+    known = dataclasses.replace(training, unknown=[set()] * len(training.names))
+    return _PLANS[settings.head].network(settings, known.targets("majority", settings.head).mean(0))
+
+
+def fitted(
+    network: nn.Module, training: Boxed, validation: Boxed, settings: GridCNN, schedule: Schedule, run: Run
+) -> Outcome:
+    """Train the network in place; boxes move with the pixels, and what they cover is worked out anew for each picture."""
+    plan = _PLANS[settings.head]
+
+    def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        chosen = [
+            [(finding, moved(boxes, matrix)) for finding, boxes in training.drawn[index]]
+            for index, matrix in zip(indices, maps, strict=True)
+        ]
+        return plan.targets(chosen, [training.unknown[index] for index in indices], settings.target)
+
+    stream = Stream(
+        training.names, training.read, targets, settings.augment, schedule.batch, run.seed, run.device.torch
+    )
+    judged = Validation(
+        validation.names, validation.read, validation.targets("majority", settings.head), _scores, ("f1", True)
+    )
+    return fit(network, stream, plan.objective(settings), judged, schedule, run)
+
+
+def _start_from(path: Path, network: nn.Module) -> str:
+    """Load pre-trained weights, but for the cells' own biases, which are the mean masks of real images; return on what."""
+    content = torch.load(path, weights_only=True)
+    own = {name for name in network.state_dict() if name.endswith("cell_bias")}
+    state = {name: tensor for name, tensor in content["state"].items() if name not in own}
+    left = network.load_state_dict(state, strict=False)
+    if set(left.missing_keys) != own or left.unexpected_keys:
+        raise InputError(f"{path} holds weights of another network; delete it, and it is made anew")
+    return str(content["pretrained_on"])
 
 
 @dataclass(frozen=True)
@@ -413,7 +462,8 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
 
 
-def _by_finding(text: str) -> Drawn:
+def by_finding(text: str) -> Drawn:
+    """Return the boxes of a split file's text (``boxes.format_box_text``) by finding."""
     boxes: dict[str, list[tuple[float, ...]]] = {}
     for finding, *corners in geometry.parse_box_text(text):
         boxes.setdefault(finding, []).append(tuple(corners))

@@ -12,11 +12,12 @@ finding also on the finding, so the same image can be drawn with and without it.
 
 import math
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -259,18 +260,10 @@ def write_data_set(
 
     job = partial(_draw_and_save, size=size, seed=seed)
     boxes = []
-    if workers <= 1:
-        for done, found in enumerate(map(job, phantoms, paths), start=1):
-            boxes.append(found)
-            if progress:
-                progress(done, len(phantoms))
-    else:
-        # fork: with spawn each child would run the calling script again
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-            for done, found in enumerate(pool.map(job, phantoms, paths, chunksize=4), start=1):
-                boxes.append(found)
-                if progress:
-                    progress(done, len(phantoms))
+    for found in in_order(job, list(zip(phantoms, paths, strict=True)), workers):
+        boxes.append(found)
+        if progress:
+            progress(len(boxes), len(phantoms))
 
     _write_lines(root / LABEL_TABLE, [_LABEL_HEADER, *(_label_row(phantom, seed) for phantom in phantoms)])
     _write_lines(root / BOX_TABLE, [_BOX_HEADER, *_box_rows(phantoms, boxes)])
@@ -278,7 +271,21 @@ def write_data_set(
     _write_lines(root / TEST_LIST, [phantom.name for phantom in phantoms if phantom.test])
 
 
-def _draw_and_save(phantom: Phantom, path: Path, *, size: int, seed: int) -> dict[str, list[tuple]]:
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def in_order(job: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Yield job(item) of each item in their order, from so many processes."""
+    if workers <= 1:
+        yield from map(job, items)
+        return
+    # fork: with spawn each child would run the calling script again
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(job, items, chunksize=4)
+
+
+def _draw_and_save(planned: tuple[Phantom, Path], *, size: int, seed: int) -> dict[str, list[tuple]]:
+    phantom, path = planned
     pixels, boxes = draw(phantom, size=size, seed=seed)
     picture = Image.fromarray(pixels)
     if _stream(_RGBA, seed, phantom).random() < _RGBA_SHARE:

@@ -787,6 +787,12 @@ def _weights_notes(inputs: ReportInputs, family: str) -> list[str]:
             notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
     if family == "transfer" and SOURCE in inputs.facts:
         notes.append(f"Source weights: {_source_name(inputs)}.")
+    if family == "gridcnn":
+        notes += [
+            f"{protocol}: the grid CNN starts from weights pre-trained here on {facts['pretrained_on']}."
+            for (protocol, experiment, fold), facts in inputs.facts.items()
+            if experiment == "gridcnn" and fold == "0" and "pretrained_on" in facts
+        ]
     return notes
 
 

@@ -252,6 +252,32 @@ class TorchvisionDetector(Section):
     tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
 
 
+class Pretraining(Section):
+    images: int = setting(
+        0, "Boxed phantoms, generated images, on which the grid CNN is trained beforehand; 0: none.", ge=0, le=100_000
+    )
+    training: Schedule = setting(
+        Schedule(
+            epochs=20,
+            steps=0,
+            batch=16,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=0.05,
+            decay="cosine",
+            average=0.99,
+        ),
+        "Schedule on the phantoms.",
+    )
+
+    @field_validator("images")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if 0 < value < 100:
+            raise ValueError(f"{value} phantoms are too few to learn from and to validate on; 0, or at least 100")
+        return value
+
+
 class GridCNN(Section):
     head: Literal["dense", "convolution", "findings"] = setting(
         "dense",
@@ -269,6 +295,7 @@ class GridCNN(Section):
         Schedule(epochs=5, steps=0, batch=1, optimizer="adam", learning_rate=0.005), "Schedule."
     )
     augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
+    pretraining: Pretraining = setting(Pretraining(), "Training on generated images beforehand (head findings).")
     target: Literal["majority", "coverage"] = setting(
         "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
     )
@@ -307,8 +334,9 @@ class GridCNN(Section):
     def _fitting(self) -> "GridCNN":
         if (self.head == "findings") != (self.loss == "overlap"):
             raise ValueError("head findings and loss overlap go together, and neither with another")
-        if (self.members > 1 or self.test_time_flip or self.decisive) and self.head != "findings":
-            raise ValueError("members above 1, test_time_flip and decisive need head findings")
+        extras = self.members > 1 or self.test_time_flip or self.decisive or self.pretraining.images
+        if extras and self.head != "findings":
+            raise ValueError("members above 1, test_time_flip, decisive and pretraining need head findings")
         return self
 
 

@@ -22,6 +22,7 @@ with (
         train_labels=next(map(Path, snakemake.input.get("train_labels", [])), None),
         validation_split=Path(snakemake.input.validation),
         predicted=Path(snakemake.input.predicted),
+        pretrained=next(map(Path, snakemake.input.get("pretrained", [])), None),
         index=Path(snakemake.input.index),
         store=Path(snakemake.params.store),
         box_size=snakemake.params.box_size,
