@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 import torch
@@ -17,6 +17,7 @@ import torch
 from cxr import gpus, weights
 from cxr.device import Device, choose
 from cxr.journal import Journal
+from cxr.outputs import whole
 from cxr.state import Keeper
 
 # Inputs that say where pixels lie (which ones they are is in the split files' digests), and what follows from others.
@@ -77,6 +78,33 @@ def started(
         run = Run(params["common"]["seed"], device, keeper, tell, threads, identity, began)
         yield run
         keeper.clear()
+
+
+class Job(Protocol):
+    """What a workflow tells a job's script of itself; values come with `items()`."""
+
+    log: Any  # the first is its journal
+    params: Any
+    input: Any
+    output: Any
+    threads: int
+
+
+@contextmanager
+def of_job(job: Job, name: str, environment: MutableMapping[str, str]) -> Iterator[tuple[Run, dict[str, Path]]]:
+    """Open a job's journal, start its run (``started``), and give name → where to write each output (``outputs.whole``)."""
+    with (
+        Journal(job.log[0], name) as tell,
+        started(
+            params=dict(job.params.items()),
+            inputs=dict(job.input.items()),
+            threads=job.threads,
+            environment=environment,
+            tell=tell,
+        ) as run,
+        whole(job.output.items()) as out,
+    ):
+        yield run, out
 
 
 def identify(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

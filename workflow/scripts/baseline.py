@@ -2,22 +2,11 @@ import os
 from pathlib import Path
 
 from cxr import baseline, classification, runs
-from cxr.journal import Journal
-from cxr.outputs import whole
 from cxr.settings import Augment, Schedule
 
 settings = snakemake.params.settings
-with (
-    Journal(snakemake.log[0], f"baseline {snakemake.wildcards.protocol} {snakemake.wildcards.activation}") as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with runs.of_job(snakemake, f"baseline {job.protocol} {job.activation}", os.environ) as (run, out):
     baseline.train(
         inputs=classification.Inputs(
             train_split=Path(snakemake.input.train),

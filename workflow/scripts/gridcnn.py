@@ -2,21 +2,10 @@ import os
 from pathlib import Path
 
 from cxr import gridcnn, runs
-from cxr.journal import Journal
-from cxr.outputs import whole
 from cxr.settings import GridCNN
 
-with (
-    Journal(snakemake.log[0], f"grid CNN {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}") as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with runs.of_job(snakemake, f"grid CNN {job.protocol} fold {job.fold}", os.environ) as (run, out):
     gridcnn.train(
         train_split=Path(snakemake.input.train),
         train_labels=next(map(Path, snakemake.input.get("train_labels", [])), None),

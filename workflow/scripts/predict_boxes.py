@@ -2,20 +2,8 @@ import os
 from pathlib import Path
 
 from cxr import box_prediction, runs
-from cxr.journal import Journal
-from cxr.outputs import whole
 
-with (
-    Journal(snakemake.log[0], "predict boxes") as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+with runs.of_job(snakemake, "predict boxes", os.environ) as (run, out):
     box_prediction.boxes(
         models=[Path(path) for path in snakemake.input.models],
         results=Path(snakemake.params.results),

@@ -2,21 +2,10 @@ import os
 from pathlib import Path
 
 from cxr import runs, torchvision_detector
-from cxr.journal import Journal
-from cxr.outputs import whole
 from cxr.settings import TorchvisionDetector
 
-with (
-    Journal(snakemake.log[0], f"torchvision detector {snakemake.wildcards.protocol}") as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with runs.of_job(snakemake, f"torchvision detector {job.protocol} fold {job.fold}", os.environ) as (run, out):
     torchvision_detector.train(
         train_split=Path(snakemake.input.train),
         validation_split=Path(snakemake.input.validation),

@@ -2,23 +2,10 @@ import os
 from pathlib import Path
 
 from cxr import runs, yolo
-from cxr.journal import Journal
-from cxr.outputs import whole
 from cxr.settings import Yolo
 
-with (
-    Journal(
-        snakemake.log[0], f"yolo fine-tuned {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}"
-    ) as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with runs.of_job(snakemake, f"yolo fine-tuned {job.protocol} fold {job.fold}", os.environ) as (run, out):
     yolo.fine_tune(
         data=Path(snakemake.params.data),
         settings=Yolo(**snakemake.params.settings),

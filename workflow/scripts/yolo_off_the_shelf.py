@@ -2,23 +2,10 @@ import os
 from pathlib import Path
 
 from cxr import runs, yolo
-from cxr.journal import Journal
-from cxr.outputs import whole
 
 settings = snakemake.params.settings
-with (
-    Journal(
-        snakemake.log[0], f"yolo off the shelf {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}"
-    ) as tell,
-    runs.started(
-        params=dict(snakemake.params.items()),
-        inputs=dict(snakemake.input.items()),
-        threads=snakemake.threads,
-        environment=os.environ,
-        tell=tell,
-    ) as run,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with runs.of_job(snakemake, f"yolo off the shelf {job.protocol} fold {job.fold}", os.environ) as (run, out):
     yolo.off_the_shelf(
         weights_file=Path(settings["pretrained"]),
         sha256=settings["sha256"],
