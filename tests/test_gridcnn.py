@@ -389,7 +389,7 @@ def test_the_network_starts_from_its_pretraining_but_for_its_cells_own_biases(pr
     trained(paths, still, tmp_path, tell, pretrained=folder / "model")
     before = torch.load(folder / "model", weights_only=True)["state"]
     after = torch.load(tmp_path / "out_model", weights_only=True)["state"]
-    for name, parameter in gridcnn.untrained(chosen)[0].named_parameters():
+    for name, _ in gridcnn.untrained(chosen)[0].named_parameters():
         same = torch.allclose(before[name], after[name], atol=1e-9)
         assert same != name.endswith("cell_bias"), name
     facts = json.loads((tmp_path / "out_facts").read_text())

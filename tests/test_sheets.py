@@ -41,3 +41,5 @@ def test_failures_of_cells():
     assert [place for place, _ in sheets._misses(found)] == [2, 1, 0]
     assert sheets._misses(found)[2] == (0, "Nodule found at 0.30")
     assert sheets._false_positives(found)[0] == (1, "false cell at 0.60")
+    confidence[2, 2, 2], confidence[2, 3, 3] = 0.6, 0.1  # as confident, but in more cells
+    assert [place for place, _ in sheets._false_positives(of_run(cells=(confidence,)))][:2] == [2, 1]

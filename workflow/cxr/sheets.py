@@ -125,18 +125,21 @@ def _misses(tested: _Tested) -> list[tuple[int, str]]:
 def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
     """(image, what) of the most confident false positive of each image, the most confident first.
 
-    A predicted box with an IoU below 0.1 with every true box, or, from a detector of cells, a cell that none touches.
+    A predicted box with an IoU below 0.1 with every true box, or, from a detector of cells, a cell that none touches; of
+    equally confident cells first those of the image with most of them (maps made for a decision reach 1 in every image).
     """
     found = []
     for place, image in enumerate(tested.drawn):
         if tested.answers.boxes is None:
             apart = coverages([image.boxes])[0] == 0
-            false = [(float(tested.answers.cells[place][apart].max(initial=0.0)), "cell")]
+            cells = tested.answers.cells[place][apart]
+            false = [(float(cells.max(initial=0.0)), float(cells.sum()), "cell")]
         else:
             guess = tested.answers.boxes[place]
             wrong = (iou(guess.boxes, image.boxes) < FALSE_BELOW).all(axis=1)
-            false = list(zip(guess.confidence[wrong].tolist(), guess.labels[wrong], strict=True))
-        found += [(-confidence, 0.0, place, f"false {label} at {confidence:.2f}") for confidence, label in false]
+            pairs = zip(guess.confidence[wrong].tolist(), guess.labels[wrong], strict=True)
+            false = [(confidence, 0.0, label) for confidence, label in pairs]
+        found += [(-certain, -amount, place, f"false {label} at {certain:.2f}") for certain, amount, label in false]
     return _one_an_image(sorted(found))
 
 
