@@ -252,21 +252,24 @@ class TorchvisionDetector(Section):
     tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
 
 
+FINDINGS_SCHEDULE = Schedule(
+    epochs=60,
+    steps=0,
+    batch=16,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    decay="cosine",
+    average=0.99,
+)
+
+
 class Pretraining(Section):
     images: int = setting(
         0, "Boxed phantoms, generated images, on which the grid CNN is trained beforehand; 0: none.", ge=0, le=100_000
     )
     training: Schedule = setting(
-        Schedule(
-            epochs=20,
-            steps=0,
-            batch=16,
-            optimizer="adamw",
-            learning_rate=2e-3,
-            weight_decay=0.05,
-            decay="cosine",
-            average=0.99,
-        ),
+        FINDINGS_SCHEDULE.model_copy(update={"epochs": 20}),
         "Schedule on the phantoms.",
     )
 
@@ -400,16 +403,7 @@ SOUND = Protocol(
         dropout=0.2,
         test_time_flip=True,
         decisive=True,
-        training=Schedule(
-            epochs=60,
-            steps=0,
-            batch=16,
-            optimizer="adamw",
-            learning_rate=2e-3,
-            weight_decay=0.05,
-            decay="cosine",
-            average=0.99,
-        ),
+        training=FINDINGS_SCHEDULE,
         augment=Augment(horizontal_flip=0.5, rotation=7, shift=0.06, zoom=0.1, gamma=0.4),
         tune_threshold=True,
     ),
