@@ -53,6 +53,29 @@ def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None):
     return network, outcome
 
 
+def anchors(network):
+    """Sides of a network's anchors, in pixels."""
+    generator = getattr(network.model, "anchor_generator", None) or network.model.rpn.anchor_generator
+    return [list(level) for level in generator.sizes]
+
+
+@pytest.mark.parametrize("architecture", ["retinanet", "fasterrcnn"])
+def test_anchors_are_torchvisions_and_shrink_with_small_images(architecture):
+    from torchvision.models import detection
+
+    theirs = {"retinanet": detection.retinanet_resnet50_fpn, "fasterrcnn": detection.fasterrcnn_resnet50_fpn}
+    chosen = settings(architecture)
+    at = {side: anchors(BoxNetwork(chosen.model_copy(update={"image_size": side}), 5, CPU)) for side in (128, 512, 800)}
+    assert (
+        at[800]
+        == at[512]
+        == anchors(type("", (), {"model": theirs[architecture](weights=None, weights_backbone=None)}))
+    )
+    np.testing.assert_allclose([level[0] * 4 for level in at[128]], [level[0] for level in at[512]])
+    smallest = min(map(min, at[128])) * 1024 / 128
+    assert smallest == 64, "an anchor of the size of the release's nodules"
+
+
 @pytest.mark.parametrize(("architecture", "steps"), [("retinanet", 90), ("fasterrcnn", 60)])
 def test_it_overfits_two_images_and_finds_their_boxes_in_the_1024_frame(tell, architecture, steps):
     schedule = Schedule(epochs=1, steps=steps, batch=2, optimizer="adam", learning_rate=1e-3)

@@ -20,6 +20,7 @@ from torchvision.models.detection import (
     RetinaNet,
     RetinaNet_ResNet50_FPN_Weights,
 )
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
@@ -42,6 +43,9 @@ LOWEST = 0.001  # confidence of a box that is kept
 PYRAMID = {"resnet50": 256, "resnet18": 256, "resnet10": 64}  # channels
 PARTS = ("layer4", "layer3", "layer2", "layer1", "conv1 bn1")  # of a backbone, from its end
 COCO = {"fasterrcnn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1, "retinanet": RetinaNet_ResNet50_FPN_Weights.COCO_V1}
+ANCHORS = (32, 64, 128, 256, 512)  # sides in pixels of torchvision's anchors, a level of the pyramid each
+ANCHORED = 512  # side of an image below which they shrink with it: else most findings are smaller than any
+ASPECTS = ((0.5, 1.0, 2.0),) * len(ANCHORS)
 CLASS_HEADS = ("roi_heads.box_predictor.", "head.classification_head.cls_logits.")  # shaped by the number of classes
 COUNTER = "num_batches_tracked"
 
@@ -63,8 +67,9 @@ class BoxNetwork(nn.Module):
     """A detector: grey images (N, 1, S, S) in [0, 1] → boxes (N, 100, 6) float32.
 
     A box is (label, confidence, x0, y0, x1, y1): label 1 to 8 in the order of BOXED_FINDINGS, 0 for an empty place;
-    corners in the 1024 frame. `trainable`: parts of the backbone that are trained, counted from its end. A backbone of
-    which all is trained normalises with the batch, any other with its stored statistics.
+    corners in the 1024 frame. Anchors are torchvision's, and shrink with images smaller than ANCHORED. `trainable`: parts of
+    the backbone that are trained, counted from its end. A backbone of which all is trained normalises with the batch, any
+    other with its stored statistics.
     """
 
     def __init__(self, settings: TorchvisionDetector, trainable: int, device: Device):
@@ -88,14 +93,23 @@ class BoxNetwork(nn.Module):
             "image_mean": [0.0, 0.0, 0.0],  # normalised before
             "image_std": [1.0, 1.0, 1.0],
         }
+        shrunk = [size * min(1.0, self.side / ANCHORED) for size in ANCHORS]
         if one_stage:
             self.model: nn.Module = RetinaNet(
-                pyramid, classes, score_thresh=LOWEST, detections_per_img=MOST_BOXES, **common
+                pyramid,
+                classes,
+                anchor_generator=AnchorGenerator(
+                    tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in shrunk), ASPECTS
+                ),
+                score_thresh=LOWEST,
+                detections_per_img=MOST_BOXES,
+                **common,
             )
         else:
             hidden = channels * 4
             self.model = FasterRCNN(
                 pyramid,
+                rpn_anchor_generator=AnchorGenerator(tuple((x,) for x in shrunk), ASPECTS),
                 box_score_thresh=LOWEST,
                 box_detections_per_img=MOST_BOXES,
                 box_head=TwoMLPHead(channels * 7**2, hidden),
