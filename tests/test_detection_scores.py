@@ -71,6 +71,19 @@ def score(
     return table.set_index(["metric", "label"])
 
 
+def test_the_squared_error_is_of_the_probability_where_cells_are_made_for_a_decision() -> None:
+    truth = split(["Mass 0 0 128 128", "Mass 0 0 128 64"])
+    images = truth["image"].to_numpy()
+    probability = np.zeros((2, 16, 16))
+    probability[0, 0, 0], probability[1, 5, 5] = 0.5, 0.25
+    decided = (probability > 0).astype(float)
+    plain = score(truth, cells=Cells(images, probability))
+    both = score(truth, cells=Cells(images[::-1], decided[::-1], probability=probability[::-1]))
+    expected = ((3 + 0.5**2) + (2 + 0.25**2)) / 2 / 256  # four and two cells to find
+    assert both.loc[("mse", "all"), "value"] == pytest.approx(expected) == plain.loc[("mse", "all"), "value"]
+    assert both.loc[("recall", "all"), "value"] == pytest.approx(1 / 8)
+
+
 def test_areas_of_cells_by_hand() -> None:
     # truths of 4, 2 and no cells (the last covers a quarter of one); predictions of 2, 4 and 0 cells
     truth = split(["Mass 0 0 128 128", "Mass 0 0 128 64", "Mass 320 320 352 352"])

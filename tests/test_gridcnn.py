@@ -138,6 +138,7 @@ def test_any_finding_is_the_mean_of_its_map_and_the_union_and_may_be_made_for_a_
     assert plain_[0, ANY, 5, 5].item() == pytest.approx(0.125, abs=1e-5)
     np.testing.assert_allclose(decisive[:, ANY], worth(plain_[:, ANY].numpy()), rtol=1e-6, atol=1e-9)
     assert decisive[0, ANY, 0, 0] == 1
+    assert torch.equal(decisive[:, ANY + 1], plain_[:, ANY]), "the probability stands behind"
     assert plain_[0, MASS, 0, 0].item() == pytest.approx(0.2, abs=1e-5) and decisive[0, MASS, 0, 0] == 1
     assert torch.isfinite(decisive).all()
 
@@ -344,6 +345,21 @@ def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):
     found = trained(study(tmp_path, BOXES), chosen, tmp_path, tell, labels=False)
     assert set(found["test_predictions"].files) == {"images", "confidence"}
     assert found["test_predictions"]["confidence"].shape == (1, 16, 16)
+
+
+def test_predictions_made_for_a_decision_keep_the_probability(tell, tmp_path):
+    last = SOUND.model_copy(update={"training": SOUND.training.model_copy(update={"keep": "last"})})
+    found = {}
+    for name in ("plain", "decisive"):
+        folder = tmp_path / name
+        folder.mkdir()
+        found[name] = trained(
+            study(folder, BOXES), last.model_copy(update={"decisive": name == "decisive"}), folder, tell
+        )["test_predictions"]
+    assert "probability" not in found["plain"]
+    np.testing.assert_array_equal(found["decisive"]["probability"], found["plain"]["confidence"])
+    assert found["decisive"]["confidence"].max() == 1
+    assert (found["decisive"]["finding_confidence"].max((2, 3)) == 1).all()
 
 
 def test_unknown_findings_change_what_is_learnt(tell, tmp_path):

@@ -123,7 +123,7 @@ def score_folds(
       The floor is the image-free map with the best F1 there; the note gives the F1 of the others.
     - precision, recall, f1 of a finding, told that it is there: on the images with such a box, their union as target; the
       prediction is the finding's own map, cut at its own threshold. f1 of label "mean8": their mean.
-    - mse (cells only), label "all": squared distance of confidence and target, mean over cells and images.
+    - mse (cells only), label "all": squared distance of probability and target, mean over cells and images.
     - images_with_prediction, label "all": share of images with any prediction at the threshold; it has no floor.
     - boxes only, label "all" or a finding: map50, map50_95; froc_*: ``froc``; iou_hit_*, iobb_hit_*: share of truth boxes
       that a predicted box of the same finding overlaps by at least so much; centre_hit: that hold the centre of one;
@@ -389,7 +389,9 @@ def _mse_rows(pooled: _Pooled, weights: np.ndarray, confidence: float) -> list[d
     target = cell_targets([image.boxes for image in pooled.drawn])
     maps = pooled.maps(lambda floors: floors.maps, pooled.everywhere)
     names = list(maps)
-    errors = [((target - confidences) ** 2).mean(axis=(1, 2)) for confidences in (pooled.answers.cells, *maps.values())]
+    errors = [
+        ((target - confidences) ** 2).mean(axis=(1, 2)) for confidences in (pooled.answers.probability, *maps.values())
+    ]
     estimates = weighted_ratios(np.stack(errors, axis=1), np.ones((len(target), len(errors))), weights)
     best = int(np.argmin([estimate.value for estimate in estimates[1:]]))
     return [

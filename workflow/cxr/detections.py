@@ -38,11 +38,15 @@ class ImageBoxes:
 
 @dataclass(frozen=True)
 class Cells:
-    """Confidences in [0, 1] of cells, row = y: images (N,), confidence (N, 16, 16) of any finding, and of single findings."""
+    """Confidences in [0, 1] of cells, row = y: images (N,), confidence (N, 16, 16) of any finding, and of single findings.
+
+    probability: (N, 16, 16) of any finding, where `confidence` is another thing, made for a decision.
+    """
 
     images: np.ndarray
     confidence: np.ndarray
     findings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class Answers:
     """What a detector says of N images, in the order of their split.
 
     cells: (N, 16, 16) float64, confidence that any finding is there. boxes: one entry an image, or None for a detector of
-    cells. findings: finding -> (N, 16, 16), from a detector of cells that tells findings apart.
+    cells. findings: finding -> (N, 16, 16), from a detector of cells that tells findings apart. probability: (N, 16, 16), as
+    `cells` but where these are made for a decision.
     """
 
     cells: np.ndarray
     boxes: list[ImageBoxes] | None
     findings: Mapping[str, np.ndarray]
+    probability: np.ndarray
 
     @staticmethod
     def of(images: pd.Series, boxes: pd.DataFrame | None, cells: Cells | None, who: str) -> "Answers":
@@ -70,9 +76,13 @@ class Answers:
                 finding: aligned_cells(cells.images, confidence, images, f"{who}, {finding}")
                 for finding, confidence in cells.findings.items()
             }
-            return Answers(aligned_cells(cells.images, cells.confidence, images, who), None, findings)
+            confidence = aligned_cells(cells.images, cells.confidence, images, who)
+            apart = cells.probability is not None
+            probability = aligned_cells(cells.images, cells.probability, images, who) if apart else confidence
+            return Answers(confidence, None, findings, probability)
         predicted = predicted_boxes(boxes, images, who)
-        return Answers(_as_cells(predicted), predicted, {})
+        painted = _as_cells(predicted)
+        return Answers(painted, predicted, {}, painted)
 
     @staticmethod
     def pooled(parts: Sequence["Answers"]) -> "Answers":
@@ -80,7 +90,10 @@ class Answers:
         boxes = None if parts[0].boxes is None else [image for part in parts for image in part.boxes or ()]
         told = set.intersection(*(set(part.findings) for part in parts))
         findings = {finding: np.concatenate([part.findings[finding] for part in parts]) for finding in told}
-        return Answers(np.concatenate([part.cells for part in parts]), boxes, findings)
+        cells, probability = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("cells", "probability")
+        )
+        return Answers(cells, boxes, findings, probability)
 
     @property
     def foreign(self) -> bool:

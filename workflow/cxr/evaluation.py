@@ -107,5 +107,6 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame | None, Cells | None]:
                 if "findings" in file
                 else ()
             )
-            return None, Cells(file["images"], file["confidence"], {str(name): cells for name, cells in told})
+            findings = {str(name): cells for name, cells in told}
+            return None, Cells(file["images"], file["confidence"], findings, file.get("probability"))
     return pd.read_csv(path, keep_default_na=False), None

@@ -197,8 +197,8 @@ def overlap_objective(finding_weight: float, label_weight: float, decisive: bool
     Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
     the union of the findings' maps. decisive: the map of any finding is turned into what each cell is worth
     (``expected_f1``), those of the findings are divided by their highest cell, so that a threshold cuts each relative to
-    its most suspicious place: scores are averaged over images, and one without prediction has none. What is measured are
-    the confidences.
+    its most suspicious place: scores are averaged over images, and one without prediction has none. A tenth map then holds
+    the probability of any finding. What is measured are probabilities.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -225,7 +225,7 @@ def overlap_objective(finding_weight: float, label_weight: float, decisive: bool
             return maps
         relative = maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
         relative[:, -1] = torch.from_numpy(worth(maps[:, -1].cpu().numpy()))
-        return relative
+        return torch.cat([relative, maps[:, -1:]], 1)
 
     def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.mse_loss(confidences(outputs)[:, -1], targets[:, -1])
@@ -443,14 +443,17 @@ def untrained(settings: GridCNN) -> tuple[nn.Module, Objective]:
 
 
 def named(confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these."""
+    """Return the arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these; the
+    probability of any finding where that stands behind them, (N, 10, 16, 16).
+    """
     if confidence.ndim == 3:
         return {"confidence": confidence}
-    return {
-        "confidence": confidence[:, -1],
+    arrays = {
+        "confidence": confidence[:, MAPS - 1],
         "findings": np.array(BOXED_FINDINGS),
-        "finding_confidence": confidence[:, :-1],
+        "finding_confidence": confidence[:, : MAPS - 1],
     }
+    return arrays if confidence.shape[1] == MAPS else {**arrays, "probability": confidence[:, MAPS]}
 
 
 def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -477,9 +480,9 @@ def _together(drawn: Drawn) -> np.ndarray:
 def _scores(confidence: np.ndarray, target: np.ndarray) -> dict[str, float]:
     """Return the paper's F1, over cells: of the confidences as they are, and at the best of nine thresholds.
 
-    confidence, target: (N, 16, 16), or (N, maps, 16, 16), of which the last map is of any finding.
+    confidence, target: (N, 16, 16), or (N, maps, 16, 16), of which the ninth map is of any finding.
     """
-    confidence, target = (each if each.ndim == 3 else each[:, -1] for each in (confidence, target))
+    confidence, target = (each if each.ndim == 3 else each[:, MAPS - 1] for each in (confidence, target))
     return {
         "f1_weighted": _area_f1(confidence, target),
         "f1": max(_area_f1(confidence >= cut, target) for cut in np.linspace(0.1, 0.9, 9)),
