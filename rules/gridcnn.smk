@@ -1,26 +1,7 @@
 # The 18-layer grid CNN (paper, section 2.3.4).
 
 
-# Generated images and a training on them: only asked for where `pretraining.images` is above 0.
-rule gridcnn_phantoms:
-    output:
-        drawn="<results>/gridcnn/{protocol}/pretrained/phantoms.npz",
-    log:
-        "<logs>/gridcnn_phantoms/{protocol}.log",
-    conda:
-        "../envs/training.yaml"
-    threads: 8
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        settings=lambda wildcards: drawn_beforehand(protocol_of(wildcards).gridcnn),
-        seed=SETTINGS.seed,
-        code=code("gridcnn_phantoms"),
-    script:
-        "../workflow/scripts/gridcnn_phantoms.py"
-
-
+# Only asked for where `pretraining.images` is above 0.
 rule gridcnn_pretrained:
     input:
         drawn=rules.gridcnn_phantoms.output.drawn,
