@@ -1,6 +1,5 @@
 """The 18-layer grid CNN: which of 16 × 16 cells of an image are diseased (paper, section 2.3.4)."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -300,9 +299,6 @@ class Boxed:
     unknown: Sequence[Collection[str]]
     read: Callable[[Sequence[str]], np.ndarray]
 
-    def targets(self, kind: str, head: str) -> np.ndarray:
-        return _PLANS[head].targets(self.drawn, self.unknown, kind)
-
 
 def train(
     *,
@@ -343,7 +339,7 @@ def train(
         role: Boxed(table["image"].tolist(), [by_finding(text) for text in table["boxes"]], unknown[role], read)
         for role, table in tables.items()
     }
-    network = built(settings, roles["train"])
+    network = built(settings, roles["train"].drawn)
     own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
     if pretrained is not None:
         own["pretrained_on"] = _start_from(pretrained, network)
@@ -359,10 +355,10 @@ def train(
     facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
 
 
-def built(settings: GridCNN, training: Boxed) -> nn.Module:
-    """Return an untrained network of these settings whose cells start at the mean mask of the training images."""
-    known = dataclasses.replace(training, unknown=[set()] * len(training.names))
-    return _PLANS[settings.head].network(settings, known.targets("majority", settings.head).mean(0))
+def built(settings: GridCNN, drawn: Sequence[Drawn]) -> nn.Module:
+    """Return an untrained network of these settings whose cells start at the mean mask of images with these boxes."""
+    plan = _PLANS[settings.head]
+    return plan.network(settings, plan.targets(drawn, [set()] * len(drawn), "majority").mean(0))
 
 
 def fitted(
@@ -382,7 +378,11 @@ def fitted(
         training.names, training.read, targets, settings.augment, schedule.batch, run.seed, run.device.torch
     )
     judged = Validation(
-        validation.names, validation.read, validation.targets("majority", settings.head), _scores, ("f1", True)
+        validation.names,
+        validation.read,
+        plan.targets(validation.drawn, validation.unknown, "majority"),
+        _scores,
+        ("f1", True),
     )
     return fit(network, stream, plan.objective(settings), judged, schedule, run)
 
@@ -438,8 +438,7 @@ def _unknown(path: Path | None, table: pd.DataFrame, tell: Callable[[str], None]
 
 def untrained(settings: GridCNN) -> tuple[nn.Module, Objective]:
     """Return the network of these settings before training, for weights to be loaded into, and its objective."""
-    plan = _PLANS[settings.head]
-    return plan.network(settings, plan.targets([[]], [set()], "majority").mean(0)), plan.objective(settings)
+    return built(settings, [[]]), _PLANS[settings.head].objective(settings)
 
 
 def named(confidence: np.ndarray) -> dict[str, np.ndarray]:

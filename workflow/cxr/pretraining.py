@@ -63,7 +63,7 @@ def train(
         return gridcnn.Boxed([str(number) for number in numbers], found, [set()] * len(numbers), read)
 
     training, validation = boxed(range(held_out, len(pixels))), boxed(range(held_out))
-    network = gridcnn.built(settings, training)
+    network = gridcnn.built(settings, training.drawn)
     outcome = gridcnn.fitted(network, training, validation, settings, settings.pretraining.training, run)
     what = f"{len(training.names)} generated phantoms, {outcome.facts['epochs']} epochs"
     write_tensors({"pretrained_on": what, "state": network.cpu().state_dict()}, model)
