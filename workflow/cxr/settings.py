@@ -178,7 +178,7 @@ class Transfer(Section):
     )
     balanced: bool = setting(False, "Weight positives by class rarity in the loss.")
     features_gb: float = setting(
-        40, "GB that the shared outputs of the frozen layers may take; 0: every job runs the whole network.", ge=0
+        60, "GB that the shared outputs of the frozen layers may take; 0: every job runs the whole network.", ge=0
     )
     select_by: Literal["accuracy", "auroc"] = setting("accuracy", "Validation metric that picks the pairs.")
     select: int = setting(2, "Number of best pairs that train long.", ge=1, le=20)
