@@ -17,8 +17,11 @@ os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ
 import engine
 import guard
 import slurm_jobs
+from snakemake.dag import DAG
 from cxr import fingerprint, finished, folder, gpus, layouts, settings
 from cxr.errors import InputError
+
+engine.ask_behind_ancient(DAG)
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
 if not workflow.overwrite_configfiles:

@@ -1,5 +1,6 @@
 """What a run mends of its engine, Snakemake 9.27."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -17,3 +18,37 @@ def calm(scheduler: Any) -> None:
             look_again(delay)
 
     scheduler._schedule_reevalutation = look_where_held_back
+
+
+def ask_behind_ancient(dag: Any) -> None:
+    """Let a class of DAGs (``snakemake.dag.DAG``) ask every job for its own reasons to run.
+
+    The jobs behind one that has to run are not asked: they are reached from it. But nothing is reached by way of an
+    ancient file, and what lies behind one is not asked either: of a grid with a further depth its shared features were
+    computed, its new pairs not trained, and the run called done.
+    """
+    judge, follow = dag.update_needrun, dag.bfs
+
+    async def update_needrun(self: Any, *arguments: Any, **options: Any) -> None:
+        self.judging = True
+        try:
+            await judge(self, *arguments, **options)
+        finally:
+            self.judging = False
+
+    def bfs(self: Any, direction: Any, *jobs: Any, **options: Any) -> Iterable[Any]:
+        behind = direction is self.depending and getattr(self, "judging", False)
+        return follow(self, _Reached(direction) if behind else direction, *jobs, **options)
+
+    dag.update_needrun, dag.bfs = update_needrun, bfs
+
+
+class _Reached:
+    """What jobs lead to, but for what they lead to by ancient files alone."""
+
+    def __init__(self, depending: Any):
+        self.depending = depending
+
+    def __getitem__(self, job: Any) -> dict[Any, Any]:
+        behind = self.depending[job].items()
+        return {other: files for other, files in behind if not all(file.is_ancient for file in files)}
