@@ -221,7 +221,14 @@ def test_a_further_depth_of_a_grid_that_shares_features_trains_its_pair(reposito
     shutil.copytree(finished, work, symlinks=True)
     ran = executed(repository, work, config=["sound={transfer: {layers: [0, 2]}}"])
     assert ran["features"] == 1 and ran["transfer"] == 1 and ran["select"] == 1 and ran["report"] == 1
-    assert not ran.keys() & {"baseline", "gridcnn", "yolo_finetuned", "torchvision_detector", "source_weights", "images"}
+    assert not ran.keys() & {
+        "baseline",
+        "gridcnn",
+        "yolo_finetuned",
+        "torchvision_detector",
+        "source_weights",
+        "images",
+    }
     assert (work / "results/tiny/transfer/sound/c0_s20/history.csv").exists()
     assert planned(repository, work, config=["sound={transfer: {layers: [0, 2]}}"]) == {}
 
