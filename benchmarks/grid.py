@@ -1,17 +1,21 @@
 """The transfer grid, ours against a plain PyTorch program and against the same program tuned: same pairs, same batches.
 
-    PYTHONPATH=workflow python benchmarks/grid.py [--steps 4] [--batch 16]
+    PYTHONPATH=workflow python benchmarks/grid.py [--steps 4] [--batch 16] [--at-once 2]
 
-ours: the frozen layers once for all pairs, then a process a pair that trains the tail on their stored output.
+ours: the frozen layers once for all pairs, then a process a pair that trains the tail on their stored output; all pairs.
 tuned: a process a pair, cached pixels, bfloat16 and channels-last where the processor has them, the whole network.
 plain: a process a pair, PNG decoding in a DataLoader with two workers, float32, the framework's defaults.
-All on phantoms at 1024 px, ResNet50 at 224 px, 5 epochs, pairs c × s, two cores.
+Of the other two some pairs are trained, their depths the middles of the four quarters, and the sums scaled up to all.
+All on phantoms at 1024 px, ResNet50 at 224 px, 5 epochs, the paper's 20 depths. Jobs run one a core at a time, or on a GPU
+one at a time (--at-once; the plain program always). What the paper's whole grid would take follows from what a picture and a
+start took here. On a GPU take its steps: --steps 100 --batch 32.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +26,10 @@ from pathlib import Path
 
 import lines
 
-DEPTHS, SIZES = (0, 2, 9, 19), (24, 48, 96)
+DEPTHS, SIZES = range(20), (24, 48, 96)  # all of ours
+TIMED_DEPTHS, TIMED_SIZES = (2, 7, 12, 17), (24, 96)  # of theirs
 VALIDATION, SIDE, EPOCHS, SEED = 8, 224, 5, 0
+PAPER = {"pairs": 260, "pictures": 16_000, "different": 68_000}  # pictures of a pair; different ones of all pairs
 INDEXED = 112_120  # images of the release: what stands in the index costs every job that reads it
 
 
@@ -141,6 +147,7 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
         def __getitem__(self, number):
             return picture(judged["image"][number]), number
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(SEED)
     network = resnet50(num_classes=1000)
     network.load_state_dict(torch.load(folder / "source.pt"))
@@ -149,6 +156,7 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
     for _, module in parametered[len(parametered) - layers :]:
         module.requires_grad_(True)
     network.fc = torch.nn.Linear(2048, 15)
+    network.to(device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     loss = torch.nn.BCEWithLogitsLoss()
@@ -158,13 +166,42 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
             if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.requires_grad:
                 module.eval()
         optimizer.zero_grad()
-        loss(network(normalised(images)), wanted).backward()
+        loss(network(normalised(images.to(device))), wanted.to(device)).backward()
         optimizer.step()
         if number % steps == 0:
             network.eval()
             with torch.no_grad():
                 for images, _ in DataLoader(Judged(), 64, num_workers=2):
-                    network(normalised(images)).sigmoid()
+                    network(normalised(images.to(device))).sigmoid().cpu()
+
+
+def multiplications(folder: Path, pictures: int) -> float:
+    """How many times more the tuned program multiplies than ours does for all pairs, forwards and backwards."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from cxr.networks import TransferClassifier
+    from cxr.resnets import resnet
+
+    def classifier(layers: int) -> TransferClassifier:
+        return TransferClassifier(resnet("resnet50", 1000), layers, 15, "features", "eval").train()
+
+    def counted(layers: int, after: str | None, shape: list[int]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            classifier(layers).tail(torch.zeros(2, *shape), after).sum().backward()
+        return counter.get_total_flops()
+
+    stored = json.loads((folder / "features/store.json").read_text())
+    image = [3, SIDE, SIDE]
+    with torch.device("meta"):  # shapes alone, no numbers
+        with torch.no_grad(), FlopCounterMode(display=False) as shared:
+            classifier(0).tail(torch.zeros(2, *image), None)
+        ours, theirs = stored["pictures"] * shared.get_total_flops(), 0
+        for layers in DEPTHS:
+            after = next(stage for stage in reversed(classifier(layers).shared) if stage in stored["stages"])
+            ours += len(SIZES) * pictures * counted(layers, after, stored["stages"][after])
+            theirs += len(SIZES) * pictures * counted(layers, None, image)
+    return theirs / ours
 
 
 @dataclass(frozen=True)
@@ -177,6 +214,9 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.memory, other.memory))
+
+    def scaled(self, factor: float) -> "Cost":
+        return Cost(self.wall * factor, self.cpu * factor, self.memory)
 
 
 def run(command: list[str]) -> resource.struct_rusage:
@@ -196,12 +236,38 @@ def timed(commands: list[list[str]], at_once: int) -> Cost:
     return Cost(wall, sum(one.ru_utime + one.ru_stime for one in used), max(one.ru_maxrss for one in used) / 2**10)
 
 
+def whole_grid(tails: Path, pairs: int, wall: float, shared: float, pictures: int, at_once: int) -> float:
+    """Return the hours of the paper's grid. tails: folder of the pairs' facts; wall: of all of them; shared: seconds of a
+    different picture in the features; pictures: of a pair here."""
+    trained = sum(json.loads(path.read_text())["seconds"] for path in tails.glob("*/facts"))
+    start = wall * at_once / pairs - trained / pairs
+    pair = start + PAPER["pictures"] * trained / pairs / pictures
+    return (PAPER["different"] * shared + PAPER["pairs"] * pair / at_once) / 3600
+
+
+class Utilisation:
+    """Mean utilisation of the first GPU, in percent, while the block runs; None without nvidia-smi."""
+
+    def __enter__(self) -> "Utilisation":
+        self.process, self.mean = None, None
+        if shutil.which("nvidia-smi"):
+            asked = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "--loop=1"]
+            self.process = subprocess.Popen(["nvidia-smi", *asked], stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process:
+            self.process.terminate()
+            read = [float(line) for line in self.process.communicate()[0].split() if line.isdecimal()]
+            self.mean = sum(read) / len(read) if read else None
+
+
 def difference(folder: Path) -> float:
     """The largest difference between ours and the tuned program in any epoch's validation loss."""
     import pandas as pd
 
     found = 0.0
-    for path in (folder / "ours").glob("*/history"):
+    for path in (folder / "tuned").glob("*/history"):
         one, other = (pd.read_csv(folder / way / path.parent.name / "history") for way in ("ours", "tuned"))
         found = max(found, float((one["validation_loss"] - other["validation_loss"]).abs().max()))
     return found
@@ -211,6 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4, help="steps an epoch")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--at-once", type=int, help="jobs at a time")
     lines.option(parser)
     parser.add_argument("--job", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -226,35 +293,52 @@ def main() -> None:
             run_pair(options.folder, way, *arguments)
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
-        base = [sys.executable, __file__, "--steps", str(options.steps), "--batch", str(options.batch)]
-        base += ["--folder", name, "--job"]
-        pairs = [[str(layers), str(size)] for layers in DEPTHS for size in SIZES]
-        cores = os.cpu_count() or 1
+        prepare(Path(name))
+        compare(Path(name), options)
+
+
+def compare(folder: Path, options: argparse.Namespace) -> None:
+    """Run the three ways, print what they took, and add the lines of the common table."""
+    base = [sys.executable, __file__, "--steps", str(options.steps), "--batch", str(options.batch)]
+    base += ["--folder", str(folder), "--job"]
+    pairs = [[str(layers), str(size)] for layers in DEPTHS for size in SIZES]
+    timed_pairs = [[str(layers), str(size)] for layers in TIMED_DEPTHS for size in TIMED_SIZES]
+    factor, pictures = len(pairs) / len(timed_pairs), EPOCHS * options.steps * options.batch
+    at_once = options.at_once or (1 if shutil.which("nvidia-smi") else os.cpu_count() or 1)
+    with Utilisation() as of_features:
         shared = timed([[*base, "features"]], 1)
-        tails = timed([[*base, "ours", *pair] for pair in pairs], cores)
-        ours = shared + tails
-        tuned = timed([[*base, "tuned", *pair] for pair in pairs], cores)
-        plain = timed([[*base, "plain", *pair] for pair in pairs], 1)
-        seen = len(pairs) * EPOCHS * options.steps * options.batch
-        print(
-            f"{len(pairs)} pairs (c {DEPTHS}, s {SIZES}), {EPOCHS} epochs of {options.steps} steps of {options.batch}: "
-            f"{seen} training pictures; {VALIDATION} images judged an epoch; an index of {INDEXED} images"
-        )
-        print(f"{'':8}{'wall, s':>10}{'CPU, s':>10}{'peak, MiB':>12}{'wall / ours':>14}")
-        for label, cost in (("ours", ours), ("tuned", tuned), ("plain", plain)):
-            print(f"{label:8}{cost.wall:>10.1f}{cost.cpu:>10.1f}{cost.memory:>12.0f}{cost.wall / ours.wall:>14.1f}")
-        print(
-            f"of ours, the shared features took {shared.wall:.1f} s and {shared.memory:.0f} MiB, a pair {tails.memory:.0f} MiB"
-        )
-        print(f"largest difference of a validation loss, ours to tuned: {difference(folder):.2e}")
-        for whose, cost in (("the same program, tuned", tuned), ("a plain PyTorch program", plain)):
-            what = f"the grid, {len(pairs)} pairs of {EPOCHS * options.steps * options.batch} pictures"
-            lines.add(options.lines, f"{what}, wall", "s", ours.wall, cost.wall, whose, cost.wall / ours.wall)
-            lines.add(options.lines, f"{what}, CPU", "s", ours.cpu, cost.cpu, whose, cost.cpu / ours.cpu)
-            ratio = cost.memory / tails.memory
-            lines.add(options.lines, "the grid, memory of a pair", "MiB", tails.memory, cost.memory, whose, ratio)
+    with Utilisation() as of_tails:
+        tails = timed([[*base, "ours", *pair] for pair in pairs], at_once)
+    some = timed([[*base, "tuned", *pair] for pair in timed_pairs], at_once)
+    plain = timed([[*base, "plain", *pair] for pair in timed_pairs], 1).scaled(factor)
+    ours, tuned = shared + tails, some.scaled(factor)
+    print(
+        f"{len(pairs)} pairs (c 0 to {max(DEPTHS)}, s {SIZES}), {EPOCHS} epochs of {options.steps} steps of {options.batch}: "
+        f"{len(pairs) * pictures} training pictures; {VALIDATION} images judged an epoch; an index of {INDEXED} images; of tuned "
+        f"and plain {len(timed_pairs)} pairs (c {TIMED_DEPTHS}, s {TIMED_SIZES}), times {factor:g}"
+    )
+    print(f"{'':8}{'wall, s':>10}{'CPU, s':>10}{'peak, MiB':>12}{'wall / ours':>14}")
+    for label, cost in (("ours", ours), ("tuned", tuned), ("plain", plain)):
+        print(f"{label:8}{cost.wall:>10.1f}{cost.cpu:>10.1f}{cost.memory:>12.0f}{cost.wall / ours.wall:>14.1f}")
+    print(f"tuned multiplies {multiplications(folder, pictures):.1f} times as much as ours")
+    print(
+        f"of ours, the shared features took {shared.wall:.1f} s and {shared.memory:.0f} MiB, a pair {tails.memory:.0f} MiB"
+    )
+    if of_features.mean is not None and of_tails.mean is not None:
+        print(f"the GPU was busy {of_features.mean:.0f}% of the features' time, {of_tails.mean:.0f}% of the pairs'")
+    different = json.loads((folder / "features/store.json").read_text())["pictures"]
+    ours_h = whole_grid(folder / "ours", len(pairs), tails.wall, shared.wall / different, pictures, at_once)
+    tuned_h = whole_grid(folder / "tuned", len(timed_pairs), some.wall, 0, pictures, at_once)
+    print(f"the paper's {PAPER['pairs']} pairs would take {ours_h:.1f} h, tuned {tuned_h:.1f} h")
+    print(f"largest difference of a validation loss, ours to tuned: {difference(folder):.2e}")
+    for whose, cost in (("the same program, tuned", tuned), ("a plain PyTorch program", plain)):
+        what = f"the grid, {len(pairs)} pairs of {pictures} pictures"
+        lines.add(options.lines, f"{what}, wall", "s", ours.wall, cost.wall, whose, cost.wall / ours.wall)
+        lines.add(options.lines, f"{what}, CPU", "s", ours.cpu, cost.cpu, whose, cost.cpu / ours.cpu)
+        ratio = cost.memory / tails.memory
+        lines.add(options.lines, "the grid, memory of a pair", "MiB", tails.memory, cost.memory, whose, ratio)
+    what = f"the paper's {PAPER['pairs']} pairs, from these"
+    lines.add(options.lines, what, "h", ours_h, tuned_h, "the same program, tuned", tuned_h / ours_h)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""One training step of a pair (c, s), as it is done here and as it could be done otherwise: what pays and what does not.
+
+    PYTHONPATH=workflow python benchmarks/steps.py [--layers 9 19] [--batch 32] [--rounds 5]
+
+ResNet50 at 224 px on random numbers. The ways take turns, so that other work on the machine meets all of them. On a CPU a
+job has one thread, and times are CPU times.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import lines
+import numpy as np
+import torch
+
+from cxr.classification import sigmoid_objective
+from cxr.datasets import normalised
+from cxr.device import Device, choose
+from cxr.networks import Tail, TransferClassifier, run_stages
+from cxr.resnets import resnet
+
+SIDE, LABELS = 224, 15
+
+
+@dataclass
+class Way:
+    """How a step is taken: from the output of the stage `after`, or from images (None)."""
+
+    device: Device
+    after: str | None
+    layout: torch.memory_format = torch.channels_last
+    compiled: bool = False
+    threads: int = 1
+
+
+class Step:
+    """A step that can be taken again and again. `once`: what the first took, which may compile."""
+
+    def __init__(self, layers: int, batch: int, way: Way):
+        torch.manual_seed(0)
+        self.way = way
+        device = way.device.torch
+        model = classifier(layers)
+        pictures = torch.rand(batch, 1, SIDE, SIDE)
+        if way.after:
+            with torch.no_grad():
+                pictures = run_stages(model.backbone.eval(), normalised(pictures), None, way.after)
+        if way.after and way.device.bfloat16:
+            pictures = pictures.bfloat16()
+        if pictures.ndim == 4:
+            pictures = pictures.contiguous(memory_format=way.layout)
+        self.inputs = pictures.to(device)
+        network = (Tail(model, way.after) if way.after else model).to(device)
+        self.network = network.to(memory_format=way.layout).train()
+        if way.compiled:
+            self.network = torch.compile(self.network)
+        self.targets = (torch.rand(batch, LABELS) < 0.1).float().to(device)
+        self.goal = sigmoid_objective(np.full(LABELS, 0.1), balanced=True)
+        self.optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
+        self.once = self.take()
+
+    def take(self) -> float:
+        """Take a step; return its CPU seconds, of all threads, or on a GPU its wall seconds."""
+        torch.set_num_threads(self.way.threads)
+        on_gpu = self.way.device.torch.type == "cuda"
+        clock = time.perf_counter if on_gpu else time.process_time
+        began = clock()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, _ = self.goal.learn(self.network, self.inputs, self.targets, self.way.device)
+        loss.backward()
+        self.optimizer.step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        return clock() - began
+
+
+def classifier(layers: int) -> TransferClassifier:
+    return TransferClassifier(resnet("resnet50", 1000), layers, LABELS, "features", "eval")
+
+
+def ways(layers: int, device: Device) -> dict[str, Way]:
+    """Return ours, and how else a step could be taken, by what is different."""
+    ours = partial(Way, device, classifier(layers).shared[-1])
+    result = {
+        "ours": ours(),
+        "channels first": ours(layout=torch.contiguous_format),
+        "torch.compile": ours(compiled=True),
+        "from layer3's output": Way(device, "layer3.5"),
+        "the whole network": Way(device, None),
+    }
+    if device.bfloat16:  # the other way round it is emulated, and takes minutes
+        result["float32"] = Way(Device(device.torch, False), ours().after)
+    cores = os.cpu_count() or 1
+    if device.torch.type == "cpu" and cores > 1:
+        result[f"{cores} threads, jobs in turn"] = ours(threads=cores)
+    return result
+
+
+def compare(layers: int, batch: int, rounds: int, device: Device, add: Callable[..., None]) -> None:
+    steps = {name: Step(layers, batch, way) for name, way in ways(layers, device).items()}
+    taken = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            taken[name].append(step.take())
+    ours = float(np.median(taken["ours"]))
+    print(f"c = {layers}, from {steps['ours'].way.after}, batch {batch}: seconds of a step, medians of {rounds}")
+    for name, seconds in taken.items():
+        theirs = float(np.median(seconds))
+        first = f"   the first {steps[name].once:.1f}" if steps[name].way.compiled else ""
+        print(f"{name:28}{theirs:>9.4f}{theirs / ours:>8.2f}{first}")
+        if name != "ours":
+            add(f"a step, c = {layers}", "s", ours, theirs, name, theirs / ours)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, nargs="+", default=[9, 19])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    lines.option(parser)
+    options = parser.parse_args()
+    for layers in options.layers:
+        compare(layers, options.batch, options.rounds, choose("auto", 1), partial(lines.add, options.lines))
+
+
+if __name__ == "__main__":
+    main()
