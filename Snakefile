@@ -5,6 +5,7 @@ import hashlib
 import os
 import sys
 
+from snakemake.dag import DAG
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -17,7 +18,6 @@ os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ
 import engine
 import guard
 import slurm_jobs
-from snakemake.dag import DAG
 from cxr import fingerprint, finished, folder, gpus, layouts, settings
 from cxr.errors import InputError
 

@@ -178,24 +178,19 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
 def multiplications(folder: Path, pictures: int) -> float:
     """How many times more the tuned program multiplies than ours does for all pairs, forwards and backwards."""
     import torch
+    from steps import classifier
     from torch.utils.flop_counter import FlopCounterMode
-
-    from cxr.networks import TransferClassifier
-    from cxr.resnets import resnet
-
-    def classifier(layers: int) -> TransferClassifier:
-        return TransferClassifier(resnet("resnet50", 1000), layers, 15, "features", "eval").train()
 
     def counted(layers: int, after: str | None, shape: list[int]) -> int:
         with FlopCounterMode(display=False) as counter:
-            classifier(layers).tail(torch.zeros(2, *shape), after).sum().backward()
+            classifier(layers).train().tail(torch.zeros(2, *shape), after).sum().backward()
         return counter.get_total_flops()
 
     stored = json.loads((folder / "features/store.json").read_text())
     image = [3, SIDE, SIDE]
     with torch.device("meta"):  # shapes alone, no numbers
         with torch.no_grad(), FlopCounterMode(display=False) as shared:
-            classifier(0).tail(torch.zeros(2, *image), None)
+            classifier(0).train().tail(torch.zeros(2, *image), None)
         ours, theirs = stored["pictures"] * shared.get_total_flops(), 0
         for layers in DEPTHS:
             after = next(stage for stage in reversed(classifier(layers).shared) if stage in stored["stages"])
@@ -321,12 +316,13 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     for label, cost in (("ours", ours), ("tuned", tuned), ("plain", plain)):
         print(f"{label:8}{cost.wall:>10.1f}{cost.cpu:>10.1f}{cost.memory:>12.0f}{cost.wall / ours.wall:>14.1f}")
     print(f"tuned multiplies {multiplications(folder, pictures):.1f} times as much as ours")
+    different = json.loads((folder / "features/store.json").read_text())["pictures"]
     print(
-        f"of ours, the shared features took {shared.wall:.1f} s and {shared.memory:.0f} MiB, a pair {tails.memory:.0f} MiB"
+        f"of ours, the shared features of {different} pictures took {shared.wall:.1f} s and {shared.memory:.0f} MiB, a pair "
+        f"{tails.memory:.0f} MiB"
     )
     if of_features.mean is not None and of_tails.mean is not None:
         print(f"the GPU was busy {of_features.mean:.0f}% of the features' time, {of_tails.mean:.0f}% of the pairs'")
-    different = json.loads((folder / "features/store.json").read_text())["pictures"]
     ours_h = whole_grid(folder / "ours", len(pairs), tails.wall, shared.wall / different, pictures, at_once)
     tuned_h = whole_grid(folder / "tuned", len(timed_pairs), some.wall, 0, pictures, at_once)
     print(f"the paper's {PAPER['pairs']} pairs would take {ours_h:.1f} h, tuned {tuned_h:.1f} h")

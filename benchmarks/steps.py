@@ -20,10 +20,11 @@ import torch
 from cxr.classification import sigmoid_objective
 from cxr.datasets import normalised
 from cxr.device import Device, choose
-from cxr.networks import Tail, TransferClassifier, run_stages
+from cxr.labels import LABELS
+from cxr.networks import SOURCE_CLASSES, Tail, TransferClassifier, run_stages
 from cxr.resnets import resnet
 
-SIDE, LABELS = 224, 15
+SIDE = 224
 
 
 @dataclass
@@ -58,8 +59,8 @@ class Step:
         self.network = network.to(memory_format=way.layout).train()
         if way.compiled:
             self.network = torch.compile(self.network)
-        self.targets = (torch.rand(batch, LABELS) < 0.1).float().to(device)
-        self.goal = sigmoid_objective(np.full(LABELS, 0.1), balanced=True)
+        self.targets = (torch.rand(batch, len(LABELS)) < 0.1).float().to(device)
+        self.goal = sigmoid_objective(np.full(len(LABELS), 0.1), balanced=True)
         self.optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
         self.once = self.take()
 
@@ -79,7 +80,8 @@ class Step:
 
 
 def classifier(layers: int) -> TransferClassifier:
-    return TransferClassifier(resnet("resnet50", 1000), layers, LABELS, "features", "eval")
+    """Return a pair's network; its frozen batch norm has the source's statistics."""
+    return TransferClassifier(resnet("resnet50", SOURCE_CLASSES), layers, len(LABELS), "features", "eval")
 
 
 def ways(layers: int, device: Device) -> dict[str, Way]:
