@@ -36,7 +36,6 @@ lint: $(READY)
 
 bench: $(READY)
 	PYTHONPATH=workflow $(BIN)/python benchmarks/table.py
-	PYTHONPATH=workflow $(BIN)/python benchmarks/detection.py
 
 # Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
 docs: $(READY)

@@ -19,7 +19,7 @@ import torch
 from cxr.device import choose
 
 # In this order; arguments that differ from a script's defaults.
-SCRIPTS = {"store": [], "input": [], "checkpoint": [], "steps": [], "grid": [], "scores": []}
+SCRIPTS = {"store": [], "input": [], "checkpoint": [], "steps": [], "grid": [], "scores": [], "detection": []}
 
 
 def machine() -> str:
