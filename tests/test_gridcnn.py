@@ -12,7 +12,7 @@ import torch
 from test_training import Stopping
 from torch import nn
 
-from cxr import gridcnn, images, phantoms, pretraining, settings, splits
+from cxr import detector_files, gridcnn, images, phantoms, pretraining, settings, splits
 from cxr.datasets import Stream
 from cxr.device import Device
 from cxr.errors import InputError, Interrupted
@@ -303,11 +303,11 @@ def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:
 
 def trained(paths, chosen, folder, tell, labels=True, pretrained=None):
     out = {name: folder / f"out_{name}" for name in ("model", "history", "facts")}
-    predictions = {name: folder / f"{name}.npz" for name in ("validation_predictions", "test_predictions")}
+    predictions = {name: folder / f"{name}.npz" for name in ("validation_predictions", "predictions")}
     gridcnn.train(
-        train_split=paths["train"], train_labels=paths["labels"] if labels else None,
-        validation_split=paths["validation"], predicted=paths["test"], index=paths["index"], store=paths["store"],
-        pretrained=pretrained, box_size=64, settings=chosen, run=plain(0, CPU, tell), **out, **predictions,
+        train_split=paths["train"], train_labels=paths["labels"] if labels else None, pretrained=pretrained,
+        inputs=detector_files.Inputs(paths["validation"], paths["test"], paths["index"], paths["store"], 64),
+        outputs=detector_files.Trained(**out, **predictions), settings=chosen, run=plain(0, CPU, tell),
     )  # fmt: skip
     return {name: np.load(path) for name, path in predictions.items()}
 
@@ -329,7 +329,7 @@ SOUND = GridCNN(
 
 def test_predictions_hold_a_map_of_each_finding_beside_any(tell, tmp_path):
     found = trained(study(tmp_path, BOXES), SOUND, tmp_path, tell)
-    for name, image in (("validation_predictions", "e.png"), ("test_predictions", "f.png")):
+    for name, image in (("validation_predictions", "e.png"), ("predictions", "f.png")):
         arrays = found[name]
         assert arrays["images"].tolist() == [image]
         assert arrays["findings"].tolist() == list(BOXED_FINDINGS)
@@ -343,8 +343,8 @@ def test_predictions_hold_a_map_of_each_finding_beside_any(tell, tmp_path):
 def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):
     chosen = GridCNN(image_size=64, width=4, training=Schedule(epochs=1, steps=2, batch=1))
     found = trained(study(tmp_path, BOXES), chosen, tmp_path, tell, labels=False)
-    assert set(found["test_predictions"].files) == {"images", "confidence"}
-    assert found["test_predictions"]["confidence"].shape == (1, 16, 16)
+    assert set(found["predictions"].files) == {"images", "confidence"}
+    assert found["predictions"]["confidence"].shape == (1, 16, 16)
 
 
 def test_predictions_made_for_a_decision_keep_the_probability(tell, tmp_path):
@@ -355,7 +355,7 @@ def test_predictions_made_for_a_decision_keep_the_probability(tell, tmp_path):
         folder.mkdir()
         found[name] = trained(
             study(folder, BOXES), last.model_copy(update={"decisive": name == "decisive"}), folder, tell
-        )["test_predictions"]
+        )["predictions"]
     assert "probability" not in found["plain"]
     np.testing.assert_array_equal(found["decisive"]["probability"], found["plain"]["confidence"])
     assert found["decisive"]["confidence"].max() == 1
@@ -365,7 +365,7 @@ def test_predictions_made_for_a_decision_keep_the_probability(tell, tmp_path):
 def test_unknown_findings_change_what_is_learnt(tell, tmp_path):
     paths = study(tmp_path, BOXES)
     known, unknown = (
-        trained(paths, SOUND.model_copy(update={"decisive": False}), tmp_path, tell, labels)["test_predictions"][
+        trained(paths, SOUND.model_copy(update={"decisive": False}), tmp_path, tell, labels)["predictions"][
             "finding_confidence"
         ]
         for labels in (False, True)

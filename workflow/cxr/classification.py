@@ -17,7 +17,7 @@ from cxr.datasets import Stream
 from cxr.errors import InputError
 from cxr.labels import LABELS, to_matrix
 from cxr.metrics import ranking_scores
-from cxr.runs import Run
+from cxr.runs import Job, Run
 from cxr.settings import Augment, Schedule
 from cxr.training import Objective, Outcome, Validation, fit, infer, whole, write_tensors
 
@@ -34,6 +34,18 @@ class Inputs:
     store: Path
     image_size: int
     augment: Augment
+
+    @classmethod
+    def of(cls, job: Job) -> "Inputs":
+        """Return those of a workflow's job."""
+        return cls(
+            Path(job.input.train),
+            Path(job.input.validation),
+            Path(job.input.index),
+            Path(job.params.store),
+            job.params.image_size,
+            Augment(**job.params.augment),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from cxr import boxes as geometry
-from cxr import images, splits
+from cxr import detector_files, splits
 from cxr.datasets import Stream, moved
 from cxr.errors import InputError
 from cxr.expected_f1 import worth
@@ -304,34 +304,26 @@ def train(
     *,
     train_split: Path,
     train_labels: Path | None,
-    validation_split: Path,
-    predicted: Path,
     pretrained: Path | None,
-    index: Path,
-    store: Path,
-    box_size: int,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Trained,
     settings: GridCNN,
     run: Run,
-    model: Path,
-    validation_predictions: Path,
-    test_predictions: Path,
-    history: Path,
-    facts: Path,
 ) -> None:
-    """Train the grid CNN on the boxed training images, and predict the cells of the validation images and of
-    the images of the file `predicted` (image, patient, digest).
+    """Train the grid CNN on the boxed training images, and predict the cells of the validation and test images.
 
     train_labels: the training split with all labels of its images, boxed or not; None: every finding without a box
     counts as absent. pretrained: the model it starts from (``pretraining``). Files: see docs/files.md.
     """
     torch.manual_seed(run.seed)
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
+    pixels = inputs.pixels(run)
 
     def read(wanted: Sequence[str]) -> np.ndarray:
         return reduced(pixels.read(wanted), settings.image_size)
 
     tables = {
-        role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))
+        role: splits.read_split(path)
+        for role, path in (("train", train_split), ("validation", inputs.validation_split))
     }
     nothing: list[set[str]] = [set()] * len(tables["validation"])
     unknown = {"train": _unknown(train_labels, tables["train"], run.tell), "validation": nothing}
@@ -346,13 +338,13 @@ def train(
         run.tell(f"starts from weights pre-trained on {own['pretrained_on']}")
     outcome = fitted(network, roles["train"], roles["validation"], settings, settings.training, run)
     judged = _PLANS[settings.head].objective(settings)
-    tested = splits.read_images(predicted)["image"].tolist()
-    for names, path in ((roles["validation"].names, validation_predictions), (tested, test_predictions)):
+    tested = splits.read_images(inputs.predicted)["image"].tolist()
+    for names, path in ((roles["validation"].names, outputs.validation_predictions), (tested, outputs.predictions)):
         confidence, _ = infer(network, names, read, judged, run.device)
         np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
-    write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, model)
-    outcome.history.to_csv(history, index=False)
-    facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
+    write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, outputs.model)
+    outcome.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
 
 
 def built(settings: GridCNN, drawn: Sequence[Drawn]) -> nn.Module:

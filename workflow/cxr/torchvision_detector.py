@@ -25,7 +25,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from cxr import images, splits, weights
+from cxr import detector_files, images, splits, weights
 from cxr.boxes import FRAME, iou, parse_box_text
 from cxr.classification import load_tensors
 from cxr.datasets import Stream, moved_each, normalised
@@ -180,29 +180,19 @@ class BoxGoal:
 def train(
     *,
     train_split: Path,
-    validation_split: Path,
-    predicted: Path,
-    index: Path,
-    store: Path,
-    box_size: int,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Trained,
     settings: TorchvisionDetector,
     run: Run,
-    model: Path,
-    validation_predictions: Path,
-    test_predictions: Path,
-    history: Path,
-    facts: Path,
 ) -> None:
-    """Train the detector on the boxed training images, and predict the boxes of the validation images and of the images
-    of the file `predicted` (image, patient, digest).
-
-    Files: see docs/files.md.
-    """
+    """Train the detector on the boxed training images, and predict the boxes of the validation and test images."""
     torch.manual_seed(run.seed)
-    roles = {role: splits.read_split(path) for role, path in (("train", train_split), ("validation", validation_split))}
-    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", splits.read_images(predicted))]}
+    files = {"train": train_split, "validation": inputs.validation_split}
+    roles = {role: splits.read_split(path) for role, path in files.items()}
+    tested = splits.read_images(inputs.predicted)
+    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", tested)]}
     boxes = {role: [labelled(text) for text in table["boxes"]] for role, table in roles.items()}
-    read = reader(images.open_store(store, images.read_index(index), box_size, "boxed", run.tell).read, settings)
+    read = reader(inputs.pixels(run).read, settings)
     network, own = build(settings, run.device)
     goal = BoxGoal(settings.training.batch)
 
@@ -214,12 +204,14 @@ def train(
     )
     validation = Validation(names["validation"], read, padded(boxes["validation"]), _scores, ("map50", True))
     outcome = fit(network, stream, goal, validation, settings.training, run)
-    for role, path in (("validation", validation_predictions), ("test", test_predictions)):
+    for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
         predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
     saved = {"settings": settings.model_dump(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
-    write_tensors(saved, model)
-    outcome.history.to_csv(history, index=False)
-    facts.write_text(json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1))
+    write_tensors(saved, outputs.model)
+    outcome.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(
+        json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1)
+    )
 
 
 def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector]:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cxr import detector, images, splits, weights
+from cxr import detector, detector_files, splits, weights
 from cxr.runs import Run
 from cxr.settings import Yolo
 
@@ -15,27 +15,15 @@ def off_the_shelf(
     weights_file: Path,
     sha256: str,
     image_size: int,
-    validation_split: Path,
-    predicted: Path,
-    index: Path,
-    store: Path,
-    box_size: int,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Outputs,
     run: Run,
-    validation_predictions: Path,
-    test_predictions: Path,
-    facts: Path,
 ) -> None:
     """Predict the boxed validation and test images with COCO weights as they are; boxes carry COCO's class names."""
     given = weights.verify(weights_file, sha256, "COCO weights of YOLO (yolo.pretrained)")
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
-    for wanted, path in ((validation_split, validation_predictions), (predicted, test_predictions)):
-        names = splits.read_images(wanted)["image"].tolist()
-        found = detector.predict(
-            weights=given, names=names, pixels=pixels.read, image_size=image_size, device=run.device, progress=run.tell
-        )
-        found.to_csv(path, index=False, float_format="%.6g")
+    _predict(given, image_size, inputs, outputs, run)
     own = {"weights": given.name, "weights_sha256": weights.sha256_of(given), "trained_parameters": 0}
-    facts.write_text(json.dumps(own | run.facts(), indent=1))
+    outputs.facts.write_text(json.dumps(own | run.facts(), indent=1))
 
 
 def fine_tune(
@@ -43,17 +31,9 @@ def fine_tune(
     data: Path,
     settings: Yolo,
     run_folder: Path,
-    validation_split: Path,
-    predicted: Path,
-    index: Path,
-    store: Path,
-    box_size: int,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Trained,
     run: Run,
-    model: Path,
-    validation_predictions: Path,
-    test_predictions: Path,
-    history: Path,
-    facts: Path,
 ) -> None:
     """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images."""
     given = None
@@ -73,18 +53,26 @@ def fine_tune(
         progress=run.tell,
         keeper=run.keeper,
     )
-    shutil.copyfile(tuned.weights, model)
-    pixels = images.open_store(store, images.read_index(index), box_size, "boxed", run.tell)
-    for wanted, path in ((validation_split, validation_predictions), (predicted, test_predictions)):
+    shutil.copyfile(tuned.weights, outputs.model)
+    _predict(outputs.model, settings.image_size, inputs, outputs, run)
+    tuned.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1))
+
+
+def _predict(
+    weights_file: Path, image_size: int, inputs: detector_files.Inputs, outputs: detector_files.Outputs, run: Run
+) -> None:
+    """Write the boxes of the validation images and of the images asked for."""
+    pixels = inputs.pixels(run)
+    files = {inputs.validation_split: outputs.validation_predictions, inputs.predicted: outputs.predictions}
+    for wanted, path in files.items():
         names = splits.read_images(wanted)["image"].tolist()
         found = detector.predict(
-            weights=model,
+            weights=weights_file,
             names=names,
             pixels=pixels.read,
-            image_size=settings.image_size,
+            image_size=image_size,
             device=run.device,
             progress=run.tell,
         )
         found.to_csv(path, index=False, float_format="%.6g")
-    tuned.history.to_csv(history, index=False)
-    facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1))

@@ -4,7 +4,7 @@ from pathlib import Path
 from cxr import classification, finished, runs, transfer
 from cxr.journal import Journal
 from cxr.outputs import whole
-from cxr.settings import Augment, Schedule
+from cxr.settings import Schedule
 
 settings = dict(snakemake.params.settings)
 wildcards = snakemake.wildcards
@@ -27,14 +27,7 @@ with (
     whole(snakemake.output.items()) as out,
 ):
     transfer.train(
-        inputs=classification.Inputs(
-            train_split=Path(snakemake.input.train),
-            validation_split=Path(snakemake.input.validation),
-            index=Path(snakemake.input.index),
-            store=Path(snakemake.params.store),
-            image_size=snakemake.params.image_size,
-            augment=Augment(**snakemake.params.augment),
-        ),
+        inputs=classification.Inputs.of(snakemake),
         predicted=Path(snakemake.input.predicted),
         outputs=classification.Outputs(**out),
         source_weights=Path(snakemake.input.source),

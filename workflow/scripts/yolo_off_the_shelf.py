@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from cxr import runs, yolo
+from cxr import detector_files, runs, yolo
 
 settings = snakemake.params.settings
 job = snakemake.wildcards
@@ -10,13 +10,7 @@ with runs.of_job(snakemake, f"yolo off the shelf {job.protocol} fold {job.fold}"
         weights_file=Path(settings["pretrained"]),
         sha256=settings["sha256"],
         image_size=settings["image_size"],
-        validation_split=Path(snakemake.input.validation),
-        predicted=Path(snakemake.input.predicted),
-        index=Path(snakemake.input.index),
-        store=Path(snakemake.params.store),
-        box_size=snakemake.params.box_size,
+        inputs=detector_files.Inputs.of(snakemake),
+        outputs=detector_files.Outputs(**out),
         run=run,
-        validation_predictions=out["validation_predictions"],
-        test_predictions=out["predictions"],
-        facts=out["facts"],
     )
