@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from lxml import html
 
-from cxr import paper, report
+from cxr import metric_names, paper, report, report_inputs, verdicts
 from cxr.labels import BOXED_FINDINGS, LABELS
 from cxr.settings import DEFAULTS
 
@@ -176,8 +176,8 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
         "weights_sha256": "ab" * 32,
         "trained_parameters": 0,
     }
-    histories[report.SOURCE] = history(4, ("accuracy",), 1.2)
-    runs[report.SOURCE] = {
+    histories[report_inputs.SOURCE] = history(4, ("accuracy",), 1.2)
+    runs[report_inputs.SOURCE] = {
         "network": "resnet10",
         "kind": "textures",
         "pretrained_on": "4000 generated textures",
@@ -201,7 +201,7 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
     settings = DEFAULTS.model_dump()
     settings["data"]["source"] = "phantoms"
     settings["source"]["kind"] = "textures"
-    return report.ReportInputs(
+    return report_inputs.ReportInputs(
         settings=settings,
         summary={
             "table_rows": 726,
@@ -271,7 +271,12 @@ def test_every_metric_row_is_on_the_page_with_value_interval_and_floor(inputs, t
     }
     assert len(inputs.metrics) > 400
     for row in inputs.metrics.to_dict("records"):
-        key = (row["protocol"], row["experiment"], report.metric_name(row["metric"]), report.label_name(row["label"]))
+        key = (
+            row["protocol"],
+            row["experiment"],
+            metric_names.metric_name(row["metric"]),
+            metric_names.label_name(row["label"]),
+        )
         cells = shown[key]
         if math.isnan(row["value"]):
             assert cells[4] == f"undefined (support {row['support']})"
@@ -353,19 +358,19 @@ def test_equal_inputs_give_an_equal_page(page):
 @pytest.mark.parametrize(
     ("low", "high", "higher", "expected"),
     [
-        (0.01, 0.05, 1, report.BETTER),
-        (0.01, 0.05, 0, report.WORSE),
-        (-0.05, -0.01, 1, report.WORSE),
-        (-0.05, -0.01, 0, report.BETTER),
-        (-0.01, 0.05, 1, report.SAME),
-        (0.0, 0.05, 1, report.SAME),
-        (math.nan, math.nan, 1, report.UNDEFINED),
+        (0.01, 0.05, 1, verdicts.BETTER),
+        (0.01, 0.05, 0, verdicts.WORSE),
+        (-0.05, -0.01, 1, verdicts.WORSE),
+        (-0.05, -0.01, 0, verdicts.BETTER),
+        (-0.01, 0.05, 1, verdicts.SAME),
+        (0.0, 0.05, 1, verdicts.SAME),
+        (math.nan, math.nan, 1, verdicts.UNDEFINED),
     ],
 )
 def test_verdict_asks_whether_the_paired_difference_excludes_zero(low, high, higher, expected):
     row = metric("paper", "gridcnn", "f1", "all", 0.5, 0.4)
     row |= {"difference_low": low, "difference_high": high, "higher_is_better": higher}
-    assert report.verdict(row) == expected
+    assert verdicts.verdict(row) == expected
 
 
 def test_count_of_the_first_line_is_the_count_of_the_headline_table(inputs, tree):
@@ -472,14 +477,14 @@ def test_tables_hold_every_metric_row_and_the_selected_ranks(inputs):
     assert len(tables["metrics"]) == len(inputs.metrics)
     grid_table = tables["grid_paper"].dropna(subset="selected_rank").set_index("selected_rank")
     assert [tuple(grid_table.loc[rank, ["layers", "size"]].astype(int)) for rank in (1, 2)] == SELECTED["paper"]
-    assert set(tables["headline"]["verdict"]) <= {*report.VERDICTS, "not measured"}
+    assert set(tables["headline"]["verdict"]) <= {*verdicts.VERDICTS, "not measured"}
 
 
 def test_numbers_are_written_one_way():
-    assert [report.number(value) for value in (0.7134, -0.02, 2.5, 12.34, 1234.5, -0.00003, 0, math.nan)] == [
+    assert [verdicts.number(value) for value in (0.7134, -0.02, 2.5, 12.34, 1234.5, -0.00003, 0, math.nan)] == [
         "0.713", "−0.020", "2.500", "12.3", "1,234", "0.000", "0.000", ""
     ]  # fmt: skip
-    assert report.interval(0.66, 0.75) == "[0.660, 0.750]" and report.interval(math.nan, 0.75) == ""
+    assert verdicts.interval(0.66, 0.75) == "[0.660, 0.750]" and verdicts.interval(math.nan, 0.75) == ""
 
 
 def test_every_paper_number_belongs_to_an_experiment_and_is_found_by_a_metric_row():

@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito (distinct to colour-blind readers); every cha
 dash or a direct label. Nothing here depends on time or on a display, so equal input gives equal bytes.
 """
 
+import base64
 import io
 import itertools
 import textwrap
@@ -731,3 +732,8 @@ def _png(figure: Figure, dpi: int = DPI) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return stream.getvalue()
+
+
+def embedded(picture: bytes, alt: str, caption: str) -> dict[str, str]:
+    """Prepare a PNG for a page that holds it itself."""
+    return {"source": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": alt, "caption": caption}

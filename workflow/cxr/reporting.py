@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cxr import report
+from cxr import report, report_inputs
 from cxr.journal import Journal
 
 
@@ -31,7 +31,7 @@ def write(
     maps: Sequence[Path],
     froc: Sequence[Path],
     examples: Path,
-    jobs: Sequence[report.Job],
+    jobs: Sequence[report_inputs.Job],
     skipped: Mapping[tuple[str, str], str],
     page: Path,
     tables: Path,
@@ -43,7 +43,7 @@ def write(
     selected, comparisons, froc, sheets, failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
     """
     folders = dict(zip([path.parent for path in facts], jobs, strict=True))
-    inputs = report.ReportInputs(
+    inputs = report_inputs.ReportInputs(
         settings=yaml.safe_load(settings.read_text()),
         summary=json.loads(summary.read_text()),
         rejected=_rejected_counts(pd.read_csv(rejected, keep_default_na=False)),
@@ -54,9 +54,9 @@ def write(
         grids={path.parent.name: pd.read_csv(path) for path in grids},
         selected={path.parent.name: _pairs(path) for path in selected},
         histories={folders[path.parent]: pd.read_csv(path) for path in histories}
-        | {report.SOURCE: pd.read_csv(source_history)},
+        | {report_inputs.SOURCE: pd.read_csv(source_history)},
         facts={job: json.loads(path.read_text()) for job, path in zip(jobs, facts, strict=True)}
-        | {report.SOURCE: json.loads(source_facts.read_text())},
+        | {report_inputs.SOURCE: json.loads(source_facts.read_text())},
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
         failures={(path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in failures},
@@ -90,7 +90,7 @@ def _rejected_counts(rejected: pd.DataFrame) -> pd.DataFrame:
     return rejected.groupby(["table", "reason"], sort=True).size().reset_index(name="count")
 
 
-def as_jobs(known: Sequence[Sequence[str]], long_metrics: Sequence[str]) -> list[report.Job]:
+def as_jobs(known: Sequence[Sequence[str]], long_metrics: Sequence[str]) -> list[report_inputs.Job]:
     """Name the jobs in the order of their facts: [protocol, experiment, fold] rows, then the long transfer runs."""
     return [(p, e, f) for p, e, f in known] + [(Path(path).parent.name, Path(path).stem, "") for path in long_metrics]
 

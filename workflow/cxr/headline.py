@@ -1,0 +1,194 @@
+"""The report's headline: the numbers that the paper prints, with those it should have reported."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from cxr import figures, paper
+from cxr.metric_names import metric_name
+from cxr.report_data import split_name
+from cxr.report_inputs import ReportInputs
+from cxr.report_rows import Row, in_paper, make_row
+from cxr.verdicts import BETTER, DESCRIPTIVE, SAME, UNDEFINED, WORSE, verdict
+
+# What the paper prints, and what it should have: (experiment of the paper, metric, label). Not AUPRC: with few positives even
+# a random ranking beats its floor, the prevalence, so a verdict would flatter; it stands in the label tables.
+HEADLINE = (
+    ("baseline_softmax", "loss", ""),
+    ("baseline_softmax", "accuracy", ""),
+    ("baseline_softmax", "auroc", "mean14"),
+    ("baseline_sigmoid", "loss", ""),
+    ("baseline_sigmoid", "accuracy", ""),
+    ("baseline_sigmoid", "auroc", "mean14"),
+    ("transfer", "accuracy", ""),
+    ("transfer", "auroc", "mean14"),
+    ("transfer", "label_sensitivity", "No Finding"),
+    ("yolo_off_the_shelf", "f1", "all"),
+    ("yolo_off_the_shelf", "map50_any", "all"),
+    ("yolo_finetuned", "images_with_prediction", "all"),
+    ("yolo_finetuned", "f1", "all"),
+    ("yolo_finetuned", "map50", "all"),
+    ("torchvision_detector", "f1", "all"),
+    ("torchvision_detector", "map50", "all"),
+    ("gridcnn", "mse", "all"),
+    ("gridcnn", "f1_weighted", "all"),
+    ("gridcnn", "precision_weighted", "all"),
+    ("gridcnn", "recall_weighted", "all"),
+    ("gridcnn", "f1_weighted", "large_both"),
+    ("gridcnn", "f1", "all"),
+    ("gridcnn", "recall", "all"),
+)
+
+
+def numbers(inputs: ReportInputs) -> list[Row]:
+    """Return the headline: for each experiment of the paper its numbers, with those it should have reported."""
+    found = []
+    for family, metric, label in HEADLINE:
+        for rank in range(inputs.most_pairs if family == "transfer" else 1):
+            found.append(make_row(inputs, family, rank, metric, label))
+    return sorted(found, key=lambda row: ([each[0] for each in HEADLINE].index(row.family), row.rank))
+
+
+def table(inputs: ReportInputs) -> pd.DataFrame:
+    """Return the headline as a table, a row a number and protocol."""
+    found = []
+    for row in numbers(inputs):
+        entry = in_paper(row)
+        for protocol, cell in row.cells.items():
+            found.append(
+                {
+                    "protocol": protocol,
+                    "experiment": row.experiments[protocol] or row.family,
+                    "metric": row.metric,
+                    "label": row.label,
+                    "paper": "" if entry is None else entry["value"],
+                    **{
+                        name: (cell or {}).get(name)
+                        for name in ("value", "low", "high", "floor", "floor_low", "floor_high")
+                    },
+                    "floor_name": (cell or {}).get("floor_name"),
+                    "verdict": "not measured" if cell is None else verdict(cell) if row.judged else DESCRIPTIVE,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def lines(inputs: ReportInputs, headline: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return (what, sentence) computed from the numbers: the count, each protocol, leakage, and what is missing."""
+    judged = [
+        (row, protocol, verdict(cell))
+        for row in headline
+        if row.judged
+        for protocol, cell in row.cells.items()
+        if cell is not None
+    ]
+    counts = {kind: sum(found == kind for _, _, found in judged) for kind in (BETTER, SAME, WORSE, UNDEFINED)}
+    rest = f", {counts[UNDEFINED]} are undefined" if counts[UNDEFINED] else ""
+    found = [
+        (
+            "In all",
+            f"{counts[BETTER]} of {len(judged)} headline numbers are better than the best predictor that never looks at an "
+            f"image, with an interval of the paired difference that excludes 0; {counts[SAME]} cannot be told from it, "
+            f"{counts[WORSE]} are worse{rest}.",
+        )
+    ]
+    for protocol in inputs.protocols:
+        mine = [(row, kind) for row, where, kind in judged if where == protocol]
+        found.append((f"Protocol {protocol}", _by_verdict(mine)))
+    found.append(("Patients", _leakage_line(inputs)))
+    found.append(("Not shown", _missing_line(inputs, headline)))
+    return [(what, sentence) for what, sentence in found if sentence]
+
+
+def _by_verdict(rows: Sequence[tuple[Row, str]]) -> str:
+    if not rows:
+        return "No headline number was measured."
+    sentences = []
+    for kind, words in (
+        (BETTER, "better than floor"),
+        (SAME, "indistinguishable from it"),
+        (WORSE, "worse"),
+        (UNDEFINED, "undefined"),
+    ):
+        by_title: dict[str, list[str]] = {}
+        for row, found in rows:
+            if found == kind:
+                by_title.setdefault(_short(row), []).append(_brief(row))
+        count = sum(found == kind for _, found in rows)
+        named = "; ".join(f"{title} ({', '.join(names)})" for title, names in by_title.items())
+        if count or kind == BETTER:
+            sentences.append(f"{count} of {len(rows)} {words}{': ' if named else ''}{named}.")
+    return " ".join(sentences)
+
+
+def _brief(row: Row) -> str:
+    name = metric_name(row.metric).replace(", weighted", " weighted").replace(", any class", " any class")
+    return f"{name}, large" if row.label in paper.LARGE else name
+
+
+def _short(row: Row) -> str:
+    names = {
+        "baseline_softmax": "softmax baseline",
+        "baseline_sigmoid": "sigmoid baseline",
+        "yolo_off_the_shelf": "YOLO off the shelf",
+        "yolo_finetuned": "YOLO fine-tuned",
+        "torchvision_detector": "torchvision detector",
+        "gridcnn": "grid CNN",
+    }
+    return names.get(row.family) or f"transfer, {row.pair}"
+
+
+def _leakage_line(inputs: ReportInputs) -> str:
+    sentences = []
+    for protocol in inputs.protocols:
+        table = inputs.leakage[inputs.leakage["protocol"] == protocol]
+        tested = table[(table["role_a"] == "train") & (table["role_b"] == "test")]
+        if tested.empty:
+            continue
+        leaking = tested[tested["patients_shared"] > 0]
+        if leaking.empty:
+            sentences.append(
+                f"Under {protocol}, no patient is in both training and test, in any of {len(tested)} splits."
+            )
+            continue
+        worst = leaking.loc[(leaking["patients_shared"] / leaking["patients_b"]).idxmax()]
+        sentences.append(
+            f"Under {protocol}, {len(leaking)} of {len(tested)} splits share patients between training and test; at worst "
+            f"{int(worst['patients_shared'])} of {int(worst['patients_b'])} test patients ({split_name(worst['split'])})."
+        )
+    return " ".join(sentences)
+
+
+def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
+    titles = {each.family: each.title for each in paper.EXPERIMENTS}
+    sentences = [
+        f"{titles[paper.family(experiment)]} did not run under {protocol}: {reason}."
+        for (protocol, experiment), reason in inputs.skipped.items()
+    ]
+    absent = sum(
+        cell is None and (protocol, row.experiments[protocol]) not in inputs.skipped
+        for row in headline
+        for protocol, cell in row.cells.items()
+    )
+    if absent:
+        sentences.append(f"{absent} headline numbers have no measurement.")
+    return " ".join(sentences)
+
+
+def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | None:
+    """Draw the numbers of which higher is better beside their floors; None where there are none."""
+    rows = []
+    for row in headline:
+        for protocol, cell in row.cells.items():
+            if row.judged and cell is not None and cell["higher_is_better"] and math.isfinite(cell["value"]):
+                name = f"{_short(row)}: {_brief(row)}"
+                rows.append({**cell, "name": name, "series": protocol, "verdict": verdict(cell)})
+    if not rows:
+        return None
+    return figures.embedded(
+        figures.interval_chart(pd.DataFrame(rows)),
+        "Headline numbers beside their floors",
+        "Headline numbers for which higher is better. Left: value (filled) and floor (hollow), each with its interval. "
+        "Right: their paired difference; clear of the dashed line is better (blue) or worse (orange) than the floor.",
+    )
