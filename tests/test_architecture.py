@@ -13,7 +13,7 @@ from cxr import fingerprint
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detections", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
          "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "finished", "folder",
-         "comparison", "comparison_report", "headline", "metric_names", "report_inputs", "verdicts",
+         "comparison", "comparison_report", "headline", "metric_names", "phantom_plan", "report_inputs", "verdicts",
          "pictures", "prepared", "new_images", "overlays", "champion"]  # fmt: skip
 
 

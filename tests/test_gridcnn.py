@@ -19,6 +19,7 @@ from cxr.errors import InputError, Interrupted
 from cxr.expected_f1 import worth
 from cxr.journal import Journal
 from cxr.labels import BOXED_FINDINGS
+from cxr.phantom_plan import plan
 from cxr.runs import plain
 from cxr.settings import Augment, GridCNN, Pretraining, Schedule
 from cxr.state import Keeper
@@ -393,7 +394,7 @@ def test_phantoms_to_train_on_are_the_same_for_any_number_of_workers_and_not_the
     assert (first["pixels"] == again["pixels"]).all() and (first["boxes"] == again["boxes"]).all()
     assert first["pixels"].shape == (20, 64, 64) and len({each.tobytes() for each in first["pixels"]}) == 20
     assert all(gridcnn.by_finding(text) for text in first["boxes"])
-    own = [each for each in phantoms.plan(patients=40, images=40, boxed=20, seed=0) if each.boxed]
+    own = [each for each in plan(patients=40, images=40, boxed=20, seed=0) if each.boxed]
     pixels, _ = phantoms.draw(own[0], size=256, seed=0)
     assert not (gridcnn.reduced(pixels[None], 64) == first["pixels"]).all((1, 2)).any()
 

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from cxr import phantoms
+from cxr.boxes import FRAME
 from cxr.errors import InputError
 from cxr.labels import BOX_ALIASES, BOXED_FINDINGS, FINDINGS, NO_FINDING, SEPARATOR
+from cxr.phantom_anatomy import geometry_of, pose_of
+from cxr.phantom_plan import Phantom, plan
 
 TINY = {"patients": 6, "images": 12, "boxed": 4, "size": 256, "seed": 3}
 LABEL_COLUMNS = [
@@ -28,12 +31,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def default() -> list[phantoms.Phantom]:
-    return phantoms.plan(patients=260, images=720, boxed=260, seed=1)
+def default() -> list[Phantom]:
+    return plan(patients=260, images=720, boxed=260, seed=1)
 
 
 def inside(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    x, y, w, h = (round(value * len(pixels) / phantoms.FRAME) for value in box)
+    x, y, w, h = (round(value * len(pixels) / FRAME) for value in box)
     return pixels[y : y + h, x : x + w].astype(float)
 
 
@@ -65,7 +68,7 @@ def test_box_list_is_spelt_as_in_the_release(tiny: Path) -> None:
     assert {row.split(",")[1] for row in rows} <= written
 
 
-def test_infiltration_is_written_as_infiltrate(default: list[phantoms.Phantom]) -> None:
+def test_infiltration_is_written_as_infiltrate(default: list[Phantom]) -> None:
     phantom = next(p for p in default if p.boxed == ("Infiltration",))
     rows = phantoms._box_rows([phantom], [{"Infiltration": [(1.0, 2.5, 3.0, 4.0)]}])
     assert rows == [f"{phantom.name},Infiltrate,1,2.5,3,4"]
@@ -119,7 +122,7 @@ def test_number_of_workers_changes_no_byte(tiny: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- plan
 
 
-def test_default_plan_supports_every_label(default: list[phantoms.Phantom]) -> None:
+def test_default_plan_supports_every_label(default: list[Phantom]) -> None:
     findings = Counter(finding for phantom in default for finding in phantom.findings)
     boxes = Counter(finding for phantom in default for finding in phantom.boxed)
     assert set(findings) == set(FINDINGS) and min(findings.values()) >= 15
@@ -128,7 +131,7 @@ def test_default_plan_supports_every_label(default: list[phantoms.Phantom]) -> N
     assert 0.35 < healthy < 0.55
 
 
-def test_default_plan_puts_boxed_patients_in_the_test_list(default: list[phantoms.Phantom]) -> None:
+def test_default_plan_puts_boxed_patients_in_the_test_list(default: list[Phantom]) -> None:
     assert len(default) == 720 and len({phantom.patient for phantom in default}) == 260
     assert sum(bool(phantom.boxed) for phantom in default) == 260
     assert all(phantom.test for phantom in default if phantom.boxed)
@@ -140,7 +143,7 @@ def test_default_plan_puts_boxed_patients_in_the_test_list(default: list[phantom
     assert any(set(phantom.boxed) < set(phantom.findings) for phantom in default if phantom.boxed)
 
 
-def test_follow_ups_are_numbered_from_zero_and_people_do_not_change_sex(default: list[phantoms.Phantom]) -> None:
+def test_follow_ups_are_numbered_from_zero_and_people_do_not_change_sex(default: list[Phantom]) -> None:
     for patient in {phantom.patient for phantom in default}:
         visits = [phantom for phantom in default if phantom.patient == patient]
         assert [visit.follow_up for visit in visits] == list(range(len(visits)))
@@ -148,10 +151,10 @@ def test_follow_ups_are_numbered_from_zero_and_people_do_not_change_sex(default:
         assert [visit.age for visit in visits] == sorted(visit.age for visit in visits)
 
 
-def test_seed_decides_the_plan(default: list[phantoms.Phantom]) -> None:
+def test_seed_decides_the_plan(default: list[Phantom]) -> None:
     numbers = {"patients": 260, "images": 720, "boxed": 260}
-    assert phantoms.plan(**numbers, seed=1) == default
-    assert phantoms.plan(**numbers, seed=2) != default
+    assert plan(**numbers, seed=1) == default
+    assert plan(**numbers, seed=2) != default
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ def test_seed_decides_the_plan(default: list[phantoms.Phantom]) -> None:
 )
 def test_numbers_that_do_not_fit_are_refused(patients: int, images: int, boxed: int) -> None:
     with pytest.raises(InputError, match="phantoms"):
-        phantoms.plan(patients=patients, images=images, boxed=boxed, seed=0)
+        plan(patients=patients, images=images, boxed=boxed, seed=0)
 
 
 # ---------------------------------------------------------------- drawing
@@ -168,7 +171,7 @@ def test_numbers_that_do_not_fit_are_refused(patients: int, images: int, boxed: 
 @pytest.mark.parametrize("finding", ["Nodule", "Mass"])
 @pytest.mark.parametrize("patient", [1, 2, 3])
 def test_round_opacity_brightens_its_box_and_nothing_else(finding: str, patient: int) -> None:
-    healthy = phantoms.Phantom(patient, 0, 50, "F", "PA")
+    healthy = Phantom(patient, 0, 50, "F", "PA")
     before, none = phantoms.draw(healthy, size=256, seed=0)
     after, boxes = phantoms.draw(replace(healthy, findings=(finding,)), size=256, seed=0)
     assert none == {} and list(boxes) == [finding]
@@ -182,7 +185,7 @@ def test_round_opacity_brightens_its_box_and_nothing_else(finding: str, patient:
 
 
 def test_pneumothorax_darkens_the_rim_of_one_lung() -> None:
-    healthy = phantoms.Phantom(4, 0, 30, "M", "PA")
+    healthy = Phantom(4, 0, 30, "M", "PA")
     before, _ = phantoms.draw(healthy, size=256, seed=0)
     after, boxes = phantoms.draw(replace(healthy, findings=("Pneumothorax",)), size=256, seed=0)
     change = inside(after, boxes["Pneumothorax"][0]) - inside(before, boxes["Pneumothorax"][0])
@@ -190,27 +193,27 @@ def test_pneumothorax_darkens_the_rim_of_one_lung() -> None:
 
 
 def test_effusion_whitens_the_base() -> None:
-    healthy = phantoms.Phantom(4, 0, 30, "M", "PA")
+    healthy = Phantom(4, 0, 30, "M", "PA")
     before, _ = phantoms.draw(healthy, size=256, seed=0)
     after, boxes = phantoms.draw(replace(healthy, findings=("Effusion",)), size=256, seed=0)
     x, y, w, h = boxes["Effusion"][0]
-    assert y + h > 0.6 * phantoms.FRAME
+    assert y + h > 0.6 * FRAME
     assert inside(after, (x, y, w, h)).mean() > inside(before, (x, y, w, h)).mean() + 5
 
 
 def test_cardiomegaly_widens_the_heart() -> None:
     for patient in (1, 2, 3):
-        healthy = phantoms.Phantom(patient, 0, 60, "M", "PA")
+        healthy = Phantom(patient, 0, 60, "M", "PA")
         large = replace(healthy, findings=("Cardiomegaly",))
-        normal, enlarged = phantoms._geometry(healthy, 0), phantoms._geometry(large, 0)
+        normal, enlarged = geometry_of(healthy, 0), geometry_of(large, 0)
         assert sum(enlarged.heart) > 0.5 * 2 * enlarged.half_width > sum(normal.heart)
         _, boxes = phantoms.draw(large, size=64, seed=0)
-        width = boxes["Cardiomegaly"][0][2] / phantoms.FRAME
-        assert width > 0.85 * sum(enlarged.heart) * phantoms._pose(large, 0).scale > 0.85 * sum(normal.heart)
+        width = boxes["Cardiomegaly"][0][2] / FRAME
+        assert width > 0.85 * sum(enlarged.heart) * pose_of(large, 0).scale > 0.85 * sum(normal.heart)
 
 
 def test_every_finding_changes_the_picture() -> None:
-    healthy = phantoms.Phantom(7, 1, 55, "F", "AP")
+    healthy = Phantom(7, 1, 55, "F", "AP")
     before, _ = phantoms.draw(healthy, size=64, seed=5)
     for finding in FINDINGS:
         after, boxes = phantoms.draw(replace(healthy, findings=(finding,)), size=64, seed=5)
@@ -219,7 +222,7 @@ def test_every_finding_changes_the_picture() -> None:
 
 
 def test_boxes_do_not_depend_on_the_size_drawn() -> None:
-    phantom = phantoms.Phantom(9, 2, 40, "M", "AP", ("Atelectasis", "Effusion"))
+    phantom = Phantom(9, 2, 40, "M", "AP", ("Atelectasis", "Effusion"))
     (small, few), (large, many) = (phantoms.draw(phantom, size=size, seed=1) for size in (64, 300))
     assert small.shape == (64, 64) and large.shape == (300, 300) and small.dtype == large.dtype == np.uint8
     assert few == many
@@ -227,7 +230,7 @@ def test_boxes_do_not_depend_on_the_size_drawn() -> None:
 
 def test_anatomy_is_stable_over_follow_ups() -> None:
     def picture(patient: int, follow_up: int) -> np.ndarray:
-        pixels, _ = phantoms.draw(phantoms.Phantom(patient, follow_up, 50, "M", "PA"), size=64, seed=0)
+        pixels, _ = phantoms.draw(Phantom(patient, follow_up, 50, "M", "PA"), size=64, seed=0)
         return (pixels - pixels.mean()) / pixels.std()
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -240,7 +243,7 @@ def test_anatomy_is_stable_over_follow_ups() -> None:
 
 
 def test_lungs_are_dark_between_bright_mediastinum_and_abdomen() -> None:
-    pixels, _ = phantoms.draw(phantoms.Phantom(2, 0, 50, "M", "PA"), size=256, seed=0)
+    pixels, _ = phantoms.draw(Phantom(2, 0, 50, "M", "PA"), size=256, seed=0)
     lungs = np.r_[pixels[90:130, 60:80].ravel(), pixels[90:130, 180:200].ravel()].mean()
     assert pixels[150:170, 120:136].mean() > lungs + 60
     assert pixels[225:240, 100:150].mean() > lungs + 60
@@ -248,7 +251,7 @@ def test_lungs_are_dark_between_bright_mediastinum_and_abdomen() -> None:
 
 def test_the_plan_is_the_same_in_every_process(repository):
     """Python orders a set of texts differently in every process; random numbers must not be drawn in that order."""
-    script = "from cxr.phantoms import plan; print(plan(patients=260, images=720, boxed=260, seed=0))"
+    script = "from cxr.phantom_plan import plan; print(plan(patients=260, images=720, boxed=260, seed=0))"
     plans = {
         subprocess.run(
             [sys.executable, "-c", script],

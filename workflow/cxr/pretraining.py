@@ -10,6 +10,7 @@ import torch
 
 from cxr import boxes as geometry
 from cxr import gridcnn, phantoms, weights
+from cxr.phantom_plan import Phantom, plan
 from cxr.runs import Run
 from cxr.settings import GridCNN
 from cxr.training import write_tensors
@@ -23,7 +24,7 @@ def draw(
     path: Path, *, count: int, side: int, seed: int, workers: int, progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Draw phantoms with boxed findings, one of a patient; write NPZ: pixels (N, side, side) uint8, boxes (N,) as text."""
-    planned = phantoms.plan(patients=2 * count, images=2 * count, boxed=count, seed=seed + OTHERS)
+    planned = plan(patients=2 * count, images=2 * count, boxed=count, seed=seed + OTHERS)
     job = partial(_drawn, side=side, seed=seed + OTHERS)
     pixels, boxes = np.empty((count, side, side), np.uint8), []
     for picture, text in phantoms.in_order(job, [phantom for phantom in planned if phantom.boxed], workers):
@@ -34,7 +35,7 @@ def draw(
     np.savez_compressed(path, pixels=pixels, boxes=np.array(boxes))
 
 
-def _drawn(phantom: phantoms.Phantom, *, side: int, seed: int) -> tuple[np.ndarray, str]:
+def _drawn(phantom: Phantom, *, side: int, seed: int) -> tuple[np.ndarray, str]:
     """All its boxes, also those that a release would not have listed."""
     pixels, boxes = phantoms.draw(phantom, size=max(SIZE, side), seed=seed)
     corners = [
