@@ -1,12 +1,8 @@
 """Boxes on new images by the better of a study's detectors, in the pixels of the images themselves."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
 import pandas as pd
 
-from cxr import champion, detector, prepared, torchvision_detector
+from cxr import detector, prediction_files, prepared, torchvision_detector
 from cxr.champion import Champion
 from cxr.prepared import Pixels
 from cxr.runs import Run
@@ -14,30 +10,18 @@ from cxr.runs import Run
 SHOWN = 0.001  # confidence of a box that is written
 
 
-def boxes(
-    *,
-    models: Sequence[Path],
-    results: Path,
-    image_size: int,
-    index: Path,
-    pixels: Path,
-    side: int,
-    run: Run,
-    predictions: Path,
-    facts: Path,
-) -> None:
+def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
     """Write image, label, confidence, x0, y0, x1, y1 (pixels of the image, end exclusive), by falling confidence.
 
     The detector with the best validation mAP50 predicts. image_size: side in pixels at which YOLO reads an image.
     """
-    chosen = champion.choose(models, results, "map50")
-    run.tell(f"{chosen.experiment}, the best by validation map50 ({chosen.score:.4f}) of {len(models)} models")
-    table = prepared.read_index(index)
-    found = _found(chosen, table["image"].tolist(), Pixels(pixels, table, side), image_size, run)
+    chosen = inputs.best("map50", run)
+    table, pixels = inputs.images()
+    found = _found(chosen, table["image"].tolist(), pixels, image_size, run)
     own = prepared.to_own_pixels(found, table)
     run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
-    own.to_csv(predictions, index=False, float_format="%.6g")
-    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+    own.to_csv(outputs.predictions, index=False, float_format="%.6g")
+    outputs.write_facts(chosen, run)
 
 
 def _found(chosen: Champion, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:

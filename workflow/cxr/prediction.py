@@ -1,6 +1,5 @@
 """What the best classifier and the grid CNN of a study say of new images."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr import champion, gridcnn, prepared
+from cxr import gridcnn, prediction_files
 from cxr.classification import sigmoid_objective
 from cxr.errors import InputError
 from cxr.labels import LABELS
@@ -23,59 +22,40 @@ from cxr.transfer import load_source
 
 def classes(
     *,
-    models: Sequence[Path],
-    results: Path,
     source_weights: Path,
     metric: str,
-    index: Path,
-    pixels: Path,
-    side: int,
+    inputs: prediction_files.Inputs,
+    outputs: prediction_files.Outputs,
     run: Run,
-    predictions: Path,
-    facts: Path,
 ) -> None:
     """Write 15 probabilities an image (image, then the labels) by the best of the sigmoid classifiers."""
-    chosen = champion.choose(models, results, metric)
-    run.tell(f"{chosen.experiment}, the best by validation {metric} ({chosen.score:.4f}) of {len(models)} models")
-    table = prepared.read_index(index)
+    chosen = inputs.best(metric, run)
+    table, pixels = inputs.images()
     network = classifier(chosen.model, source_weights)
-    read = prepared.Pixels(pixels, table, side).read
     objective = sigmoid_objective(np.array(chosen.facts["prevalence"]), chosen.facts["balanced"])
-    confidences, _ = infer(network, table["image"].tolist(), read, objective, run.device)
+    confidences, _ = infer(network, table["image"].tolist(), pixels.read, objective, run.device)
     result = pd.concat([table[["image"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
-    result.to_csv(predictions, index=False, float_format="%.6g")
-    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+    result.to_csv(outputs.predictions, index=False, float_format="%.6g")
+    outputs.write_facts(chosen, run)
 
 
-def cells(
-    *,
-    models: Sequence[Path],
-    results: Path,
-    index: Path,
-    pixels: Path,
-    side: int,
-    run: Run,
-    predictions: Path,
-    facts: Path,
-) -> None:
+def cells(*, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
     """Write an NPZ with what the grid CNN says of the cells of the squared images; as its predictions in a study."""
-    chosen = champion.choose(models, results, "f1")
-    run.tell(f"{chosen.experiment}, validation f1 {chosen.score:.4f}")
+    chosen = inputs.best("f1", run)
     content = _load(chosen.model)
     settings = GridCNN(**content["settings"])
     network, objective = gridcnn.untrained(settings)
     _fill(network, content["state"], chosen.model)
-    table = prepared.read_index(index)
-    stored = prepared.Pixels(pixels, table, side)
+    table, pixels = inputs.images()
     names = table["image"].tolist()
 
     def read(wanted: Sequence[str]) -> np.ndarray:
-        return gridcnn.reduced(stored.read(list(wanted)), settings.image_size)
+        return gridcnn.reduced(pixels.read(list(wanted)), settings.image_size)
 
     confidence, _ = infer(network, names, read, objective, run.device)
-    with predictions.open("wb") as file:
+    with outputs.predictions.open("wb") as file:
         np.savez_compressed(file, images=np.array(names), **gridcnn.named(confidence.astype(np.float32)))
-    facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+    outputs.write_facts(chosen, run)
 
 
 def classifier(path: Path, source_weights: Path) -> nn.Module:
