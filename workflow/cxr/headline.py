@@ -161,9 +161,8 @@ def _leakage_line(inputs: ReportInputs) -> str:
 
 
 def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
-    titles = {each.family: each.title for each in paper.EXPERIMENTS}
     sentences = [
-        f"{titles[paper.family(experiment)]} did not run under {protocol}: {reason}."
+        f"{paper.TITLES[paper.family(experiment)]} did not run under {protocol}: {reason}."
         for (protocol, experiment), reason in inputs.skipped.items()
     ]
     absent = sum(

@@ -72,14 +72,19 @@ MORE_GLOSSARY = (
 
 def metric_name(metric: str) -> str:
     """Return a metric's name for readers: ``f1_weighted_pixels`` → ``F1, weighted, in pixels``."""
-    ending = ""
-    stem = metric
-    while found := next((end for end in ENDINGS if stem.endswith(end)), None):
-        stem, ending = stem.removesuffix(found), ENDINGS[found] + ending
+    stem, ending = _parts(metric)
     if stem in METRICS:
         return METRICS[stem][0] + ending
     base, _, level = stem.rpartition("_")
     return (f"{STEMS[base]} {level}" if base in STEMS else stem.replace("_", " ")) + ending
+
+
+def _parts(metric: str) -> tuple[str, str]:
+    """Part a metric from its endings; these for readers."""
+    stem, ending = metric, ""
+    while found := next((end for end in ENDINGS if stem.endswith(end)), None):
+        stem, ending = stem.removesuffix(found), ENDINGS[found] + ending
+    return stem, ending
 
 
 def label_name(label: str) -> str:
@@ -93,10 +98,5 @@ def row_name(metric: str, label: str) -> str:
 
 def glossary(metrics: Iterable[str]) -> list[tuple[str, str]]:
     """Explain those of the metrics that need it, and the words around them."""
-    stems = set()
-    for metric in metrics:
-        stem = metric
-        while found := next((end for end in ENDINGS if stem.endswith(end)), None):
-            stem = stem.removesuffix(found)
-        stems.add(stem)
+    stems = {_parts(metric)[0] for metric in metrics}
     return [METRICS[name] for name in METRICS if name in stems] + list(MORE_GLOSSARY)

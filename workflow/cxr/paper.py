@@ -98,6 +98,7 @@ EXPERIMENTS = (
         "same mask cut at its best threshold has F1 of about 0.33.",
     ),
 )
+TITLES = {each.family: each.title for each in EXPERIMENTS}
 
 NAN = float("nan")
 CHOSEN = "On the validation images that chose the pair out of 260."

@@ -31,8 +31,7 @@ DETECTION = (  # rows of the table that has all detectors side by side
 
 def section(inputs: ReportInputs) -> dict[str, Any]:
     """All detectors side by side: a table a protocol, sentences on the grid CNN and its floor, and the FROC curves."""
-    titles = {each.family: each.title for each in paper.EXPERIMENTS}
-    order = {name: at for at, name in enumerate(titles)}
+    order = {name: at for at, name in enumerate(paper.TITLES)}
     found = inputs.metrics[inputs.metrics["metric"] == "images_with_prediction"]
     tables = []
     for protocol in inputs.protocols:
@@ -46,7 +45,7 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
             if any(cell and cell["defined"] for cell in cells):
                 rows.append({"name": row_name(metric, label), "cells": cells})
         if rows:
-            detectors = [titles.get(name, name.replace("_", " ")) for name in names]
+            detectors = [paper.TITLES.get(name, name.replace("_", " ")) for name in names]
             tables.append(
                 {"protocol": protocol, "folds": inputs.tested(protocol), "detectors": detectors, "rows": rows}
             )
@@ -74,10 +73,9 @@ def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
 
 
 def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
-    titles = {each.family: each.title for each in paper.EXPERIMENTS}
     for protocol in inputs.protocols:
         mine = inputs.froc[inputs.froc["protocol"] == protocol]
-        names = {name: titles.get(name, name) for name in dict.fromkeys(mine["experiment"])}
+        names = {name: paper.TITLES.get(name, name) for name in dict.fromkeys(mine["experiment"])}
         if names:
             yield figures.embedded(
                 figures.froc_chart(mine, names),

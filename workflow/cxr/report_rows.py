@@ -90,7 +90,6 @@ def groups(inputs: ReportInputs, rows: Sequence[Row], by_subset: bool = False) -
 
     by_subset: under that of the boxes they are about (all, and the three readings of large) instead.
     """
-    titles = {each.family: each.title for each in paper.EXPERIMENTS}
     skipped: dict[str, list[str]] = {}
     for (protocol, experiment), reason in inputs.skipped.items():
         skipped.setdefault(paper.family(experiment), []).append(f"{protocol}: {reason}")
@@ -98,7 +97,7 @@ def groups(inputs: ReportInputs, rows: Sequence[Row], by_subset: bool = False) -
     return [
         {
             "family": family,
-            "title": subset or (titles[family] if family != "transfer" else f"Transfer, {rank_name(rank)} pair"),
+            "title": subset or (paper.TITLES[family] if family != "transfer" else f"Transfer, {rank_name(rank)} pair"),
             "subset": subset,
             "pairs": _pairs_of_rank(inputs, rank) if family == "transfer" else "",
             "rows": [

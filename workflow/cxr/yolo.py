@@ -64,8 +64,8 @@ def _predict(
 ) -> None:
     """Write the boxes of the validation images and of the images asked for."""
     pixels = inputs.pixels(run)
-    files = {inputs.validation_split: outputs.validation_predictions, inputs.predicted: outputs.predictions}
-    for wanted, path in files.items():
+    asked = ((inputs.validation_split, outputs.validation_predictions), (inputs.predicted, outputs.predictions))
+    for wanted, path in asked:
         names = splits.read_images(wanted)["image"].tolist()
         found = detector.predict(
             weights=weights_file,
