@@ -6,6 +6,7 @@ import os
 import sys
 
 from snakemake.dag import DAG
+from snakemake.jobs import Job
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -14,14 +15,16 @@ min_version("9.20")
 PACKAGE = f"{workflow.basedir}/workflow"
 sys.path.insert(0, PACKAGE)
 os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
+os.environ.update(MPLBACKEND="agg")  # matplotlib cannot be imported where a user has set one that it does not know
 
 import engine
 import guard
 import slurm_jobs
-from cxr import fingerprint, finished, folder, gpus, layouts, settings
+from cxr import decoders, fingerprint, finished, folder, gpus, layouts, predicted, settings
 from cxr.errors import InputError
 
 engine.ask_behind_ancient(DAG)
+engine.keep_until_replaced(Job)
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
 if not workflow.overwrite_configfiles:

@@ -44,7 +44,7 @@ def prepare(folder: Path) -> None:
         root, patients=60, images=max(SIZES) + VALIDATION, boxed=20, size=1024, seed=SEED, workers=2
     )
     table, _ = records.read_label_table(root / "Data_Entry_2017_v2020.csv")
-    paths, _ = images.find_images(root)
+    paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
     index = images.update_store(
         root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
     )

@@ -226,7 +226,7 @@ def main() -> None:
             phantoms.write_data_set(
                 root, patients=count // 2, images=count, boxed=0, size=1024, seed=0, workers=WORKERS
             )
-        paths, _ = images.find_images(root)
+        paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
         (folder / "png" / "all").mkdir(parents=True)
         began = time.perf_counter()
         index = images.update_store(

@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         phantoms.write_data_set(root, patients=count // 2, images=count, boxed=count // 3, size=1024, seed=0, workers=2)
-        paths, _ = images.find_images(root)
+        paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
         began = time.perf_counter()
         index = images.update_store(
             root, paths, [], root / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None

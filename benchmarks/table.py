@@ -19,7 +19,16 @@ import torch
 from cxr.device import choose
 
 # In this order; arguments that differ from a script's defaults.
-SCRIPTS = {"store": [], "input": [], "checkpoint": [], "steps": [], "grid": [], "scores": [], "detection": []}
+SCRIPTS = {
+    "store": [],
+    "input": [],
+    "checkpoint": [],
+    "inference": [],
+    "steps": [],
+    "grid": [],
+    "scores": [],
+    "detection": [],
+}
 
 
 def machine() -> str:

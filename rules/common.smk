@@ -1,6 +1,12 @@
 # What the rules of several stages need to know about the configuration.
 
+from snakemake.io import contains_wildcard
+
 RESULTS = Path(f"results/{SETTINGS.name}")
+for PLACE in (RESULTS.parent, RESULTS):
+    if not PLACE.is_dir() and os.path.lexists(PLACE):
+        LEADS = f"a link to {os.readlink(PLACE)}, which is no folder" if PLACE.is_symlink() else "a file"
+        sys.exit(f"Error: {PLACE} is {LEADS}: make that a folder, or remove {PLACE}; nothing was run")
 EXISTING = next(folder for folder in [RESULTS, *RESULTS.parents] if folder.exists())
 if not os.access(EXISTING, os.W_OK):
     sys.exit(f"Error: {RESULTS} cannot be written ({EXISTING.absolute()} is read-only for this user); nothing was run")
@@ -8,7 +14,7 @@ if not os.access(EXISTING, os.W_OK):
 # As many training jobs at once as there are GPUs times slots, also where the user gave no --resources; a cluster counts
 # for itself, and without a GPU the cores are the limit.
 if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-    DEVICES = gpus.find(os.environ)
+    DEVICES = gpus.find(os.environ, lambda line: print(line, file=sys.stderr))
     if DEVICES:
         workflow.register_resource("gpu", len(DEVICES) * SETTINGS.machine.slots)
 
@@ -27,6 +33,11 @@ TABLES = {
     "train_val": "train_val_list.txt" if GENERATED else layouts.table(DATA_ROOT, SETTINGS.data.train_val_list),
     "test": "test_list.txt" if GENERATED else layouts.table(DATA_ROOT, SETTINGS.data.test_list),
 }
+for PLACE in filter(contains_wildcard, [DATA_ROOT, *TABLES.values()]):
+    sys.exit(
+        f"Error: {PLACE}: what stands in braces is a wildcard to Snakemake, so that this path cannot be used; make a link "
+        "to it that has no braces (ln -s), and name that in the configuration (data)"
+    )
 LISTS = [os.path.join(DATA_ROOT, TABLES[name]) for name in ("train_val", "test")] if TABLES["test"] else []
 STORE = f"{RESULTS}/cache"
 COMMON = {"seed": SETTINGS.seed, "precision": SETTINGS.machine.precision}
@@ -132,7 +143,7 @@ def folder_fingerprint():
     """A hash over names, sizes and times of the images below the root, so that changed files re-run `images`."""
     try:
         layouts.require_unpacked(DATA_ROOT)
-        return folder.fingerprint(Path(DATA_ROOT))
+        return folder.fingerprint(Path(DATA_ROOT), ".png", SETTINGS.data.include, SETTINGS.data.exclude)
     except InputError as error:
         sys.exit(f"Error: {error}")
 
@@ -145,6 +156,7 @@ def new_images_fingerprint():
     if not SETTINGS.predict.folder:
         sys.exit("Error: nothing to predict: name a folder of images, --config 'predict={folder: /path/to/images}'")
     try:
+        predicted.require_own(Path(SETTINGS.predict.folder), RESULTS / "predictions" / NEW / "folder.txt")
         return folder.fingerprint(Path(SETTINGS.predict.folder), "")
     except InputError as error:
         sys.exit(f"Error: {error}")

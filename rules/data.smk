@@ -54,6 +54,7 @@ rule images:
     output:
         index="<results>/data/images.csv",
         rejected="<results>/data/rejected_files.csv",
+        notes="<results>/data/image_notes.json",
     log:
         "<logs>/images.log",
     conda:
@@ -67,6 +68,7 @@ rule images:
         files="generated" if GENERATED else lambda wildcards: folder_fingerprint(),
         store=STORE,
         settings=SETTINGS.images.model_dump(),
+        data=chosen(SETTINGS.data, "include", "exclude", "bits"),
         code=code("images"),
     script:
         "../workflow/scripts/images.py"
@@ -80,6 +82,7 @@ checkpoint records:
         lists=LISTS,
         index=rules.images.output.index,
         rejected_files=rules.images.output.rejected,
+        image_notes=rules.images.output.notes,
     output:
         records="<results>/data/records.csv",
         boxes="<results>/data/boxes.csv",

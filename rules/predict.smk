@@ -1,7 +1,8 @@
 # New images through the best models of a finished study (`snakemake predict`). Its inputs are the models, so that on a
 # finished study these rules alone run, and on an unfinished one what is missing is trained first.
 
-PREDICTED = f"<results>/predictions/{SETTINGS.predict.name}"
+NEW = predicted.place(SETTINGS.predict.folder, SETTINGS.predict.name)
+PREDICTED = f"<results>/predictions/{NEW}"
 PREDICTING = (
     SETTINGS.predict.protocol
     if SETTINGS.predict.protocol != "best"
@@ -16,8 +17,9 @@ rule predict_images:
         large=f"{PREDICTED}/pixels/detectors.u8",
         rejected=f"{PREDICTED}/rejected.csv",
         table=f"{PREDICTED}/images.csv",
+        note=f"{PREDICTED}/folder.txt",
     log:
-        f"<logs>/predict/{SETTINGS.predict.name}/images.log",
+        f"<logs>/predict/{NEW}/images.log",
     conda:
         "../envs/data.yaml"
     resources:
@@ -26,8 +28,10 @@ rule predict_images:
     params:
         folder=lambda wildcards: SETTINGS.predict.folder,
         files=lambda wildcards: new_images_fingerprint(),
+        bits=SETTINGS.predict.bits,
         size=SETTINGS.images.size,
         box_size=SETTINGS.images.box_size,
+        decoders=lambda wildcards: decoders.installed(),  # a file set aside may be readable with another
         code=code("predict_images"),
     script:
         "../workflow/scripts/predict_images.py"
@@ -46,9 +50,9 @@ rule predict_classes:
         predictions=f"{PREDICTED}/classes.csv",
         facts=f"{PREDICTED}/classes.json",
     log:
-        f"<logs>/predict/{SETTINGS.predict.name}/classes.log",
+        f"<logs>/predict/{NEW}/classes.log",
     benchmark:
-        f"<benchmarks>/predict/{SETTINGS.predict.name}/classes.tsv"
+        f"<benchmarks>/predict/{NEW}/classes.tsv"
     conda:
         "../envs/training.yaml"
     threads: 1
@@ -80,9 +84,9 @@ rule predict_boxes:
         predictions=f"{PREDICTED}/boxes.csv",
         facts=f"{PREDICTED}/boxes.json",
     log:
-        f"<logs>/predict/{SETTINGS.predict.name}/boxes.log",
+        f"<logs>/predict/{NEW}/boxes.log",
     benchmark:
-        f"<benchmarks>/predict/{SETTINGS.predict.name}/boxes.tsv"
+        f"<benchmarks>/predict/{NEW}/boxes.tsv"
     conda:
         "../envs/detection.yaml"
     threads: 1
@@ -110,9 +114,9 @@ rule predict_cells:
         predictions=f"{PREDICTED}/cells.npz",
         facts=f"{PREDICTED}/cells.json",
     log:
-        f"<logs>/predict/{SETTINGS.predict.name}/cells.log",
+        f"<logs>/predict/{NEW}/cells.log",
     benchmark:
-        f"<benchmarks>/predict/{SETTINGS.predict.name}/cells.tsv"
+        f"<benchmarks>/predict/{NEW}/cells.tsv"
     conda:
         "../envs/training.yaml"
     threads: 1
@@ -147,7 +151,7 @@ rule predict_overlays:
         folder=directory(f"{PREDICTED}/overlays"),
         provenance=f"{PREDICTED}/provenance.json",
     log:
-        f"<logs>/predict/{SETTINGS.predict.name}/overlays.log",
+        f"<logs>/predict/{NEW}/overlays.log",
     conda:
         "../envs/data.yaml"
     resources:

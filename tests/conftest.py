@@ -1,12 +1,12 @@
 """What the tests share: where real data lie, if they are here, and a finished run of the whole workflow."""
 
-import fcntl
 import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from running import snakemake
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -48,8 +48,7 @@ def finished(repository, tmp_path_factory):
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _finish(repository, tmp_path_factory.mktemp("finished"))
     shared = tmp_path_factory.getbasetemp().parent
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(shared / "lock"):
         if not (shared / "finished").exists():
             _finish(repository, shared / "running").rename(shared / "finished")
     return shutil.copytree(shared / "finished", tmp_path_factory.mktemp("copy") / "finished", symlinks=True)

@@ -12,9 +12,11 @@ from cxr import fingerprint
 
 LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "metrics", "floors", "detections", "detection_scores",
          "evaluation", "figures", "report", "preflight", "phantoms", "textures", "selection", "sheets", "yolo_labels",
-         "acquisition", "download", "identity", "layouts", "release", "room", "unpack", "gpus", "outputs", "finished", "folder",
-         "comparison", "comparison_report", "headline", "metric_names", "phantom_plan", "report_inputs", "verdicts",
-         "pictures", "prepared", "new_images", "overlays", "champion"]  # fmt: skip
+         "acquisition", "download", "identity", "layouts", "locks", "release", "room", "unpack", "gpus", "outputs", "finished",
+         "folder", "comparison", "comparison_report", "headline", "metric_names", "phantom_plan", "report_inputs", "verdicts",
+         "pictures", "decoders", "dicom", "dicom_elements", "dicom_grey", "dicom_tables",
+         "prepared", "predicted", "new_images", "overlays", "champion", "png", "ledger", "duplicates", "remarks",
+         "tables", "image_names", "box_frames"]  # fmt: skip
 
 
 @cache
@@ -103,7 +105,12 @@ def test_environments_are_in_step_with_the_lock(repository, name):
 @pytest.mark.parametrize("name", ["data", "training", "detection"])
 def test_environments_hold_what_their_modules_import(repository, name):
     """Every third-party import of the modules behind the environment's rules comes from one of its packages."""
-    provides = {"yaml": "pyyaml", "PIL": "pillow", "ultralytics": "ultralytics-opencv-headless"}
+    provides = {
+        "yaml": "pyyaml",
+        "PIL": "pillow",
+        "ultralytics": "ultralytics-opencv-headless",
+        "pynvml": "nvidia-ml-py",
+    }
     roots = {
         "data": [
             "phantoms",

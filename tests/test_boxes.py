@@ -10,6 +10,7 @@ from cxr.boxes import (
     FRAME,
     cell_coverage,
     format_box_text,
+    inspect_box_table,
     iobb,
     iou,
     is_large,
@@ -217,7 +218,7 @@ def test_a_hair_outside_the_frame_is_clipped(tmp_path):
 
 
 def test_boxes_for_images_the_table_lacks_do_not_stop_a_run(tmp_path):
-    lines = ["a.png,Mass,1,2,3,4", *(f"other{i}.png,Mass,1,2,3,4" for i in range(5))]
+    lines = ["a.png,Mass,1,2,3,4", *(f"other{i}.png,Mass,601,702,103,104" for i in range(5))]
     boxes, rejected = read_box_table(write(tmp_path / "b.csv", OFFICIAL, *lines), {"a.png"})
     assert len(boxes) == 1
     assert len(rejected) == 5
@@ -229,10 +230,17 @@ def test_boxes_for_images_the_table_lacks_do_not_stop_a_run(tmp_path):
         ("", "is empty"),
         ("\n\n", "is empty"),
         (OFFICIAL + "\n", "no rows"),
-        ("Path,Sex,Age\nx,y,z\n", r"'Image Index', 'Finding Label', 'Bbox \[x' is missing.*Path,Sex,Age"),
+        (
+            "Path,Sex,Age\nx,y,z\n",
+            r"'Image Index', 'Finding Label', 'Bbox \[x', 'y', 'w', 'h\]' is missing.*Path,Sex,Age",
+        ),
         ("Image Index,Finding Label,x,y,w\na.png,Mass,1,2,3\n", "'h]' is missing"),
         (OFFICIAL + "\na.png,Mass,nan,1,1,1\na.png,Mass,1,nan,1,1\na.png,Mass,1,1,9,9\n", "2 of 3 .*row 2 .*nan"),
-        (OFFICIAL + "\nghost.png,Mass,1,1,1,1\n", "1 of 1 .*ghost.png"),
+        (
+            OFFICIAL + "\nghost.png,Mass,1,1,1,1\n",
+            "1 of 1 boxes are on images.*'ghost.png' .row 2., .*label table.*'a.png'",
+        ),
+        (OFFICIAL + "\na.png,Mass,1,1,1,1\n" * 2 + "Image Index,Finding Label,x,y,w,h", "2 of 3 boxes are unusable"),
     ],
 )
 def test_what_is_no_box_list_stops(tmp_path, content, said):
@@ -250,6 +258,123 @@ def test_what_cannot_be_read_stops(tmp_path):
     for path in (tmp_path / "absent.csv", tmp_path, binary):
         with pytest.raises(InputError, match=path.name):
             read_box_table(path, None)
+
+
+# box lists as people save them
+
+PLAIN = ["00000001_000.png,Infiltrate,300.5,400.25,200,250.5", "00000002_010.png,Mass,600,100,64,80"]
+EXPECTED = [
+    ["00000001_000.png", "Infiltration", 300.5, 400.25, 500.5, 650.75],
+    ["00000002_010.png", "Mass", 600.0, 100.0, 664.0, 180.0],
+]
+WHOLE = "\n".join(["Image Index,Finding Label,Bbox [x,y,w,h],,,", *PLAIN])
+
+
+def of_names(names: str, *numbers: str) -> str:
+    images = ("00000001_000.png,Infiltrate,", "00000002_010.png,Mass,")
+    return "\n".join([names, *(image + each for image, each in zip(images, numbers, strict=True))])
+
+
+AS_SAVED = {  # what people did to it: the file, and a word of the note on it ("": none is due)
+    "by pandas": (
+        ",Image Index,Finding Label,Bbox [x,y,w,h],Unnamed: 6,Unnamed: 7,Unnamed: 8\n"
+        + "\n".join(f"{at},{line},,," for at, line in enumerate(PLAIN)),
+        "",
+    ),
+    "by R": (
+        '"Image.Index","Finding.Label","Bbox..x","y","w","h.","X","X.1","X.2"\n'
+        + "\n".join(f'"{at}",{line},NA,NA,NA' for at, line in enumerate(PLAIN, 1)),
+        "",
+    ),
+    "semicolons": (WHOLE.replace(",", ";"), "semicolons"),
+    "decimal commas": (
+        WHOLE.replace(",", ";").replace(".25", ",25").replace(".5", ",5"),
+        "3 numbers have a decimal comma",
+    ),
+    "tabs": (WHOLE.replace(",", "\t"), "tabs"),
+    "UTF-16": (WHOLE, "UTF-16"),
+    "folders": (WHOLE.replace("00000001_000", "images/00000001_000"), "1 image names have a folder"),
+    "no ending": (WHOLE.replace(".png", ""), "'00000001_000' (row 2)"),
+    "JPEG": (WHOLE.replace(".png", ".JPG"), "'00000001_000.JPG' (row 2)"),
+    "small letters": (WHOLE.replace("Mass", "mass"), "'mass' (row 3) as Mass"),
+    "the label table's spelling": (WHOLE.replace("Infiltrate", "Infiltration"), ""),
+    "blanks": (WHOLE.replace(",", " , "), ""),
+    "corners": (
+        of_names("image_id,class_name,x_min,y_min,x_max,y_max", "300.5,400.25,500.5,650.75", "600,100,664,180"),
+        "read as corners",
+    ),
+    "corners beside the image's size": (
+        of_names(
+            "filename,label,x1,y1,x2,y2,width,height",
+            "300.5,400.25,500.5,650.75,1024,1024",
+            "600,100,664,180,1024,1024",
+        ),
+        "read as corners",
+    ),
+    "corners from 0": (
+        of_names("image,label,x0,y0,x1,y1", "300.5,400.25,500.5,650.75", "600,100,664,180"),
+        "read as corners",
+    ),
+    "middles": (
+        of_names("image,label,x_center,y_center,width,height", "400.5,525.5,200,250.5", "632,140,64,80"),
+        "read as a box's middle and size",
+    ),
+    "other names": (
+        of_names("image,label,left,top,width,height", "300.5,400.25,200,250.5", "600,100,64,80"),
+        "left as x",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", AS_SAVED)
+def test_a_list_gives_the_same_boxes_however_it_was_saved(tmp_path, what):
+    content, note = AS_SAVED[what]
+    path = tmp_path / "b.csv"
+    path.write_text(content, encoding="utf-16" if what == "UTF-16" else "utf-8")
+    table = inspect_box_table(path, {"00000001_000.png", "00000002_010.png"})
+    assert table.boxes.to_numpy().tolist() == EXPECTED
+    assert table.rejected.empty
+    assert any(note in said for said in table.notes) if note else not table.notes
+    assert all(said.startswith("b.csv: ") for said in table.notes)
+
+
+def test_the_form_of_the_release_needs_no_note(tmp_path):
+    table = inspect_box_table(write(tmp_path / "b.csv", WHOLE), None)
+    assert (table.boxes.to_numpy().tolist(), table.notes) == (EXPECTED, ())
+
+
+def test_columns_of_one_name_must_agree(tmp_path):
+    lines = ["a.png,Mass,1,2,3,4,1", "b.png,Mass,5,2,3,4,6"]
+    with pytest.raises(InputError, match="two columns are named 'x' and differ in row 3; remove the wrong one"):
+        read_box_table(write(tmp_path / "b.csv", "Image Index,Finding Label,x,y,w,h,x", *lines), None)
+    assert len(read_box_table(write(tmp_path / "b.csv", "Image Index,Finding Label,x,y,w,h,x", lines[0]), None)[0]) == 1
+
+
+def test_rows_in_shares_of_the_side_are_set_aside(tmp_path):
+    lines = ["a.png,Mass,500,400,100,90", "b.png,Mass,300,600,80,70", "c.png,Mass,0.25,0.5,0.125,0.0625"]
+    boxes, rejected = read_box_table(write(tmp_path / "b.csv", OFFICIAL, *lines), None)
+    assert len(boxes) == 2
+    assert rejected[["row", "reason", "detail"]].to_numpy().tolist() == [
+        [4, "less than a pixel: shares of the side instead of pixels?", "x, y, w, h = 0.25, 0.5, 0.125, 0.0625"]
+    ]
+
+
+def test_a_list_in_another_frame_stops_with_the_first_box_and_the_remedy(tmp_path):
+    path = write(tmp_path / "b.csv", OFFICIAL, *(f"i{at}.png,Mass,0.{at}5,0.5,0.25,0.125" for at in range(3)))
+    with pytest.raises(InputError) as error:
+        read_box_table(path, None)
+    assert str(error.value) == (
+        f"{path}: all 3 boxes lie within 0..1, as shares of the image's side do; multiply all four numbers by 1024. The "
+        "first box (row 2) is x, y, w, h = 0.05, 0.5, 0.25, 0.125; expected are x, y, w, h: the upper left corner and the "
+        "size in pixels of the 1024 x 1024 image"
+    )
+
+
+def test_a_doubtful_list_is_read_and_said(tmp_path):
+    lines = [f"i{at}.png,Mass,{100 + at},320,200,80" for at in range(5)]
+    table = inspect_box_table(write(tmp_path / "b.csv", OFFICIAL, *lines), None)
+    assert len(table.boxes) == 5
+    assert table.notes[0].startswith("b.csv: all 5 boxes end within 400 of 1024 pixels")
 
 
 # the real list

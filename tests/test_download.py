@@ -396,7 +396,7 @@ def test_a_table_lands_in_the_data_folder(server, acquire, tmp_path, said):
     acquire(entry(server, "test_list.txt", b"00000001_000.png\n"))
     root = tmp_path / "root"
     assert (root / "test_list.txt").read_bytes() == b"00000001_000.png\n"
-    assert files_below(root) == ["downloaded/test_list.txt.json", "downloads.csv", "test_list.txt"]
+    assert files_below(root) == ["downloaded/test_list.txt.json", "test_list.txt"]  # and no record of a known checksum
     assert "SHA-256 as published" in said
 
 
@@ -490,7 +490,6 @@ def test_an_archive_is_fetched_unpacked_and_removed(server, acquire, tmp_path, s
     root = tmp_path / "root"
     assert files_below(root) == [
         "downloaded/images_001.tar.gz.json",
-        "downloads.csv",
         "images_001/images/00000001_000.png",
         "images_001/images/00000001_001.png",
     ]
@@ -507,15 +506,15 @@ def test_an_archive_stays_where_that_is_asked(server, acquire, tmp_path):
 
 def test_after_a_kill_while_unpacking_nothing_is_fetched_again(server, acquire, tmp_path, monkeypatch):
     file = entry(server, "images_001.tar.gz", tarred(**IMAGES))
-    plain, calls = unpack._write, []
+    plain, calls = unpack._wanted, []
 
     def killed(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        plain(*arguments)
+        return plain(*arguments)
 
-    monkeypatch.setattr(unpack, "_write", killed)
+    monkeypatch.setattr(unpack, "_wanted", killed)
     monkeypatch.setattr(unpack.shutil, "rmtree", lambda *_, **__: None)  # what a kill leaves behind
     with pytest.raises(KeyboardInterrupt):
         acquire(file)
@@ -578,6 +577,9 @@ EVIL = {
     "device": ({"images/device.png": special(tarfile.CHRTYPE)}, "a device"),
     "fifo": ({"images/fifo.png": special(tarfile.FIFOTYPE)}, "a device or special"),
     "file as folder": ({"images/00000001_000.png/evil.png": b"x"}, "both a file and a folder"),
+    "file as folder far below": ({"images/00000001_000.png/a/evil.png": b"x"}, "both a file and a folder"),
+    "folder as file": ({"images": b"x"}, "both a file and a folder"),
+    "twice": ({"./images/00000001_000.png": b"x"}, "there twice"),
 }
 
 

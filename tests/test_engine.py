@@ -1,8 +1,13 @@
 """Faults of Snakemake that a run steers around."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 WORKFLOW = """
 import sys
@@ -84,3 +89,89 @@ def test_what_lies_behind_an_ancient_file_that_is_made_again_runs_for_reasons_of
 def test_by_itself_it_does_not(repository, tmp_path):
     """If this fails, Snakemake was mended: `engine.ask_behind_ancient` can go."""
     assert "pair2" not in deepened(repository, tmp_path / "itself", ask=0)
+
+
+KEPT = """
+import sys
+sys.path.insert(0, {package!r})
+import engine
+from snakemake.jobs import Job
+
+if config["keep"]:
+    engine.keep_until_replaced(Job)
+
+rule all:
+    input: "page", "folder"
+
+rule report:
+    input: "table"
+    output: page="page", folder=directory("folder")
+    params: value=config["value"]
+    shell:
+        '''
+        if [ -e slow ]; then touch begun; sleep 60; fi
+        if [ -e bad ]; then exit 1; fi
+        rm -rf folder; mkdir folder; cp {{input}} folder/table
+        echo {{params.value}} > new; mv new {{output.page}}
+        '''
+"""
+
+
+@pytest.fixture
+def kept(repository, tmp_path):
+    """A function that runs a small report in a folder where it has been made once, and one that says what would run."""
+    (tmp_path / "Snakefile").write_text(KEPT.format(package=str(repository / "workflow")))
+    (tmp_path / "table").write_bytes(b"1" * 2_000_000)  # too large to be compared by content
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete", "--nolock", "--config"]
+
+    def run(value, *arguments, keep=1):
+        asked = [*command, f"keep={keep}", f"value={value}", *arguments]
+        return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    def would_run(value):
+        done = run(value, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        return "rule report" in done.stdout + done.stderr
+
+    done = run("old")
+    assert done.returncode == 0, done.stderr
+    assert not would_run("old")
+    return run, would_run
+
+
+def test_a_job_that_fails_leaves_what_was_there_and_is_due_again(kept, tmp_path):
+    run, would_run = kept
+    (tmp_path / "table").write_bytes(b"2" * 2_000_000)
+    (tmp_path / "bad").touch()
+    assert run("new").returncode != 0
+    assert (tmp_path / "page").read_text() == "old\n" and (tmp_path / "folder/table").read_bytes()[:1] == b"1"
+    assert would_run("new") and would_run("old")
+    (tmp_path / "bad").unlink()
+    assert run("new").returncode == 0
+    assert (tmp_path / "page").read_text() == "new\n" and (tmp_path / "folder/table").read_bytes()[:1] == b"2"
+    assert not would_run("new")
+
+
+def test_a_killed_run_leaves_what_was_there_and_its_job_is_due_again(kept, tmp_path):
+    _, would_run = kept
+    (tmp_path / "slow").touch()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--config", "keep=1", "value=new"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert (tmp_path / "page").read_text() == "old\n" and (tmp_path / "folder/table").exists()
+    assert would_run("new")
+
+
+def test_by_itself_snakemake_removes_what_was_there(kept, tmp_path):
+    """If this fails, Snakemake was mended: `engine.keep_until_replaced` can go."""
+    run, _ = kept
+    (tmp_path / "bad").touch()
+    assert run("new", keep=0).returncode != 0
+    assert not (tmp_path / "page").exists()

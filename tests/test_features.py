@@ -21,6 +21,7 @@ from cxr.resnets import resnet
 from cxr.runs import plain
 from cxr.settings import Augment, Schedule
 from cxr.state import Keeper
+from cxr.training import infer, judge
 
 SIDE = 96
 AUGMENT = Augment(horizontal_flip=0.5, rotation=7, zoom=0.1, brightness=0.15)
@@ -159,6 +160,23 @@ def small():
     """A narrow network, whose frozen part ends at pooled, layer3.0 or layer2.0 for the depths above."""
     torch.manual_seed(0)
     return resnet("resnet10", 20)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_features_stored_in_bfloat16_are_predicted_from_in_float32(pictures, small, tmp_path, layers):
+    """On a processor without bfloat16 instructions, too: the network is narrow."""
+    device, some = Device(torch.device("cpu"), True), {"5": list(pictures)[:5]}
+    stored(pictures, small, tmp_path, device, sets=some, depths=[0, 2])
+    model = TransferClassifier(copy.deepcopy(small), layers, 15, "features", "eval")
+    stage, found = features.open_nearest(tmp_path / "store.json", model.shared, device)
+    assert stage == model.shared[-1]
+    fixed, objective = list(pictures)[8:], sigmoid_objective(np.full(15, 0.1), balanced=False)
+    together = infer(Tail(model, stage), fixed, found.of_fixed, objective, device)
+    alone = infer(Tail(model, stage), fixed[-1:], found.of_fixed, objective, device)
+    assert np.array_equal(alone[0], together[-1])
+    np.testing.assert_allclose(together, infer(model, fixed, reader(pictures), objective, device), atol=0.02)
+    rounded, _ = judge(Tail(model, stage), fixed, found.of_fixed, objective, device, np.zeros_like(together))
+    assert not np.array_equal(rounded, together), "judging after an epoch is in the arithmetic of training"
 
 
 class Counting:

@@ -228,7 +228,7 @@ def test_a_network_of_findings_overfits_four_images(tell):
     schedule = Schedule(epochs=3, steps=40, batch=4, optimizer="adamw", learning_rate=5e-3, average=0.9)
     network, outcome, targets = fitted(tell, schedule)
     names, read, _ = four_images()
-    confidence, _ = infer(network, names, read, gridcnn.overlap_objective(1, 1, False), CPU)
+    confidence = infer(network, names, read, gridcnn.overlap_objective(1, 1, False), CPU)
     assert ((confidence[:, :-1] > 0.5) == (targets[:, :-1] > 0.5)).all()
     assert outcome.history["validation_f1"].iloc[-1] > 0.95
 
@@ -242,8 +242,8 @@ def test_members_train_as_if_alone_and_their_confidences_are_averaged(tell):
     assert not torch.equal(first.maps.weight, second.maps.weight)
     names, read, _ = four_images()
     objective = gridcnn.overlap_objective(1, 1, False)
-    each = [infer(network, names, read, objective, CPU)[0] for network in (first, second)]
-    mean, _ = infer(both, names, read, objective, CPU)
+    each = [infer(network, names, read, objective, CPU) for network in (first, second)]
+    mean = infer(both, names, read, objective, CPU)
     np.testing.assert_allclose(mean, (each[0] + each[1]) / 2, rtol=1e-6)
 
 
@@ -256,8 +256,8 @@ def test_a_flip_at_test_time_makes_mirror_images_of_mirrored_images(tell):
     def mirrored(wanted):
         return np.ascontiguousarray(read(wanted)[..., ::-1])
 
-    once, back = (infer(plain_, names, each, objective, CPU)[0] for each in (read, mirrored))
-    here, there = (infer(flipped, names, each, objective, CPU)[0] for each in (read, mirrored))
+    once, back = (infer(plain_, names, each, objective, CPU) for each in (read, mirrored))
+    here, there = (infer(flipped, names, each, objective, CPU) for each in (read, mirrored))
     np.testing.assert_allclose(here, (once + back[..., ::-1]) / 2, rtol=1e-5, err_msg="trained alike, judged twice")
     np.testing.assert_allclose(here, there[..., ::-1], rtol=1e-5)
     assert not np.allclose(once, back[..., ::-1])

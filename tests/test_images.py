@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile
 
-from cxr import folder, images
+from cxr import folder, images, ledger, png
 from cxr.errors import InputError
 
 SIZE, BOX_SIZE = 32, 128
@@ -44,7 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     plain = images.decode
 
-    def counted(path: Path) -> tuple[np.ndarray, str]:
+    def counted(path: Path) -> tuple[np.ndarray, str, png.Facts]:
         names.append(path.name)
         return plain(path)
 
@@ -52,10 +52,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def first(found: dict[str, list[str]]) -> dict[str, str]:
+    return {name: paths[0] for name, paths in found.items()}
+
+
 def update(
     root: Path, store: Path, boxed: str = "", size: int = SIZE, workers: int = 1, progress=quiet
 ) -> pd.DataFrame:
-    paths, _ = images.find_images(root)
+    paths = first(images.find_images(root)[0])
     names = {f"{letter}.png" for letter in boxed}
     return images.update_store(
         root, paths, names, store, size=size, box_size=BOX_SIZE, workers=workers, progress=progress
@@ -85,25 +89,47 @@ def test_finds_images_anywhere_and_lists_what_is_none(root: Path):
     (root / "lost.png").symlink_to(root / "nowhere.png")
     (root / "notes.txt").write_text("no image")
 
+    (root / "images_1" / "._b.png").write_bytes(b"a resource fork of macOS")
+    (root / "loop.png").symlink_to(root / "loop.png")
+    (root / "loop").symlink_to(root / "loop")
+
     paths, rejected = images.find_images(root)
 
     assert paths == {
-        "a.png": "images_0/a.png",
-        "b.png": "images_1/b.png",
-        "c.png": "images_0/c.png",
-        "d.png": "images_1/d.png",
-        "e.png": "images_0/e.png",
-        "f.png": "images_1/f.png",
-        "G.PNG": "images_1/deep/er/G.PNG",
+        "a.png": ["images_0/a.png", "images_9/a.png"],
+        "b.png": ["images_1/b.png"],
+        "c.png": ["images_0/c.png"],
+        "d.png": ["images_1/d.png"],
+        "e.png": ["images_0/e.png"],
+        "f.png": ["images_1/f.png"],
+        "G.png": ["images_1/deep/er/G.PNG"],
     }
     assert list(rejected.columns) == ["table", "row", "item", "reason", "detail"]
     assert rejected[["item", "reason"]].values.tolist() == [
-        ["images_0/folder.png", "a directory, not an image file"],
-        ["images_9/a.png", "duplicate file name"],
+        ["loop.png", "not a regular file"],
         ["lost.png", "not a regular file"],
+        ["images_0/folder.png", "a directory, not an image file"],
     ]
-    assert rejected["detail"][1] == "images_0/a.png is used"
     assert rejected["row"].isna().all()
+
+
+def test_files_of_one_name_come_in_order_of_preference_and_patterns_choose(root: Path):
+    for place in ("a", "data/images", "images_005/images", "images-224", "z/images"):
+        save(root / place / "a.PNG", picture(1))
+    everything = ["data/images/a.PNG", "images_005/images/a.PNG"]  # lie as in the release
+    everything += ["a/a.PNG", "images-224/a.PNG", "images_0/a.png", "z/images/a.PNG"]
+    assert images.find_images(root)[0]["a.png"] == everything
+    for include, exclude, kept in (
+        (["images_005"], [], everything[1:2]),
+        (["*/images"], ["z"], everything[:2]),
+        (["*/images/*"], ["z/*", "data/"], everything[1:2]),
+        ([], ["images*", "?"], everything[:1]),
+        ([], ["*.PNG"], ["images_0/a.png"]),
+        (["Images_0"], [], None),
+    ):
+        assert images.find_images(root, include, exclude)[0].get("a.png") == kept, (include, exclude)
+        assert (folder.fingerprint(root, ".png", include, exclude) == folder.fingerprint(root)) is False
+    assert folder.idle(root, ["images_0", "image_0", "/a", "*.PNG"]) == ["image_0", "/a"]
 
 
 def test_links_are_followed_and_circles_end(root: Path, tmp_path: Path):
@@ -111,17 +137,13 @@ def test_links_are_followed_and_circles_end(root: Path, tmp_path: Path):
     (root / "link").symlink_to(tmp_path / "elsewhere")
     (root / "images_0" / "circle").symlink_to(root)
     paths, rejected = images.find_images(root)
-    assert paths["far.png"] == "link/far.png"
+    assert paths["far.png"] == ["link/far.png"]
     assert len(paths) == 7 and rejected.empty
 
 
-def test_a_root_without_images_is_an_error_that_names_it(tmp_path: Path):
+def test_a_root_that_is_not_there_is_an_error_that_names_it(tmp_path: Path):
     with pytest.raises(InputError, match=r"missing: no such folder"):
         images.find_images(tmp_path / "missing")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "scan.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"empty: no image \(\*\.png\)"):
-        images.find_images(tmp_path / "empty")
 
 
 def test_fingerprint_changes_with_every_kind_of_change_and_only_then(root: Path):
@@ -138,6 +160,9 @@ def test_fingerprint_changes_with_every_kind_of_change_and_only_then(root: Path)
     save(root / "g.png", picture(3))
     prints.append(folder.fingerprint(root))
     assert len(set(prints)) == 5
+    without = folder.fingerprint(root, ".png", [], ["maps"])
+    save(root / "maps" / "a.png", picture(3))
+    assert folder.fingerprint(root, ".png", [], ["maps"]) == without == prints[-1] != folder.fingerprint(root)
 
 
 # ---- one image
@@ -164,7 +189,7 @@ def write_variants(folder: Path, grey: np.ndarray) -> dict[str, Path]:
 def test_every_pixel_format_of_the_same_picture_decodes_to_the_same_grey(tmp_path: Path):
     grey = picture(1)
     for name, path in write_variants(tmp_path, grey).items():
-        pixels, mode = images.decode(path)
+        pixels, mode = png.picture(path.read_bytes())[0], images.decode(path)[1]
         assert mode == name
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, grey, err_msg=name)
@@ -173,7 +198,7 @@ def test_every_pixel_format_of_the_same_picture_decodes_to_the_same_grey(tmp_pat
 def test_one_bit_colour_and_sixteen_bit_values(tmp_path: Path):
     bits = picture(2) > 127
     Image.fromarray(bits).save(tmp_path / "bits.png")
-    pixels, mode = images.decode(tmp_path / "bits.png")
+    pixels, mode, _ = images.decode(tmp_path / "bits.png")
     assert mode == "1"
     np.testing.assert_array_equal(pixels, bits * np.uint8(255))
 
@@ -183,7 +208,8 @@ def test_one_bit_colour_and_sixteen_bit_values(tmp_path: Path):
     deep = np.zeros((64, 64), dtype=np.uint16)
     deep[0, :6] = 0, 128, 129, 385, 386, 65535  # 257 steps a grey value, rounded to the nearest
     save(tmp_path / "deep.png", deep)
-    assert images.decode(tmp_path / "deep.png")[0][0, :6].tolist() == [0, 0, 1, 1, 2, 255]
+    assert images.decode(tmp_path / "deep.png")[0][0, :6].tolist() == [0, 128, 129, 385, 386, 65535]
+    assert png.picture((tmp_path / "deep.png").read_bytes())[0][0, :6].tolist() == [0, 0, 1, 1, 2, 255]
 
 
 def test_unusable_files_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -346,7 +372,7 @@ def test_unusable_images_are_listed_and_tried_again(root: Path, tmp_path: Path, 
     (root / "half.png").write_bytes(whole[: len(whole) // 2])
     (root / "zero.png").touch()
     save(root / "wide.png", np.zeros((100, 200), np.uint8))
-    paths, _ = images.find_images(root)
+    paths = first(images.find_images(root)[0])
     paths["gone.png"] = "gone.png"
     index = images.update_store(
         root, paths, {"half.png"}, store, size=SIZE, box_size=BOX_SIZE, workers=2, progress=quiet
@@ -372,7 +398,7 @@ def test_unusable_images_are_listed_and_tried_again(root: Path, tmp_path: Path, 
 
 
 def test_workers_do_not_change_a_byte(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(images, "SHARD_IMAGES", 4)
+    monkeypatch.setattr(ledger, "SHARD_IMAGES", 4)
     for seed in range(20):
         save(root / f"more{seed}.png", picture(100 + seed))
     one = update(root, tmp_path / "one", boxed="abc", workers=1)
@@ -387,7 +413,7 @@ def test_workers_do_not_change_a_byte(root: Path, tmp_path: Path, monkeypatch: p
 def test_an_interrupted_build_resumes_where_its_last_shard_ended(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ):
-    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(ledger, "SHARD_IMAGES", 2)
 
     def stop_at_five(done: int, total: int, seconds: float) -> None:
         assert total == 6
@@ -406,7 +432,7 @@ def test_an_interrupted_build_resumes_where_its_last_shard_ended(
 def test_a_truncated_or_missing_shard_is_mended_in_place(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ):
-    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(ledger, "SHARD_IMAGES", 2)
     store = tmp_path / "store"
     index = update(root, store, boxed="ab")
     with (store / str(SIZE) / "shard-00001.u8").open("r+b") as file:
@@ -448,7 +474,7 @@ def test_lost_pixels_of_a_file_that_changed_without_a_trace_are_not_mended_from_
 def test_a_reader_mends_what_was_lost_since_and_says_so(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ):
-    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(ledger, "SHARD_IMAGES", 2)
     store = tmp_path / "store"
     index = update(root, store, boxed="ab")
     with (store / str(SIZE) / "shard-00001.u8").open("r+b") as file:
@@ -550,7 +576,7 @@ def test_reading_an_unknown_image_names_it(root: Path, tmp_path: Path):
 
 
 def test_reading_repeats_orders_and_returns_a_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(images, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(ledger, "SHARD_IMAGES", 2)
     index = update(root, tmp_path / "store")
     store = images.open_store(tmp_path / "store", index, SIZE, "all", print)
     f, a, f_again = store.read(["f.png", "a.png", "f.png"])
@@ -564,7 +590,7 @@ def test_decoding_runs_in_as_many_threads_as_asked(root: Path, tmp_path: Path, m
     together = threading.Barrier(3, timeout=20)  # breaks unless three files are decoded at the same time
     plain = images.decode
 
-    def meeting(path: Path) -> tuple[np.ndarray, str]:
+    def meeting(path: Path) -> tuple[np.ndarray, str, png.Facts]:
         together.wait()
         return plain(path)
 
@@ -588,6 +614,11 @@ def test_the_release_sized_index_is_light(tmp_path: Path):
         "mode": "L",
         "digest": [f"{number:016x}" for number in range(count)],
         "status": "ok",
+        "depth": 8,
+        "stated": 0,
+        "peak": 0,
+        "bits": 0,
+        "orientation": 1,
     }
     pd.DataFrame(columns).to_csv(tmp_path / "index.csv", index=False)
     index = images.read_index(tmp_path / "index.csv")
@@ -600,7 +631,8 @@ def test_the_release_sized_index_is_light(tmp_path: Path):
 
 def test_real_files_decode_the_rgba_ones_too(nih_sample: Path, tmp_path: Path):
     root = nih_sample / "full"
-    paths, rejected = images.find_images(root)
+    found, rejected = images.find_images(root)
+    paths = first(found)
     assert len(paths) == 127 and rejected.empty
     with_alpha = [path for path in paths.values() if Image.open(root / path).mode == "RGBA"]
     assert len(with_alpha) == 8
@@ -613,9 +645,9 @@ def test_real_files_decode_the_rgba_ones_too(nih_sample: Path, tmp_path: Path):
 
 def test_a_folder_with_both_samples_lists_the_common_names(nih_sample: Path):
     paths, rejected = images.find_images(nih_sample)
+    assert rejected.empty
     common = {path.name for path in (nih_sample / "full").iterdir()} & {
         path.name for path in (nih_sample / "half").iterdir()
     }
-    assert set(rejected["reason"]) == {"duplicate file name"}
-    assert len(rejected) == len(common) > 0
-    assert all(paths[name].startswith("full/") for name in common)
+    assert common == {name for name, several in paths.items() if len(several) > 1} != set()
+    assert all(paths[name] == [f"full/{name}", f"half/{name}"] for name in common)

@@ -91,7 +91,7 @@ def test_what_cannot_be_used_says_why(tmp_path):
         "cut.jpg": ((tmp_path / "whole.jpg").read_bytes()[:400], "unreadable"),
         "notes.txt": (b"hello", "neither PNG, JPEG nor DICOM"),
         "noise.dcm": (b"\0" * 128 + b"DICM" + bytes(range(256)), ""),
-        "colour.dcm": (None, "not a grey DICOM image"),
+        "colour.dcm": (None, "an incomplete DICOM header"),
         "film.dcm": (None, "more than one frame"),
     }
     for name, (data, reason) in files.items():
@@ -102,6 +102,19 @@ def test_what_cannot_be_used_says_why(tmp_path):
         assert reason in raised.value.reason, name
 
 
+def test_what_a_library_says_of_a_damaged_file_is_told_as_a_whole(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff" + bytes(99))
+    words = "so it goes, " * 99 + "and this is what to do"
+
+    def fail(*arguments, **options):
+        raise ValueError(words)
+
+    monkeypatch.setattr(pictures.Image, "open", fail)
+    with pytest.raises(UnusableImage) as raised:
+        pictures.decode(tmp_path / "a.jpg")
+    assert raised.value.detail == words
+
+
 def test_boxes_come_back_to_the_pixels_of_an_image_that_is_not_square(tell, tmp_path):
     """200 × 100 px: 50 px of margin above and below; the frame's 1024 are 200 px."""
     (tmp_path / "in").mkdir()
@@ -109,7 +122,13 @@ def test_boxes_come_back_to_the_pixels_of_an_image_that_is_not_square(tell, tmp_
     (tmp_path / "in/notes.txt").write_text("hello")
     sides = [(64, tmp_path / "a.u8"), (128, tmp_path / "b.u8")]
     new_images.prepare(
-        folder=tmp_path / "in", sides=sides, index=tmp_path / "i.csv", rejected=tmp_path / "r.csv", tell=tell
+        folder=tmp_path / "in",
+        bits=0,
+        sides=sides,
+        index=tmp_path / "i.csv",
+        rejected=tmp_path / "r.csv",
+        note=tmp_path / "n.txt",
+        tell=tell,
     )
     table = prepared.read_index(tmp_path / "i.csv")
     assert table[["width", "height", "side", "left", "top"]].iloc[0].tolist() == [200, 100, 200, 0, 50]
@@ -127,7 +146,8 @@ def test_boxes_come_back_to_the_pixels_of_an_image_that_is_not_square(tell, tmp_
 
 def test_a_folder_without_a_usable_file_is_an_error(tell, tmp_path):
     (tmp_path / "in").mkdir()
-    arguments = {"sides": [], "index": tmp_path / "i.csv", "rejected": tmp_path / "r.csv", "tell": tell}
+    files = {"index": tmp_path / "i.csv", "rejected": tmp_path / "r.csv", "note": tmp_path / "n.txt"}
+    arguments = {"bits": 0, "sides": [], **files, "tell": tell}
     with pytest.raises(InputError, match="no file anywhere below"):
         new_images.prepare(folder=tmp_path / "in", **arguments)
     (tmp_path / "in/a.png").write_bytes(b"")

@@ -1,6 +1,7 @@
 """`snakemake predict`: a finished study on new images, by the real Snakemake."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,9 +11,17 @@ from dicoms import write
 from PIL import Image
 from running import executed, snakemake
 
+from cxr import overlays
 from cxr.boxes import iou
 from cxr.labels import BOXED_FINDINGS, LABELS
 
+ODD = {  # file name, as bytes → how it is spelled in the tables
+    b"R\xf6ntgen.png": "R\\xf6ntgen.png",
+    b"a $x^{2}$ {b} 'c' \"d\".png": "a $x^{2}$ {b} 'c' \"d\".png",
+    b"-two\nlines.png": "-two\\nlines.png",
+    "胸部.png".encode(): "胸部.png",
+    b"l" * 251 + b".png": "l" * 251 + ".png",
+}
 ONCE = {f"predict_{what}": 1 for what in ("images", "classes", "boxes", "cells", "overlays")}
 
 
@@ -30,6 +39,9 @@ def predicted(repository, finished, tmp_path_factory):
     (new / "below").mkdir()
     picture.convert("L").crop((0, 40, 256, 200)).resize((640, 400)).save(new / "below/wide.jpg")
     (new / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    os.mkfifo(new / "pipe.png")
+    for name in ODD:
+        shutil.copy(new / known[0], os.path.join(os.fsencode(new), name))
     ran = executed(repository, finished, "--", "predict", config=[f"predict={{folder: {new}}}"])
     return finished / "results/tiny", new, known, ran
 
@@ -43,11 +55,13 @@ def test_on_a_finished_study_predicting_trains_nothing(repository, finished, pre
 
 
 def test_a_test_image_of_the_study_gets_what_the_study_says_of_it(predicted):
-    results, _, known, _ = predicted
-    folder = results / "predictions/new"
+    results, new, known, _ = predicted
+    folder = results / f"predictions/{new.name}"
     classes = pd.read_csv(folder / "classes.csv", index_col="image")
     assert list(classes.columns) == list(LABELS)
-    assert set(classes.index) == {*known, "same.dcm", "below/wide.jpg"}
+    assert set(classes.index) == {*known, "same.dcm", "below/wide.jpg", *ODD.values()}
+    for name in ODD.values():
+        assert classes.loc[name].equals(classes.loc[known[0]]), "the same picture, under another name"
     experiment = json.loads((folder / "classes.json").read_text())["experiment"]
     theirs = pd.read_csv(results / experiment / "predictions.csv").set_index("image")
     for name in known:  # official lists: the boxed test images are among the classifiers'
@@ -73,7 +87,8 @@ def test_a_test_image_of_the_study_gets_what_the_study_says_of_it(predicted):
 
 
 def test_boxes_lie_in_the_pixels_of_the_file(predicted):
-    boxes = pd.read_csv(predicted[0] / "predictions/new/boxes.csv")
+    results, new, _, _ = predicted
+    boxes = pd.read_csv(results / f"predictions/{new.name}/boxes.csv")
     assert list(boxes.columns) == ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
     assert set(boxes["label"]) <= set(BOXED_FINDINGS)
     wide = boxes[boxes["image"] == "below/wide.jpg"]
@@ -83,15 +98,17 @@ def test_boxes_lie_in_the_pixels_of_the_file(predicted):
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason(predicted):
-    rejected = pd.read_csv(predicted[0] / "predictions/new/rejected.csv")
-    assert rejected[["image", "reason"]].to_numpy().tolist() == [["broken.png", "truncated"]]
+    results, new, _, _ = predicted
+    rejected = pd.read_csv(results / f"predictions/{new.name}/rejected.csv")
+    reasons = [["broken.png", "truncated"], ["pipe.png", "not a regular file"]]
+    assert rejected[["image", "reason"]].to_numpy().tolist() == reasons
 
 
 def test_every_image_has_a_picture_and_the_models_have_names(predicted):
-    results, _, known, _ = predicted
-    folder = results / "predictions/new"
-    for name in (*known, "same.dcm", "below/wide.jpg"):
-        with Image.open(folder / "overlays" / f"{name}.png") as picture:
+    results, new, known, _ = predicted
+    folder = results / f"predictions/{new.name}"
+    for name in (*known, "same.dcm", "below/wide.jpg", *ODD.values()):
+        with Image.open(folder / "overlays" / overlays.file_name(name)) as picture:
             picture.load()
             assert picture.size[0] > 900 and picture.size[1] > 300
             assert np.asarray(picture.convert("L")).std() > 20
@@ -103,11 +120,39 @@ def test_every_image_has_a_picture_and_the_models_have_names(predicted):
     assert len(provenance["models"]["classes"]["candidates"]) == 2
 
 
+def test_what_is_said_of_a_picture_depends_on_no_other_and_no_folder_replaces_another(
+    repository, finished, predicted, tmp_path
+):
+    results, new, known, _ = predicted
+    alone = tmp_path / "one picture"
+    alone.mkdir()
+    shutil.copy(new / known[0], alone / known[0])
+    ran = executed(repository, finished, "--", "predict", config=[f"predict={{folder: {alone}}}"])
+    assert ran.items() >= ONCE.items()
+    first, second = results / f"predictions/{new.name}", results / "predictions/one_picture"
+    for table in ("classes.csv", "boxes.csv"):
+        together, single = (
+            [line for line in (folder / table).read_text().splitlines() if line.startswith(known[0])]
+            for folder in (first, second)
+        )
+        assert single and together == single, table
+    with np.load(first / "cells.npz") as together, np.load(second / "cells.npz") as single:
+        place = together["images"].tolist().index(known[0])
+        assert np.array_equal(together["confidence"][place], single["confidence"][0])
+
+    elsewhere = tmp_path / "other" / "one picture"
+    shutil.copytree(alone, elsewhere)
+    code, output = snakemake(repository, finished, "--", "predict", config=[f"predict={{folder: {elsewhere}}}"])
+    assert code != 0 and f"another folder, {alone}" in output and "predict.name" in output, output[-2000:]
+    assert (second / "classes.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("{}", "name a folder of images"),
         ("{folder: nowhere}", "nowhere: no such folder"),
+        ("{folder: results/tiny/report.html}", "report.html: a file"),
         ("{protocol: paper, folder: empty}", "no file anywhere below"),
     ],
 )

@@ -218,6 +218,7 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
             "boxed_images": 259,
             "box_labels": dict.fromkeys(BOXED_FINDINGS, 36),
             "rejected": [],
+            "notes": ["All 16-bit images are read at 12 bits <here>."],
         },
         rejected=pd.DataFrame({"table": ["images"], "reason": ["truncated <file>"], "count": [1234]}),
         leakage=pd.DataFrame(shared),
@@ -439,6 +440,10 @@ def test_data_provider_or_phantoms_are_named(inputs, page):
     settings = {**inputs.settings, "data": {**inputs.settings["data"], "source": "nih"}}
     real = report.build(replace(inputs, settings=settings))
     assert "NIH Clinical Center" in real and "Generated phantoms" not in real
+
+
+def test_what_was_read_otherwise_than_it_stands_is_told(page):
+    assert "All 16-bit images are read at 12 bits &lt;here&gt;." in page
 
 
 def test_what_all_jobs_share_is_said_once(tree):

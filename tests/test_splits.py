@@ -18,6 +18,7 @@ from cxr.splits import (
     box_folds,
     box_split,
     classification_split,
+    inspect_image_list,
     leakage,
     place,
     read_image_list,
@@ -511,6 +512,54 @@ def test_image_lists_with_blank_lines_and_carriage_returns(tmp_path):
         read_image_list(path)
     with pytest.raises(InputError, match=r"absent\.txt"):
         read_image_list(tmp_path / "absent.txt")
+
+
+LISTS = {  # how people save an official list, and a word of the note on it ("": none is due)
+    "a\nb\n": "'a' (row 1) stands for a.png",
+    "images/a.png\r\nimages\\b.PNG\r\n": "2 image names have a folder",
+    "Image Index\na.png\nb.png\n": "",
+    ",Image Index\n0,a.png\n1,b.png\n": "",
+    ",0\n0,a.png\n1,b.png\n": "",
+    "0,a.png\n1,b.png\n": "",
+    "1;a.png\n2;b.png\n": "",
+    '"a.png"\n"b.png"\n': "",
+    "a.png,\nb.png,\n": "",
+    "a.png 0 1 0\nb.png 1 0 0\n": "",  # as with the labels of a known re-implementation
+    "Image Index,split,fold\na.png,test,3\nb.png,test,4\n": "",
+}
+
+
+@pytest.mark.parametrize("content", LISTS)
+def test_image_lists_as_people_save_them(tmp_path, content):
+    path = tmp_path / "list.txt"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes(content.encode(encoding))
+        names, notes = inspect_image_list(path)
+        assert names == read_image_list(path) == {"a.png", "b.png"}
+        assert any(LISTS[content] in note for note in notes) if LISTS[content] else not notes
+    path.write_bytes(content.encode("utf-16"))
+    names, notes = inspect_image_list(path)
+    assert names == {"a.png", "b.png"}
+    assert notes[0] == "list.txt: is UTF-16, not UTF-8, and was read as such"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a.png\nb.png,c.png\n", "line 2 should hold one image name, but holds 'b.png' and 'c.png'"),
+        (b"Image Index,fold\na.png,1\n,2\n", "line 3 should hold one image name, but holds none"),
+        (b"R\xf6.png\n", "in row 1 cannot be told for sure.*save the table as UTF-8"),
+        (b"PK\x03\x04abc", "is no text file but an Excel workbook or a zip archive"),
+        (b"<!DOCTYPE html><html>", "is no text file but a web page; download the file itself"),
+        (b"a.png\n\x00\x01\x02", "is no text file .line 2"),
+    ],
+)
+def test_what_is_no_image_list_stops(tmp_path, content, said):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=said) as error:
+        read_image_list(path)
+    assert str(path) in str(error.value)
 
 
 # the real tables

@@ -17,7 +17,7 @@ from cxr.labels import BOXED_FINDINGS
 from cxr.runs import plain
 from cxr.settings import Augment, Schedule, TorchvisionDetector
 from cxr.state import Keeper
-from cxr.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, mean_average_precision, padded
+from cxr.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, padded
 from cxr.training import Validation, fit, write_tensors
 
 CPU = Device(torch.device("cpu"), False)
@@ -213,7 +213,7 @@ def test_weights_that_do_not_fit_or_are_damaged_end_in_a_message(tmp_path):
     assert "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth" in str(raised.value)
 
 
-def test_average_precision_is_that_of_pycocotools():
+def test_average_precision_in_training_is_that_of_the_report():
     random = np.random.default_rng(3)
     names = [f"{number}.png" for number in range(12)]
     truth, found, rows = [], [], []
@@ -241,4 +241,18 @@ def test_average_precision_is_that_of_pycocotools():
     )
     expected = table[(table["metric"] == "map50") & (table["label"] == "all")]["value"].iloc[0]
     assert 0.1 < expected < 0.95
-    assert mean_average_precision(np.stack(found), padded(truth)) == pytest.approx(expected, abs=1e-6)
+    assert torchvision_detector._scores(np.stack(found), padded(truth)) == {"map50": pytest.approx(expected, abs=1e-6)}
+
+
+def test_average_precision_in_training_by_hand():
+    """One finding, true at 0.9, false at 0.8, true at 0.7: precision 1 up to recall 0.5, 2/3 beyond; one never found."""
+    truth = np.array(
+        [[[3, 0, 0, 100, 100], [5, 600, 600, 700, 700]], [[3, 0, 0, 100, 100], [0, 0, 0, 0, 0]]], np.float32
+    )
+    found = np.zeros((2, 3, 6), np.float32)  # the rest are empty places
+    found[0, 0] = 3, 0.7, 0, 0, 100, 100
+    found[1, :2] = (3, 0.9, 0, 0, 100, 90), (3, 0.8, 0, 0, 100, 100)  # the second is of a box that is found already
+    expected = ((51 + 50 * 2 / 3) / 101 + 0) / 2
+    assert torchvision_detector._scores(found, truth) == {"map50": pytest.approx(expected)}
+    assert torchvision_detector._scores(found, np.zeros((2, 0, 5), np.float32)) == {"map50": 0.0}
+    assert torchvision_detector._scores(np.zeros_like(found), truth) == {"map50": 0.0}

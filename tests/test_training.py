@@ -20,7 +20,7 @@ from cxr.networks import Classifier
 from cxr.runs import plain
 from cxr.settings import Augment, Schedule
 from cxr.state import Keeper
-from cxr.training import Validation, fit, follow, infer
+from cxr.training import Validation, fit, follow, judge
 
 CPU = Device(torch.device("cpu"), False)
 
@@ -80,7 +80,7 @@ def test_keep_best_returns_the_weights_of_the_best_epoch(tell):
     objective = sigmoid_objective(np.full(15, 0.1), balanced=False)
     network, outcome = train(tell, objective, schedule)
     names, read, targets = four_images()
-    confidence, _ = infer(network, names, read, objective, CPU, targets)
+    confidence, _ = judge(network, names, read, objective, CPU, targets)
     assert sigmoid_scores(confidence, targets)["accuracy"] == outcome.history["validation_accuracy"].max()
 
 
@@ -155,7 +155,7 @@ def test_the_running_mean_is_what_is_judged_and_kept(tell):
     assert torch.allclose(same.state_dict()[name], last.state_dict()[name], atol=1e-6)
     assert not torch.allclose(mean.state_dict()[name], last.state_dict()[name], atol=1e-3)
     names, read, targets = four_images()
-    _, loss = infer(mean, names, read, objective, CPU, targets)
+    _, loss = judge(mean, names, read, objective, CPU, targets)
     assert loss == pytest.approx(outcome.history["validation_loss"].iloc[-1], rel=1e-5)
 
 

@@ -43,6 +43,31 @@ def ask_behind_ancient(dag: Any) -> None:
     dag.update_needrun, dag.bfs = update_needrun, bfs
 
 
+def keep_until_replaced(job: Any) -> None:
+    """Let jobs of a class (``snakemake.jobs.Job``) leave former outputs in place until they have new ones.
+
+    By itself Snakemake removes them before a job runs, and again when it fails: a report that could not be written took
+    the former one along. Here outputs appear whole or not at all (``cxr.outputs``), so nothing half-written can stay. What
+    a failed job leaves is marked as incomplete, and so is made again (Snakemake notes even a failed job as done with its
+    new settings; its own flag ``update`` therefore lets former outputs pass for new ones).
+    """
+    finish = job.postprocess
+
+    async def remove_existing_output(self: Any) -> None:
+        for file in self.log:
+            await file.remove(remove_non_empty_dir=False)
+
+    async def cleanup(self: Any, *unused: Any) -> None:
+        pass
+
+    async def postprocess(self: Any, *arguments: Any, error: bool = False, **options: Any) -> None:
+        await finish(self, *arguments, error=error, **options)
+        if error:
+            self.dag.workflow.persistence.started(self)
+
+    job.remove_existing_output, job.cleanup, job.postprocess = remove_existing_output, cleanup, postprocess
+
+
 class _Reached:
     """What jobs lead to, but for what they lead to by ancient files alone."""
 

@@ -1,6 +1,5 @@
 """What stands between two runs on the same results: one lock, and an end to the jobs that a killed run left behind."""
 
-import fcntl
 import os
 import platform
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+
+from cxr import locks
 
 PATIENCE = 60  # seconds that a left-behind job has for saving its state
 HELD: list[IO[str]] = []  # locks of this process
@@ -35,16 +36,12 @@ def lock(results: Path) -> IO[str]:
     """
     results.mkdir(parents=True, exist_ok=True)
     path = results / ".lock"
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = path.read_text().strip() or "unknown"
+    file = path.open("a+", encoding="utf-8")
+    if not locks.take(file):
+        holder = path.read_text(encoding="utf-8").strip() or "unknown"
         raise Busy(
             f"another run is working on {results} ({holder}); wait for it to end, or stop it, then run the same command"
-        ) from None
-    except OSError:
-        return file
+        )
     file.truncate(0)
     file.write(f"process {os.getpid()} on {platform.node()}\n")
     file.flush()

@@ -17,7 +17,7 @@ def take_over(results: Path, name: str, tell: Callable[[str], None], patience: f
     Raises RuntimeError where SLURM gives no answer or the jobs do not end: two runs must not write the same files.
     """
     note = results / NOTE
-    earlier = note.read_text().split() if note.exists() else []
+    earlier = note.read_text(encoding="utf-8").split() if note.exists() else []
     found = queued(earlier)
     if found:
         tell(f"cancelling {len(found)} SLURM jobs that an earlier run left behind: {', '.join(found)}")
@@ -30,7 +30,7 @@ def take_over(results: Path, name: str, tell: Callable[[str], None], patience: f
                 )
             time.sleep(1)
     results.mkdir(parents=True, exist_ok=True)
-    note.write_text(f"{name}\n")
+    note.write_text(f"{name}\n", encoding="utf-8")
     return len(found)
 
 

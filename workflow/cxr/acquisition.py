@@ -34,7 +34,7 @@ def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, a
     except PermissionError as error:
         raise InputError(f"{error.filename or root}: {error.strerror}; name a folder that may be written") from None
     tell(f"{file.name}: {done}")
-    (store / f"{file.name}.json").write_text(json.dumps({"file": file.name, "done": done}) + "\n")
+    (store / f"{file.name}.json").write_text(json.dumps({"file": file.name, "done": done}) + "\n", encoding="utf-8")
     return done
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from cxr.detections import ImageBoxes
+from cxr.image_boxes import ImageBoxes
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import Estimate, chunks, mean_of_defined, ratio, running_sums
 
@@ -125,6 +125,14 @@ def _area_under(hits: np.ndarray, every: np.ndarray, boxes: np.ndarray) -> np.nd
     best = np.append(best, np.zeros((len(best), 1)), axis=1)
     rows = np.arange(len(best))
     return np.mean([best[rows, (recall < level).sum(axis=1)] for level in COCO_RECALLS], axis=0)
+
+
+def mean_precision(predicted: list[ImageBoxes], drawn: list[ImageBoxes], overlap: float) -> float:
+    """Mean of the average precision over the findings that are drawn; 0 without any. overlap: one of `COCO_OVERLAPS`."""
+    at = int(np.flatnonzero(np.isclose(COCO_OVERLAPS, overlap))[0])
+    once = np.ones((1, len(drawn)), dtype=np.uint16)
+    each = np.array([average_precision(matches, once)[0, at] for matches in match(predicted, drawn, BOXED_FINDINGS)])
+    return float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else 0.0
 
 
 def precision_estimates(

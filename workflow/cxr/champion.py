@@ -49,7 +49,7 @@ def choose(models: Sequence[Path], results: Path, metric: str) -> Champion:
     for model in models:
         name = model.parent.relative_to(results).as_posix()
         try:
-            facts[name] = json.loads((model.parent / "facts.json").read_text())
+            facts[name] = json.loads((model.parent / "facts.json").read_text(encoding="utf-8"))
             history = pd.read_csv(model.parent / "history.csv").set_index("epoch")
             scores[name] = float(history.loc[facts[name]["kept_epoch"], f"validation_{metric}"])
         except (OSError, KeyError, ValueError) as error:

@@ -163,7 +163,7 @@ def train(
 
     def predict(wanted: Path, path: Path) -> None:
         table = splits.read_images(wanted)
-        confidences, _ = infer(network, table["image"].tolist(), readers.predicted, judged, run.device)
+        confidences = infer(network, table["image"].tolist(), readers.predicted, judged, run.device)
         predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
 
     return outcome, predict
@@ -178,7 +178,7 @@ def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: 
     """Write model, history and facts of a finished training."""
     write_tensors(state, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
-    outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts, **run.facts()}, indent=1))
+    outputs.facts.write_text(json.dumps({**own_facts, **outcome.facts, **run.facts()}, indent=1), encoding="utf-8")
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -60,7 +60,7 @@ def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) 
     for metric, label in METRICS:
         mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
         row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in ESTIMATES}
-    run = json.loads(facts.read_text())
+    run = json.loads(facts.read_text(encoding="utf-8"))
     for when, numbers in run["added_layer"].items():
         row |= {f"{name}_{when}": value for name, value in numbers.items()}
     return row | {"reach": reach(run), "verdict": verdict(row)}

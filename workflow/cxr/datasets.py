@@ -5,7 +5,7 @@ on the network, the number of workers, nor where a run was interrupted.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -155,6 +155,16 @@ class Ahead:
         batch = waiting[1].result() if waiting is not None and waiting[0] == step else self.stream(step)
         self.next = step + 1, self.thread.submit(self.stream, step + 1)
         return batch
+
+
+def batches_of_one_size(names: Sequence[str], size: int) -> Iterator[tuple[list[str], int]]:
+    """Yield batches of `size` names, and how many of each count: the last one is filled up by repeating its last name.
+
+    Kernels, and so roundings, depend on a batch's size; in one of another size an image would get other numbers.
+    """
+    for start in range(0, len(names), size):
+        here = list(names[start : start + size])
+        yield here + here[-1:] * (size - len(here)), len(here)
 
 
 def as_input(pixels: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:

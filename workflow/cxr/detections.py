@@ -12,28 +12,11 @@ import pandas as pd
 
 from cxr.boxes import FRAME, GRID, as_boxes, cell_coverage, parse_box_text
 from cxr.errors import InputError
+from cxr.image_boxes import ImageBoxes
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import check_same_images, first_names
 
 PREDICTION_COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
-
-
-@dataclass(frozen=True)
-class ImageBoxes:
-    """Boxes of one image: labels (K,) str, confidence (K,) float64 (1 for truth), boxes (K, 4) in the 1024 frame."""
-
-    labels: np.ndarray
-    confidence: np.ndarray
-    boxes: np.ndarray
-
-    def above(self, threshold: float) -> "ImageBoxes":
-        return self._where(self.confidence >= threshold)
-
-    def of_label(self, label: str) -> "ImageBoxes":
-        return self._where(self.labels == label)
-
-    def _where(self, kept: np.ndarray) -> "ImageBoxes":
-        return ImageBoxes(self.labels[kept], self.confidence[kept], self.boxes[kept])
 
 
 @dataclass(frozen=True)

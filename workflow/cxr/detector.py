@@ -27,6 +27,7 @@ import pandas as pd
 import torch
 
 from cxr.boxes import FRAME
+from cxr.datasets import batches_of_one_size
 from cxr.device import Device
 from cxr.errors import InputError
 from cxr.settings import Yolo
@@ -180,7 +181,7 @@ def predict(
     names: image names; pixels: names → (N, S, S) uint8. image_size: side in pixels at which the network reads them.
     Boxes below `confidence` are left out, at most `max_boxes` an image are kept. Returns the detection predictions:
     image, label (the checkpoint's own class names), confidence in [0, 1], x0, y0, x1, y1 in the 1024 frame; images in
-    the order given, boxes by falling confidence.
+    the order given, boxes by falling confidence. In float32; what is found on an image does not depend on the others.
 
     Raises InputError if the file is no YOLO detector.
     """
@@ -188,8 +189,7 @@ def predict(
     classes = model.names
     found = []
     began = time.perf_counter()
-    for start in range(0, len(names), batch):
-        part = list(names[start : start + batch])
+    for part, count in batches_of_one_size(names, batch):
         grey = torch.from_numpy(np.ascontiguousarray(pixels(part))).to(device.torch)[:, None].float() / 255
         if grey.shape[-1] != image_size:
             grey = torch.nn.functional.interpolate(
@@ -205,7 +205,7 @@ def predict(
                 end2end=getattr(model, "end2end", False),
                 max_time_img=float("inf"),  # by default a slow machine silently loses boxes
             )
-        for name, rows in zip(part, detections, strict=True):
+        for name, rows in zip(part[:count], detections[:count], strict=True):
             for x0, y0, x1, y1, score, index, *_ in rows.cpu().double().tolist():
                 corners = (min(max(corner * FRAME / image_size, 0.0), FRAME) for corner in (x0, y0, x1, y1))
                 found.append((name, classes[int(index)], score, *corners))

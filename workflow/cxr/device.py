@@ -3,7 +3,7 @@
 import platform
 import resource
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -11,13 +11,17 @@ import torch
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device with its arithmetic: `bfloat16` says whether forward passes run under autocast."""
+    """A torch device with its arithmetic: `bfloat16` says whether forward passes of training run under autocast."""
 
     torch: torch.device
     bfloat16: bool
 
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.torch.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    def exact(self) -> "Device":
+        """Return the same device in float32: what is predicted is computed in it, whatever training's arithmetic."""
+        return replace(self, bfloat16=False)
 
     def facts(self) -> dict[str, Any]:
         """Return name, precision, and peak memory so far in MiB (of the GPU, or of this process)."""

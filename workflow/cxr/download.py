@@ -5,7 +5,6 @@ or Last-Modified) and of what total size, so that bytes of two different files a
 """
 
 import errno
-import fcntl
 import http.client
 import json
 import os
@@ -20,7 +19,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO
 
-from cxr import room
+from cxr import locks, room
 from cxr.errors import InputError
 from cxr.journal import Journal
 
@@ -128,12 +127,8 @@ def _alone(part: Path) -> Iterator[IO[bytes]]:
     """Open the partial file for this process alone; a killed process leaves no lock behind."""
     part.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{part}: another process is downloading this file; wait for it to end") from None
-        except OSError:
-            pass  # some network file systems know no locks
+        if not locks.take(file):
+            raise InputError(f"{part}: another process is downloading this file; wait for it to end")
         yield file
 
 
@@ -187,7 +182,7 @@ class Transfer:
         if not self.have():
             return None
         try:
-            before = Partial(**json.loads(_note(self.part).read_text()))
+            before = Partial(**json.loads(_note(self.part).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             before = None
         if before is not None and before.url == self.url and self.have() <= (before.total or self.have()):
@@ -261,7 +256,7 @@ class Transfer:
             self.tell(f"{self.name}: it is begun anew, {have} bytes are dropped: the file at the address {why}")
         self._begin_anew()
         fresh = _note(self.part).with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(Partial(self.url, validator, total))))
+        fresh.write_text(json.dumps(asdict(Partial(self.url, validator, total))), encoding="utf-8")
         os.replace(fresh, _note(self.part))
         return total
 

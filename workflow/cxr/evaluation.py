@@ -93,7 +93,8 @@ def write_detector(
                 ],
             },
             indent=1,
-        )
+        ),
+        encoding="utf-8",
     )
     rows.to_csv(table, index=False, float_format="%.6g")
 

@@ -230,7 +230,7 @@ def compute(
                     run.keeper.save({})
     save()
     content = {"key": key, "type": kind, "stages": {name: list(shape) for name, shape in shapes.items()}}
-    store.write_text(json.dumps({**content, "rows": len(rows), "pictures": len(wanted)}))
+    store.write_text(json.dumps({**content, "rows": len(rows), "pictures": len(wanted)}), encoding="utf-8")
 
 
 def _key(*parts: object) -> str:
@@ -330,7 +330,7 @@ def open_nearest(store: Path, frozen: Sequence[str], device: Device) -> tuple[st
     Raises InputError where the store is damaged.
     """
     try:
-        plan = json.loads(store.read_text())
+        plan = json.loads(store.read_text(encoding="utf-8"))
         stage = next((name for name in reversed(frozen) if name in plan["stages"]), None)
         if stage is None or plan["type"] != ("bfloat16" if device.bfloat16 else "float32"):
             return None

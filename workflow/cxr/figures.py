@@ -8,7 +8,8 @@ import base64
 import io
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
@@ -33,6 +34,7 @@ DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7A
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,  # a $ in a file's name is a $
     "text.color": INK,
     "axes.edgecolor": "#9CA3AF",
     "axes.labelcolor": INK,
@@ -71,7 +73,7 @@ def learning_curves(
     names = curve_names(history) if names is None else list(names)
     if not names:
         raise ValueError("the history has no train_ or validation_ column with a finite value")
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         axes = figure.subplots(1, max(len(names), 2), squeeze=False)[0]
         across = _across(history)
@@ -87,7 +89,7 @@ def compared_curves(histories: Mapping[str, pd.DataFrame], columns: Mapping[str,
 
     histories: title of the job → history. columns: history column → title of the panel.
     """
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         axes = figure.subplots(1, len(columns), squeeze=False)[0]
         for ax, (column, title) in zip(axes, columns.items(), strict=True):
@@ -122,7 +124,7 @@ def grid_heatmap(
     reach = max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-3)
     cell = float(np.clip((WIDTH - 1.9) / columns, 0.4, 1.35))
     height = float(np.clip(cell * 0.5, 0.27, 0.6))
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(cell * columns + 1.9, height * rows + 1.15), layout="constrained")
         ax = figure.subplots()
         norm = TwoSlopeNorm(0, -reach, reach)
@@ -182,7 +184,7 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
     places = (
         len(names) - 1 - rows["name"].map(names.index) + 0.35 - lane * (rows["series"].map(series.index) + 0.5)
     ).to_numpy(dtype=float)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, (0.12 + 0.15 * len(series)) * len(names) + 1.0), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         _whiskers(left, rows, "floor", places - 0.22 * lane, GREY, "D", face="white")
@@ -240,7 +242,7 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
             ticks.append((height + 0.25, f"{jobs.at[index, 'head_input']}, {jobs.at[index, 'frozen_batchnorm']}"))
     colours = jobs["verdict"].map(COLLAPSE_COLOURS).to_numpy()
     aurocs = jobs[["auroc", "auroc_low", "auroc_high"]].set_axis(["value", "low", "high"], axis=1)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, -0.19 * height + 1.0), layout="constrained")
         given, made, worth = figure.subplots(1, 3, sharey=True)
         _change(given, jobs["input_spread_before"], jobs["input_spread_after"], places, colours)
@@ -292,7 +294,7 @@ def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequenc
     metrics: columns experiment, label, value, low, high. names: experiment → name in the legend, in drawing order.
     A label whose AUROC is undefined has an empty place.
     """
-    with matplotlib.rc_context(STYLE):
+    with _style():
         step = 0.8 / max(len(names), 3)
         figure = Figure(figsize=(WIDTH, max(0.09 * len(names) + 0.12, 0.3) * len(labels) + 1.0), layout="constrained")
         ax = figure.subplots()
@@ -341,7 +343,7 @@ def detection_sheet(
     side = WIDTH / columns
     titles = [_wrapped(title, columns) for title in titles]
     head = 0.1 + 0.14 * max(title.count("\n") + 1 for title in titles)  # inches of title above an image
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, rows * (side + head) + 0.3))
         for index in range(count):
             ax = _panel(figure, index, columns, side, head)
@@ -372,7 +374,7 @@ def cell_maps(
     above it: weak maps would be blank else.
     """
     count, columns = len(predicted), max(len(predicted), 4)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         heights = (2 * WIDTH / columns + 0.55, 2.4)
         figure = Figure(figsize=(WIDTH, sum(heights)))
         upper, lower = figure.subfigures(2, 1, height_ratios=heights)
@@ -426,7 +428,7 @@ def prediction_overlay(
     right = max(2.2, 7.5 - 2 * wide)  # room for the footer
     shown = tuple(edge * FRAME for edge in window)
     total = (left + 2 * wide + 0.1 + right, head + max(high, 2.1) + foot)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=total)
         for number in range(2):
             corner = (left + number * (wide + 0.1), total[1] - head - high)
@@ -475,7 +477,7 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
         raise ValueError("there is no FROC curve")
     columns = min(3, len(labels))
     rows = -(-len(labels) // columns)
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.6), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax in axes[len(labels) :]:
@@ -517,7 +519,7 @@ def example_images(
     titles = [_wrapped(title, columns) for title in titles]
     side = WIDTH / columns
     head = 0.1 + 0.14 * max(title.count("\n") + 1 for title in titles)  # inches of title above an image
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(WIDTH, rows * (side + head)))
         for index in range(len(pixels)):
             ax = _panel(figure, index, columns, side, head)
@@ -635,6 +637,15 @@ def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
 def _shown(ax: Axes, values: pd.Series) -> np.ndarray:
     """Values for a logarithmic axis; what is not above its left edge is drawn on it, NaN not at all."""
     return np.maximum(values.to_numpy(dtype=float), ax.get_xlim()[0])
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw with matplotlib's defaults and STYLE, whatever a user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
 
 
 def _quiet(ax: Axes, title: str, grid: str = "y") -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent / "scripts"
 # Definitions of values that rules pass as params, and what keeps a run going without touching its numbers.
-NEUTRAL = {"settings", "journal", "errors", "gpus", "runs", "state"}
+NEUTRAL = {"settings", "journal", "errors", "gpus", "runs", "state", "locks"}
 
 Definition = tuple[str, str]  # module, name
 
@@ -62,7 +62,7 @@ def remembered(memory: Path, script: str, *files: str) -> str:
         with suppress(OSError):  # nowhere to write: parsed again next time
             memory.parent.mkdir(parents=True, exist_ok=True)
             fresh = memory.with_name(f"{memory.name}.{os.getpid()}")
-            fresh.write_text(json.dumps({"of": _everything(), "known": known}))
+            fresh.write_text(json.dumps({"of": _everything(), "known": known}), encoding="utf-8")
             fresh.replace(memory)
     return known[name]
 
@@ -71,7 +71,7 @@ def remembered(memory: Path, script: str, *files: str) -> str:
 def _memory(path: Path) -> dict[str, str]:
     """Return what is remembered of the package as it is now: script and files → hash."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         return content["known"] if content["of"] == _everything() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -160,7 +160,7 @@ def _module(name: str) -> Module:
 @cache
 def _parsed(path: Path) -> Module:
     module = Module()
-    for node in ast.walk(tree := _Undocumented().visit(ast.parse(path.read_text()))):
+    for node in ast.walk(tree := _Undocumented().visit(ast.parse(path.read_text(encoding="utf-8")))):
         if isinstance(node, ast.ImportFrom) and node.module == "cxr":
             module.modules |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr."):

@@ -30,7 +30,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
     kept = state.with_name(state.name + SUFFIX)
     files = {name: Path(path) for name, path in outputs}
     mark = kept / "belongs_to"
-    if mark.exists() and mark.read_text() == f"{batch} {key}":
+    if mark.exists() and mark.read_text(encoding="utf-8") == f"{batch} {key}":
         for name, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
@@ -42,7 +42,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
         kept.mkdir(parents=True)
         for name, path in files.items():
             os.link(path, kept / name)
-        mark.write_text(f"{batch} {key}")
+        mark.write_text(f"{batch} {key}", encoding="utf-8")
     except OSError as error:  # a file system without hard links
         tell(f"results are not kept for another attempt of this job's bundle ({error.strerror})")
 

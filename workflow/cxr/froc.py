@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr.boxes import iou
-from cxr.detections import ImageBoxes
+from cxr.image_boxes import ImageBoxes
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import Estimate, mean_of_defined
 

@@ -340,11 +340,11 @@ def train(
     judged = _PLANS[settings.head].objective(settings)
     tested = splits.read_images(inputs.predicted)["image"].tolist()
     for names, path in ((roles["validation"].names, outputs.validation_predictions), (tested, outputs.predictions)):
-        confidence, _ = infer(network, names, read, judged, run.device)
+        confidence = infer(network, names, read, judged, run.device)
         np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
     write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
-    outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1))
+    outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1), encoding="utf-8")
 
 
 def built(settings: GridCNN, drawn: Sequence[Drawn]) -> nn.Module:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cxr.boxes import iobb, iou
-from cxr.detections import ImageBoxes
+from cxr.image_boxes import ImageBoxes
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import Estimate, weighted_ratios
 

@@ -1,12 +1,10 @@
 """Is a file the one that is meant: by the published checksums, or else by what its first download was.
 
-`downloads.csv` in the data folder keeps size and SHA-256 of every file as first seen (columns name, url, bytes, sha256,
-first_seen); a later download must be the same file.
+`downloads.csv` in the data folder keeps size and SHA-256 of files without a published checksum as first seen (columns
+name, url, bytes, sha256, first_seen); a later download must be the same file.
 """
 
-import contextlib
 import csv
-import fcntl
 import hashlib
 import time
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cxr import locks
 from cxr.errors import InputError
 from cxr.journal import Journal
 from cxr.release import ReleaseFile
@@ -48,9 +47,10 @@ def of_file(path: Path) -> Seen:
 
 
 def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
-    """Check that path is the release's file, record it in the ledger if it is new there, and say what was compared.
+    """Check that path is the release's file, by the ledger where no checksum is published, and say what was compared.
 
-    Raises WrongFile where the size, or a checksum that was published or recorded, is another one.
+    A file that is new in the ledger is recorded there. Raises WrongFile where the size, or a checksum that was published
+    or recorded, is another one.
     """
     seen = of_file(path)
     published = {"bytes": file.size, "SHA-256": file.sha256, "MD5": file.md5}
@@ -59,6 +59,9 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
         if expected not in (None, "") and found[what] != expected:
             raise WrongFile(_difference(path, file, what, found[what], expected, "published"))
     compared = [what for what in ("SHA-256", "MD5") if published[what]]
+    if compared:
+        tell(f"{file.name}: {seen.size} bytes, {' and '.join(compared)} as published")
+        return seen
     with _opened(ledger) as rows:
         first = next((row for row in rows if row["name"] == file.name), None)
         if first is None:
@@ -71,9 +74,7 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
                 _difference(path, file, "SHA-256", seen.sha256, first["sha256"], f"seen on {first['first_seen']}")
                 + f"; if the release has changed and that is meant, delete the row of {file.name} in {ledger}"
             )
-    if compared:
-        tell(f"{file.name}: {seen.size} bytes, {' and '.join(compared)} as published")
-    elif first is None:
+    if first is None:
         tell(
             f"{file.name}: no checksum is published; what was downloaded first counts from now on "
             f"({seen.size} bytes, SHA-256 {seen.sha256}, recorded in {ledger.name})"
@@ -98,8 +99,7 @@ def _opened(path: Path) -> Iterator[_Rows]:
     """Give the rows of the ledger to one process at a time; write what was appended if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", newline="", encoding="utf-8") as file:
-        with contextlib.suppress(OSError):  # some network file systems know no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        locks.take(file, wait=True)
         rows = _read(path, file)
         known = len(rows)
         yield rows

@@ -8,32 +8,31 @@ replaced as a whole after each shard's worth of images; what a killed run wrote 
 overwritten.
 """
 
-import csv
-import fcntl
 import hashlib
-import io
 import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cxr import ledger, locks, png
 from cxr.errors import InputError
-from cxr.folder import walk
+from cxr.folder import counts, is_file, is_folder, legible, walk
+from cxr.image_names import canonical
+from cxr.layouts import is_release_image
+from cxr.ledger import OK, FileKey, Ledger, Picture, Place
 
-SHARD_IMAGES = 1024
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
 AHEAD = 4  # images decoded in advance, a worker: enough to keep all busy, few enough to fit in memory
-OK = "ok"
 ROOT = "root"  # the file of a store that names the folder its images were decoded from
 INDEX_COLUMNS = {
     "image": "str",
@@ -47,59 +46,75 @@ INDEX_COLUMNS = {
     "mode": "category",
     "digest": "str",
     "status": "category",
+    "depth": "int32",
+    "stated": "int32",
+    "peak": "int32",
+    "bits": "int32",
+    "orientation": "int32",
 }
+UNSEEN = Picture()
 REJECTED_COLUMNS = ["table", "row", "item", "reason", "detail"]
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"IEND\xaeB`\x82"
 
 Progress = Callable[[int, int, float], None]
-Place = tuple[int, int]  # shard, row
 
 
 class UnusableImage(InputError):
-    """An image that cannot be used: `reason` is the same text for the same kind of trouble; sizes are 0 if unknown."""
+    """An image that cannot be used: `reason` is the same text for the same kind of trouble, `detail` says more of this
+    one; sizes are 0 if unknown."""
 
     def __init__(self, path: Path, reason: str, detail: str = "", width: int = 0, height: int = 0):
-        super().__init__(f"{path}: {reason}" + (f" ({detail})" if detail else "") + ": replace the file or remove it")
-        self.reason, self.width, self.height = reason, width, height
+        why = f"{reason} ({detail})" if detail else reason
+        super().__init__(f"{legible(path)}: {why}: replace the file or remove it")
+        self.reason, self.detail, self.width, self.height = reason, detail, width, height
 
 
 # ---- finding files
 
 
-def find_images(root: Path) -> tuple[dict[str, str], pd.DataFrame]:
-    """Find every *.png (any case) anywhere below root; symbolic links are followed, each folder entered once.
+def find_images(
+    root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[dict[str, list[str]], pd.DataFrame]:
+    """Find every *.png (any case) below root that counts (`folder.counts`); links are followed, each folder entered once.
 
-    Returns file name → path relative to root, and the rejected entries (columns of rejected.csv). Of files of the same
-    name the first path in sorted order is used. Raises InputError if root is missing or holds no image.
+    Returns the image's name in its one form (`canonical`) → paths relative to root of the files of that name, those that
+    lie as in the release first, else in sorted order; and the rejected entries (columns of rejected.csv). Raises
+    InputError if root is missing.
     """
-    paths: dict[str, str] = {}
+    paths: dict[str, list[str]] = {}
     rejected: list[tuple[str, str, str]] = []
-    for path, entry in sorted(walk(root)):
-        if entry.is_dir():
-            rejected.append((path, "a directory, not an image file", ""))
-        elif not entry.is_file():
-            rejected.append((path, "not a regular file", "a dangling link or a special file"))
-        elif entry.name in paths:
-            rejected.append((path, "duplicate file name", f"{paths[entry.name]} is used"))
+    for path, entry in sorted(walk(root), key=lambda found: (not is_release_image(found[0]), found[0])):
+        if not counts(path, include, exclude):
+            continue
+        if is_folder(entry):
+            rejected.append((legible(path), "a directory, not an image file", ""))
+        elif not is_file(entry):
+            rejected.append((legible(path), "not a regular file", "a dangling link or a special file"))
         else:
-            paths[entry.name] = path
-    if not paths:
-        raise InputError(
-            f"{root}: no image (*.png) anywhere below this folder; expected the PNG files of the release, "
-            "for example images_001/images/00000001_000.png"
-        )
-    return paths, _rejected(rejected)
+            paths.setdefault(canonical(entry.name), []).append(path)
+    return paths, rejected_rows(rejected)
+
+
+def other_formats(
+    root: Path, names: Container[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return the files below root that are no PNG and have one of the names: ending in lower case → sorted paths."""
+    found: dict[str, list[str]] = {}
+    for path, entry in sorted(walk(root, "")):
+        ending = os.path.splitext(entry.name)[1].lower()
+        if ending != ".png" and canonical(entry.name) in names and counts(path, include, exclude):
+            found.setdefault(ending, []).append(path)
+    return found
 
 
 def unusable(index: pd.DataFrame) -> pd.DataFrame:
     """Return the images of an index that cannot be used as rows of rejected.csv."""
     bad = index[index["status"] != OK]
     sizes = [f"{row.path}, {row.width}x{row.height}" if row.width else row.path for row in bad.itertuples()]
-    return _rejected(list(zip(bad["image"], bad["status"].astype(str), sizes, strict=True)))
+    return rejected_rows(list(zip(bad["image"], bad["status"].astype(str), sizes, strict=True)))
 
 
-def _rejected(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
+def rejected_rows(rows: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
+    """Return (item, reason, detail) of files as a table with the columns of rejected.csv."""
     items, reasons, details = zip(*rows, strict=True) if rows else ((), (), ())
     columns = ("images", pd.array([pd.NA] * len(rows), dtype="Int64"), items, reasons, details)
     return pd.DataFrame(dict(zip(REJECTED_COLUMNS, columns, strict=True)), index=range(len(rows)))
@@ -108,22 +123,18 @@ def _rejected(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
 # ---- one image
 
 
-def decode(path: Path) -> tuple[np.ndarray, str]:
-    """Decode a PNG to grey pixels (H, W) uint8, and say its Pillow mode.
+def decode(path: Path) -> tuple[np.ndarray, str, png.Facts]:
+    """Decode a PNG to grey values (H, W), uint8 or, as stored, uint16 (`png.values`); say its Pillow mode and its facts.
 
-    Colour becomes luminance (ITU-R 601-2), alpha is ignored, 16-bit values are scaled 65535 → 255 with rounding.
     Raises UnusableImage with reason "missing", "zero bytes", "truncated", "unreadable", "not square" or
     "smaller than 64 px".
     """
     data = content(path)
     require_whole_png(path, data)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            width, height = image.size
-            if width != height:
-                raise UnusableImage(path, "not square", f"{width}x{height}", width, height)
-            require_size(path, width, height)
-            return grey(image), image.mode
+        facts = png.facts(data)
+        require_radiograph(path, facts)
+        return *png.values(data, facts), facts
     except UnusableImage:
         raise
     except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
@@ -145,25 +156,24 @@ def content(path: Path) -> bytes:
 
 def require_whole_png(path: Path, data: bytes) -> None:
     """Raise UnusableImage where the bytes are not those of a whole PNG file."""
-    if not data.startswith(PNG_SIGNATURE[: len(data)]):
+    if not data.startswith(png.SIGNATURE[: len(data)]):
         raise UnusableImage(path, "unreadable", "not a PNG file")
     # Looked for here, because a library may have switched Pillow's own check off for the whole process.
-    if PNG_END not in data:
+    if png.END not in data:
         raise UnusableImage(path, "truncated", f"ends after {len(data)} bytes")
+
+
+def require_radiograph(path: Path, facts: png.Facts) -> None:
+    """Raise UnusableImage for what no image of the release is: not square, or an icon."""
+    if facts.width != facts.height:
+        raise UnusableImage(path, "not square", f"{facts.width}x{facts.height}", facts.width, facts.height)
+    require_size(path, facts.width, facts.height)
 
 
 def require_size(path: Path, width: int, height: int) -> None:
     """Raise UnusableImage for what is no radiograph but an icon."""
     if min(width, height) < SMALLEST_SIDE:
         raise UnusableImage(path, f"smaller than {SMALLEST_SIDE} px", f"{width}x{height}", width, height)
-
-
-def grey(image: Image.Image) -> np.ndarray:
-    """Return a picture of any mode as grey pixels (H, W) uint8, as `decode` says."""
-    if image.mode.startswith("I"):
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return ((values + 128) // 257).astype(np.uint8)
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -190,101 +200,19 @@ def digest_of(pixels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-# ---- the ledger
-
-
-@dataclass(frozen=True)
-class FileKey:
-    """A file as seen without opening it: path relative to root, bytes, modification time in ns."""
-
-    path: str
-    size: int
-    modified: int
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What decoding a file told: original size in px, Pillow mode, digest of its grey pixels, "ok" or the reason."""
-
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    digest: str = ""
-    status: str = OK
-
-
-@dataclass
-class Ledger:
-    """Pictures of files seen, and the places of pixels in the shards of each side."""
-
-    pictures: dict[FileKey, Picture] = field(default_factory=dict)
-    places: dict[int, dict[str, Place]] = field(default_factory=dict)  # side → digest → place
-
-    def of_side(self, side: int) -> dict[str, Place]:
-        return self.places.setdefault(side, {})
-
-    def end(self, side: int) -> Place:
-        """Return the place after the last one in use."""
-        return _after(max(self.of_side(side).values(), default=(0, -1)))
-
-
-def _after(place: Place) -> Place:
-    shard, row = place
-    return (shard, row + 1) if row + 1 < SHARD_IMAGES else (shard + 1, 0)
-
-
-LEDGER_COLUMNS = ["path", "bytes", "mtime_ns", "width", "height", "mode", "digest", "side", "shard", "row"]
-
-
-def _load_ledger(path: Path) -> Ledger:
-    ledger = Ledger()
-    if not path.exists():
-        return ledger
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.reader(file)
-            if next(rows, None) != LEDGER_COLUMNS:
-                raise ValueError("the header is not a ledger's")
-            for name, size, modified, width, height, mode, digest, side, shard, row in rows:
-                key = FileKey(name, int(size), int(modified))
-                ledger.pictures[key] = Picture(int(width), int(height), mode, digest)
-                ledger.of_side(int(side))[digest] = int(shard), int(row)
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"{path}: not readable as the ledger of an image store ({error}); delete the folder {path.parent}, "
-            "it will be built again from the images"
-        ) from None
-    return ledger
-
-
-def _save_ledger(path: Path, ledger: Ledger) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(LEDGER_COLUMNS)
-        for key, picture in ledger.pictures.items():
-            facts = (key.path, key.size, key.modified, picture.width, picture.height, picture.mode, picture.digest)
-            for side, places in ledger.places.items():
-                if picture.digest in places:
-                    rows.writerow((*facts, side, *places[picture.digest]))
-        _flush(file)
-    os.replace(temporary, path)
-
-
-def _flush(file: IO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 # ---- building the store
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file to decode for the sides, in pixels, that are missing of it."""
+    """A file to decode for the sides, in pixels, that are missing of it.
+
+    bits: that count where other files decide it (`Picture.by_folder`); 0: not known yet, the file is only measured.
+    """
 
     key: FileKey
-    sides: tuple[int, ...]
+    sides: tuple[int, ...] = ()
+    bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -303,6 +231,7 @@ def update_store(
     *,
     size: int,
     box_size: int,
+    bits: int = 0,
     workers: int,
     progress: Progress,
 ) -> pd.DataFrame:
@@ -313,45 +242,48 @@ def update_store(
     new, changed, or whose pixels are lost are decoded, each once for both sides, by `workers` threads (Pillow decodes
     outside the interpreter's lock); places do not depend on their number. progress(done, total, seconds) is called
     after each decoded image; total counts only those. An unusable image stays in the index with its reason as status,
-    and is tried again the next time.
+    and is tried again the next time. bits: that count of 16-bit images that do not say it; 0: what `png.readings` makes
+    of all of them, so that these are decoded twice when they are new, and again when another one changes the reading.
 
     Raises InputError if the store cannot be written, is being written by another process, or its ledger is damaged.
     """
     store, boxed = Path(store), set(boxed) & paths.keys()
-    keys = {name: _key(root, paths[name]) for name in sorted(paths)}
+    keys = {name: key_of(root, paths[name]) for name in sorted(paths)}
     sides = {name: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in keys}
-    with _writing(store, len(paths) * size**2 + len(boxed) * box_size**2), _locked(store):
-        (store / ROOT).write_text(str(Path(root).absolute()))
-        ledger = _load_ledger(store / "ledger.csv")
-        lost = _lost(store, ledger, set(keys.values()), {size, box_size} if boxed else {size})
-        total = sum(map(len, lost.values())) + len(_missing(ledger, keys, sides))
-        building = Building(Path(root), store, ledger, workers, total, progress)
+    with writing(root, store, len(paths) * size**2 + len(boxed) * box_size**2, workers, progress) as building:
+        known = building.ledger
+        building.look_again(keys.values())
+        lost = _lost(store, known, set(keys.values()), {size, box_size} if boxed else {size})
+        building.total = sum(map(len, lost.values())) + len(_missing(known, keys, sides))
         for side, places in lost.items():
             building.mend(side, places)
-        seen = building.add(_missing(ledger, keys, sides))
-    pictures = {name: seen.get(key) or ledger.pictures[key] for name, key in keys.items()}
+        seen = building.add(_missing(known, keys, sides))
+        sound = {name: key for name, key in keys.items() if key in known.pictures}
+        peaks = {known.pictures[key].peak for key in sound.values() if known.pictures[key].by_folder}
+        again = _missing(known, sound, sides, png.readings(peaks, bits))
+        building.total += len(again)
+        seen |= building.add(again)
+    pictures = {name: seen.get(key) or known.pictures[key] for name, key in keys.items()}
     nowhere = (-1, -1)
-    places = [ledger.of_side(size).get(picture.digest, nowhere) for picture in pictures.values()]
+    places = [known.of_side(size).get(picture.digest, nowhere) for picture in pictures.values()]
     box_places = [
-        ledger.of_side(box_size).get(picture.digest, nowhere) if name in boxed else nowhere
+        known.of_side(box_size).get(picture.digest, nowhere) if name in boxed else nowhere
         for name, picture in pictures.items()
     ]
     columns = {
         "image": list(pictures),
-        "path": [paths[name] for name in pictures],
+        "path": [legible(paths[name]) for name in pictures],
         "shard": [shard for shard, _ in places],
         "row": [row for _, row in places],
         "box_shard": [shard for shard, _ in box_places],
         "box_row": [row for _, row in box_places],
-        **{
-            column: [getattr(picture, column) for picture in pictures.values()]
-            for column in ("width", "height", "mode", "digest", "status")
-        },
+        **{column: [getattr(picture, column) for picture in pictures.values()] for column in list(INDEX_COLUMNS)[6:]},
     }
     return pd.DataFrame(columns).astype(INDEX_COLUMNS)
 
 
-def _key(root: Path, path: str) -> FileKey:
+def key_of(root: Path, path: str) -> FileKey:
+    """Return what a file below root is known by."""
     try:
         stat = os.stat(os.path.join(root, path))
     except OSError:
@@ -359,25 +291,37 @@ def _key(root: Path, path: str) -> FileKey:
     return FileKey(path, stat.st_size, stat.st_mtime_ns)
 
 
-def _missing(ledger: Ledger, keys: Mapping[str, FileKey], sides: Mapping[str, tuple[int, ...]]) -> list[Task]:
+def _missing(
+    known: Ledger,
+    keys: Mapping[str, FileKey],
+    sides: Mapping[str, tuple[int, ...]],
+    reading: Mapping[int, int] | None = None,
+) -> list[Task]:
+    """Return what is to be decoded; without a reading (`png.readings`), of files that depend on it only new ones."""
     tasks = []
     for name, key in keys.items():
-        digest = ledger.pictures[key].digest if key in ledger.pictures else ""
-        wanted = tuple(side for side in sides[name] if digest not in ledger.of_side(side))
+        picture = known.pictures.get(key, UNSEEN)
+        digest, bits = picture.digest, 0
+        if picture.by_folder:
+            if reading is None:
+                continue
+            bits = reading[png.needed(picture.peak)]
+            digest = digest if bits == picture.bits else ""
+        wanted = tuple(side for side in sides[name] if digest not in known.of_side(side))
         if wanted:
-            tasks.append(Task(key, wanted))
+            tasks.append(Task(key, wanted, bits))
     return tasks
 
 
-def _lost(store: Path, ledger: Ledger, present: set[FileKey], sides: set[int]) -> dict[int, dict[Place, FileKey]]:
+def _lost(store: Path, known: Ledger, present: set[FileKey], sides: set[int]) -> dict[int, dict[Place, FileKey]]:
     """Return side → place → a file to decode it from, for the pixels whose shard is missing or too short.
 
     Lost pixels that no present file can restore are struck from the ledger.
     """
-    files = {picture.digest: key for key, picture in ledger.pictures.items() if key in present}
+    files = {picture.digest: key for key, picture in known.pictures.items() if key in present}
     lost: dict[int, dict[Place, FileKey]] = {}
     for side in sorted(sides):
-        places = ledger.of_side(side)
+        places = known.of_side(side)
         rows = {shard: _rows(_shard(store, side, shard), side) for shard in {shard for shard, _ in places.values()}}
         gone = {digest: place for digest, place in places.items() if place[1] >= rows[place[0]]}
         for digest in gone.keys() - files.keys():
@@ -399,9 +343,9 @@ def _shard(store: Path, side: int, shard: int) -> Path:
 class Building:
     """The work on one store: decodes files, writes pixels in the files' order, the shards first and the ledger after."""
 
-    def __init__(self, root: Path, store: Path, ledger: Ledger, workers: int, total: int, progress: Progress):
-        self.root, self.store, self.ledger, self.workers = root, store, ledger, workers
-        self.total, self.progress = total, progress
+    def __init__(self, root: Path, store: Path, workers: int, progress: Progress):
+        self.root, self.store, self.ledger = root, store, ledger.load(store / "ledger.csv")
+        self.workers, self.progress, self.total = workers, progress, 0
         self.done, self.began = 0, time.monotonic()
         self.written: set[Path] = set()
 
@@ -423,27 +367,45 @@ class Building:
                 if picture.digest not in self.ledger.of_side(side):
                     self._write(side, ends[side], pixels)
                     self.ledger.of_side(side)[picture.digest] = ends[side]
-                    ends[side] = _after(ends[side])
-            if number % SHARD_IMAGES == 0:
-                self._commit()
+                    ends[side] = ledger.after(ends[side])
+            if number % ledger.SHARD_IMAGES == 0:
+                self.commit()
         if tasks:
-            self._commit()
+            self.commit()
         return seen
+
+    def look_again(self, keys: Iterable[FileKey]) -> None:
+        """Bring files that an earlier version's ledger knows to what is known today; those read otherwise are forgotten.
+
+        Only their chunks are read: what is neither of 16 bits nor turned is as it was.
+        """
+        unknown = {key for key in keys if key in self.ledger.pictures and not self.ledger.pictures[key].depth}
+        for key in unknown:
+            try:
+                facts = png.facts_of(self.root / key.path)
+            except (OSError, ValueError):
+                facts = None
+            if facts is None or facts.deep or facts.orientation != 1:
+                del self.ledger.pictures[key]
+            else:
+                self.ledger.pictures[key] = replace(self.ledger.pictures[key], depth=facts.depth)
+        if unknown:
+            self.commit()
 
     def mend(self, side: int, lost: Mapping[Place, FileKey]) -> None:
         """Write lost pixels to their old places.
 
         lost must be in ascending order: a shard that is not mended to its end is then still seen to be too short.
         """
-        tasks = [Task(key, (side,)) for key in lost.values()]
+        tasks = [Task(key, (side,), self.ledger.pictures[key].bits) for key in lost.values()]
         for place, (task, prepared) in zip(lost, self._prepared(tasks), strict=True):
             expected = self.ledger.pictures[task.key]
-            if prepared.picture == expected:
+            if prepared.picture.digest == expected.digest:
                 self._write(side, place, prepared.pixels[side])
             else:  # changed without a trace in size and time: struck before a later row makes its place look sound
                 del self.ledger.of_side(side)[expected.digest]
-                self._commit()
-        self._commit()
+                self.commit()
+        self.commit()
 
     def _prepared(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Prepared]]:
         """Yield the decoded files in the order of the tasks."""
@@ -468,22 +430,41 @@ class Building:
             file.write(np.ascontiguousarray(pixels))
         self.written.add(path)
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Make sure that what was written is on the disk, then replace the ledger."""
         for path in self.written:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         self.written.clear()
-        _save_ledger(self.store / "ledger.csv", self.ledger)
+        ledger.save(self.store / "ledger.csv", self.ledger)
 
 
 def _prepare(root: Path, task: Task) -> Prepared:
     try:
-        pixels, mode = decode(root / task.key.path)
+        values, mode, facts = decode(root / task.key.path)
     except UnusableImage as problem:
         return Prepared(Picture(problem.width, problem.height, status=problem.reason), {})
-    height, width = pixels.shape
-    picture = Picture(width, height, mode, digest_of(pixels))
-    return Prepared(picture, {side: shrink(pixels, side) for side in task.sides})
+    height, width = values.shape
+    picture = Picture(width, height, mode, depth=facts.depth, orientation=facts.orientation)
+    if facts.deep:
+        peak = png.peak(values)
+        bits = png.significant(facts.stated, peak) or task.bits
+        picture = replace(picture, stated=facts.stated, peak=peak, bits=bits, values=digest_of(values))
+        if not bits:
+            return Prepared(picture, {})
+    pixels = png.scaled(values, picture.bits)
+    return Prepared(replace(picture, digest=digest_of(pixels)), {side: shrink(pixels, side) for side in task.sides})
+
+
+@contextmanager
+def writing(root: Path, store: Path, needed: int, workers: int, progress: Progress) -> Iterator[Building]:
+    """Open a store of images below root for writing, by this process alone; needed: bytes in all.
+
+    Raises InputError if it cannot be written, is being written by another process, or its ledger is damaged.
+    """
+    with _writing(store, needed), _locked(store):
+        (store / ROOT).write_bytes(os.fsencode(Path(root).absolute()))
+        yield Building(Path(root), Path(store), workers, progress)
 
 
 @contextmanager
@@ -500,13 +481,9 @@ def _writing(store: Path, needed: int) -> Iterator[None]:
 
 @contextmanager
 def _locked(store: Path, wait: bool = False) -> Iterator[None]:
-    with (store / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise InputError(f"{store}: another run is writing this image store; wait for it to end") from None
-        except OSError:
-            pass  # some network file systems know no locks; the workflow's own lock still guards its folder
+    with (store / "lock").open("w", encoding="utf-8") as file:
+        if not locks.take(file, wait):
+            raise InputError(f"{store}: another run is writing this image store; wait for it to end")
         yield
 
 
@@ -596,14 +573,17 @@ def _short(store: Path, side: int, ends: pd.Series) -> list[int]:
 def _mend(store: Path, index: pd.DataFrame, side: int, ends: pd.Series, tell: Callable[[str], None]) -> None:
     """Decode the lost pixels of one side again, unless another process has done so meanwhile."""
     try:
-        root = Path((store / ROOT).read_text())
+        root = Path(os.fsdecode((store / ROOT).read_bytes()))
     except OSError:
         return
     with _writing(store, 0), _locked(store, wait=True):
         if not _short(store, side, ends):
             return
-        ledger = _load_ledger(store / "ledger.csv")
-        present = {_key(root, path) for path in index.loc[index["status"] == OK, "path"]}
-        lost = _lost(store, ledger, present, {side}).get(side, {})
+        building = Building(root, store, 1, lambda *_: None)
+        listed = set(index.loc[index["status"] == OK, "path"])
+        present = {
+            key for key in building.ledger.pictures if legible(key.path) in listed and key_of(root, key.path) == key
+        }
+        lost = _lost(store, building.ledger, present, {side}).get(side, {})
         tell(f"{len(lost)} images of {side} px are lost from the image cache: decoding them again")
-        Building(root, store, ledger, 1, len(lost), lambda *_: None).mend(side, lost)
+        building.mend(side, lost)

@@ -25,13 +25,13 @@ class Journal:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("")
+        self.path.write_text("", encoding="utf-8")
         return self
 
     def __call__(self, text: str) -> None:
         for line in text.splitlines():
             stamped = f"{time.monotonic() - self.began:7.1f} s  {line}\n"
-            with contextlib.suppress(OSError), self.path.open("a") as file:
+            with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
                 file.write(stamped)
             sys.stderr.write(f"[{self.name}] {stamped}")
         sys.stderr.flush()

@@ -1,5 +1,6 @@
 """The 15 labels of ChestX-ray14, in the order of the paper's output nodes."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -25,6 +26,21 @@ LABELS = (*FINDINGS, NO_FINDING)
 BOXED_FINDINGS = FINDINGS[:8]  # the findings BBox_List_2017.csv draws boxes for
 BOX_ALIASES = {"Infiltrate": "Infiltration"}  # the box list's own spelling
 SEPARATOR = "|"
+
+
+_SPELLINGS = {
+    **{re.sub(r"[\s_-]", "", label.lower()): label for label in LABELS},
+    **{alias.lower(): label for alias, label in BOX_ALIASES.items()},
+    "nofindings": NO_FINDING,
+}
+
+
+def official_label(text: str) -> str:
+    """Return the label that a text spells, whatever its case, blanks and underscores; "" where it is none of the 15.
+
+    The box list's own "Infiltrate" is Infiltration.
+    """
+    return _SPELLINGS.get(re.sub(r"[\s_-]", "", text.lower()), "")
 
 
 def to_matrix(labels: Iterable[str]) -> np.ndarray:

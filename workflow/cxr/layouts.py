@@ -8,6 +8,7 @@ Only these places are looked at, no folder is walked through. (Images count wher
 """
 
 import os
+import re
 from pathlib import Path
 
 from cxr.errors import InputError
@@ -19,6 +20,8 @@ TABLES = ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "train_val_list.txt
 OTHER_NAMES = {"Data_Entry_2017_v2020.csv": ("Data_Entry_2017.csv",)}
 IMAGE_FOLDERS = ("", "images", "data", "data/images")
 PARTS = tuple(f"images_{number:03d}" for number in range(1, 13))
+# Paths of images in any of the layouts, parts side by side or together in one folder, root itself included.
+IMAGE_PATH = re.compile(rf"(data/)?(images/)?(({'|'.join(PARTS)})/)?(images/)?[^/]+")
 
 
 def table(root: str | Path, name: str) -> str:
@@ -31,6 +34,11 @@ def table(root: str | Path, name: str) -> str:
         return name
     candidates = [os.path.join(folder, each) for each in (name, *OTHER_NAMES.get(name, ())) for folder in TABLE_FOLDERS]
     return next((path for path in candidates if os.path.isfile(os.path.join(root, path))), name)
+
+
+def is_release_image(path: str) -> bool:
+    """Say whether a path relative to root is one that an image has in the layouts of the release."""
+    return IMAGE_PATH.fullmatch(path) is not None
 
 
 def archive(root: str | Path, part: str) -> Path | None:

@@ -3,6 +3,8 @@
 An image that is not square gets black margins, the same on both sides, until it is: shapes stay as they are.
 """
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,51 +13,76 @@ import pandas as pd
 
 from cxr import pictures
 from cxr.errors import InputError
-from cxr.folder import walk
+from cxr.folder import is_file, legible, walk
 from cxr.images import UnusableImage, digest_of, shrink
 from cxr.journal import Journal, Progress
+from cxr.predicted import write_note
 
 COLUMNS = ["image", "kind", "width", "height", "side", "left", "top", "digest"]
 REJECTED = ["image", "reason", "detail"]
 
 
-def prepare(*, folder: Path, sides: Sequence[tuple[int, Path]], index: Path, rejected: Path, tell: Journal) -> None:
+def prepare(
+    *,
+    folder: Path,
+    bits: int,
+    sides: Sequence[tuple[int, Path]],
+    index: Path,
+    rejected: Path,
+    note: Path,
+    tell: Journal,
+) -> None:
     """Decode every file below a folder; write pixels (N, side, side) uint8, raw, for each side, and the two tables.
 
-    index: a row a usable image (`COLUMNS`; image is the path below the folder, side that of the squared image, left and
-    top its margins in pixels). rejected: a row a file that cannot be used, with the reason. Raises InputError where the
-    folder holds no file, or none that can be used.
+    bits: of 16-bit PNG files, see `pictures.decode`. index: a row a usable image (`COLUMNS`; image is the path below the
+    folder, spelled by `folder.legible`, side that of the squared image, left and top its margins in pixels). rejected: a
+    row a file that cannot be used, with the reason. note: says which folder this was (`predicted`). Raises InputError where
+    the folder holds no file, or none that can be used.
     """
-    names = sorted(path for path, _ in walk(folder, ""))
-    if not names:
+    entries = sorted(walk(folder, ""), key=lambda found: found[0])
+    if not entries:
         raise InputError(
             f"{folder}: no file anywhere below this folder (predict.folder); put PNG, JPEG or DICOM files there"
         )
-    rows, bad = [], []
+    rows: dict[str, tuple] = {}
+    bad: list[tuple[str, str, str]] = []
     progress = Progress(tell, "images")
     files = [(side, path.open("wb")) for side, path in sides]
     try:
-        for number, name in enumerate(names, 1):
+        for number, (path, entry) in enumerate(entries, 1):
+            name = legible(path)
             try:
-                pixels, kind = pictures.decode(folder / name)
+                pixels, kind = _decoded(folder / path, entry, name in rows, bits)
             except UnusableImage as error:
-                detail = str(error).partition(error.reason)[2].split(": replace")[0].strip(" ()")
-                bad.append((name, error.reason, detail))
-                tell(f"{name}: {error.reason} {detail}")
+                bad.append((name, error.reason, error.detail))
+                tell(f"{name}: {error.reason}" + (f" ({error.detail})" if error.detail else ""))
                 continue
             square, left, top = squared(pixels)
             for side, file in files:
                 file.write(np.ascontiguousarray(shrink(square, side)))
-            rows.append((name, kind, *pixels.shape[::-1], len(square), left, top, digest_of(pixels)))
-            progress(number, len(names))
+            rows[name] = (name, kind, *pixels.shape[::-1], len(square), left, top, digest_of(pixels))
+            progress(number, len(entries))
     finally:
         for _, file in files:
             file.close()
-    tell(f"{len(rows)} of {len(names)} files are usable")
+    tell(f"{len(rows)} of {len(entries)} files are usable")
+    for kind, count in Counter(row[1] for row in rows.values()).items():
+        tell(f"{count} files: {kind}")
     if not rows:
-        raise InputError(f"{folder}: none of {len(names)} files can be used; the first, {bad[0][0]}: {bad[0][1]}")
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(index, index=False)
+        name, reason, detail = bad[0]
+        said = f"{reason} ({detail})" if detail else reason
+        raise InputError(f"{legible(folder)}: none of {len(entries)} files can be used; the first, {name}: {said}")
+    pd.DataFrame(list(rows.values()), columns=COLUMNS).to_csv(index, index=False)
     pd.DataFrame(bad, columns=REJECTED).to_csv(rejected, index=False)
+    write_note(folder, note)
+
+
+def _decoded(path: Path, entry: os.DirEntry, taken: bool, bits: int) -> tuple[np.ndarray, str]:
+    if not is_file(entry):  # a pipe would be waited for
+        raise UnusableImage(path, "not a regular file", "a dangling link or a special file")
+    if taken:
+        raise UnusableImage(path, "another file's name is spelled alike", "rename one of them")
+    return pictures.decode(path, bits)
 
 
 def squared(pixels: np.ndarray) -> tuple[np.ndarray, int, int]:

@@ -18,16 +18,18 @@ def whole(outputs: Iterable[tuple[str, str]]) -> Iterator[dict[str, Path]]:
     """
     final = {name: Path(path) for name, path in outputs}
     parts = {name: path.with_name(PART + path.name) for name, path in final.items()}
-    _remove(parts.values())
+    _remove([*parts.values(), *(part.with_name(part.name + ".former") for part in parts.values())])
     try:
         yield parts
     except BaseException:
         _remove(parts.values())
         raise
     for name, part in parts.items():
+        former = part.with_name(part.name + ".former")
         if part.is_dir() and final[name].is_dir():
-            shutil.rmtree(final[name])
+            os.replace(final[name], former)
         os.replace(part, final[name])
+        _remove([former])
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -1,5 +1,6 @@
 """A picture of every new image with what the models say of it, and the record of which models those are."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from cxr.labels import LABELS
 
 FINDINGS = 5  # most probable labels beside a picture
 BOXES = 8  # most certain boxes on a picture
+LONGEST = 255  # bytes of a file's name
+TITLE = 60  # characters of an image's name above its picture
 
 
 def write(
@@ -31,13 +34,16 @@ def write(
     provenance: Path,
     tell: Journal,
 ) -> None:
-    """Draw `<image>.png` below `folder` for every image, and write the provenance (JSON).
+    """Draw a picture below `folder` for every image (`file_name`), and write the provenance (JSON).
 
     name: of the run. facts: of the three models, by what they predict (classes, boxes, cells). thresholds:
     <detector>_threshold.json of the study: what is below is not drawn as a box, and no cell is outlined.
     """
-    models = {kind: json.loads(path.read_text()) for kind, path in facts.items()}
-    cuts = {path.stem.removesuffix("_threshold"): json.loads(path.read_text())["folds"] for path in thresholds}
+    models = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in facts.items()}
+    cuts = {
+        path.stem.removesuffix("_threshold"): json.loads(path.read_text(encoding="utf-8"))["folds"]
+        for path in thresholds
+    }
     cut = {kind: _threshold(models[kind]["experiment"], cuts) for kind in ("boxes", "cells")}
     table = prepared.read_index(index)
     stored = prepared.Pixels(pixels, table, side)
@@ -49,7 +55,7 @@ def write(
     for row in table.itertuples():
         mine = drawn[drawn["image"] == row.image].head(BOXES)
         own = probabilities.loc[row.image, list(LABELS)].astype(float).sort_values(ascending=False, kind="stable")
-        path = folder / f"{row.image}.png"
+        path = folder / file_name(row.image)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(
             figures.prediction_overlay(
@@ -59,7 +65,7 @@ def write(
                 cells=maps[row.image],
                 thresholds=(cut["boxes"], cut["cells"]),
                 findings=list(own.head(FINDINGS).items()),
-                title=f"{row.image}  ({row.kind}, {row.width} × {row.height})",
+                title=f"{_shortened(row.image)}  ({row.kind}, {row.width} × {row.height})",
                 notes=[
                     *(f"{kind.capitalize()}: {_model(models[kind])}" for kind in ("classes", "boxes", "cells")),
                     f"Run “{name}”. Research software, no medical device: not for diagnosis.",
@@ -67,8 +73,28 @@ def write(
             )
         )
     digests = dict(zip(table["image"], table["digest"], strict=True))
-    provenance.write_text(json.dumps({"run": name, "models": models, "thresholds": cut, "images": digests}, indent=1))
+    provenance.write_text(
+        json.dumps({"run": name, "models": models, "thresholds": cut, "images": digests}, indent=1), encoding="utf-8"
+    )
     tell(f"{len(table)} pictures")
+
+
+def file_name(image: str) -> str:
+    """Return the path of an image's picture below the folder: `<image>.png`, names that would be too long cut to 200
+    bytes and a checksum."""
+    *above, name = image.split("/")
+    return "/".join(map(_fitting, [*above, f"{name}.png"]))
+
+
+def _fitting(name: str) -> str:
+    raw = name.encode()
+    if len(raw) <= LONGEST:
+        return name
+    return f"{raw[:200].decode(errors='ignore')}~{hashlib.sha256(raw).hexdigest()[:8]}.png"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= TITLE else f"{text[: TITLE // 2]}…{text[-TITLE // 2 :]}"
 
 
 def _threshold(experiment: str, cuts: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:

@@ -33,7 +33,7 @@ def classes(
     table, pixels = inputs.images()
     network = classifier(chosen.model, source_weights)
     objective = sigmoid_objective(np.array(chosen.facts["prevalence"]), chosen.facts["balanced"])
-    confidences, _ = infer(network, table["image"].tolist(), pixels.read, objective, run.device)
+    confidences = infer(network, table["image"].tolist(), pixels.read, objective, run.device)
     result = pd.concat([table[["image"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
     result.to_csv(outputs.predictions, index=False, float_format="%.6g")
     outputs.write_facts(chosen, run)
@@ -52,7 +52,7 @@ def cells(*, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs,
     def read(wanted: Sequence[str]) -> np.ndarray:
         return gridcnn.reduced(pixels.read(list(wanted)), settings.image_size)
 
-    confidence, _ = infer(network, names, read, objective, run.device)
+    confidence = infer(network, names, read, objective, run.device)
     with outputs.predictions.open("wb") as file:
         np.savez_compressed(file, images=np.array(names), **gridcnn.named(confidence.astype(np.float32)))
     outputs.write_facts(chosen, run)

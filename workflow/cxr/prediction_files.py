@@ -58,4 +58,4 @@ class Outputs:
 
     def write_facts(self, chosen: Champion, run: Run) -> None:
         """Say which model predicted, how it was chosen, and in which run."""
-        self.facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1))
+        self.facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1), encoding="utf-8")

@@ -1,13 +1,15 @@
 """The check before a long job: tables, boxes and image files together, what is usable and what is set aside."""
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from cxr import boxes as box_list
-from cxr import images, records
+from cxr import duplicates, images, records, remarks, splits
 from cxr.errors import InputError
+from cxr.folder import idle, legible
 from cxr.journal import Journal, Progress
 
 
@@ -15,8 +17,10 @@ def write(
     *,
     label_table: Path,
     box_table: Path,
+    lists: Sequence[Path],
     index: Path,
     rejected_files: Path,
+    image_notes: Path,
     root: Path,
     records_path: Path,
     boxes_path: Path,
@@ -28,14 +32,21 @@ def write(
     """Write the usable records and boxes, all that is set aside with its reason, and a summary as JSON and text.
 
     boxes: of usable images only; a box on an image that is known but not in the folder is counted, not an error.
+    lists: official train_val and test, or none: read to say now what would stop the splits. image_notes: what
+    `decode_images` found worth knowing; the summary holds these sentences after the tables' own.
     """
-    table, bad_rows = records.read_label_table(label_table)
+    labels = records.inspect_label_table(label_table)
+    table, bad_rows = labels.records, labels.rejected
     tell(f"{label_table.name}: {len(table) + len(bad_rows)} rows, {len(bad_rows)} set aside")
-    boxes, bad_boxes = box_list.read_box_table(box_table, set(table["image"]))
+    listed = box_list.inspect_box_table(box_table, set(table["image"]))
+    boxes, bad_boxes = listed.boxes, listed.rejected
     tell(f"{box_table.name}: {len(boxes) + len(bad_boxes)} rows, {len(bad_boxes)} set aside")
+    notes = [*labels.notes, *listed.notes]
+    for path in lists:
+        notes += splits.inspect_image_list(path)[1]
     usable, bad_images = records.join_images(table, images.read_index(index), table=label_table, root=root)
     tell(f"{len(usable)} images of {len(table)} records are usable")
-    rejected = pd.concat([bad_rows, bad_boxes, bad_images, pd.read_csv(rejected_files)], ignore_index=True)
+    rejected = pd.concat([bad_rows, bad_boxes, bad_images, _rejected_files(rejected_files)], ignore_index=True)
     here = boxes[boxes["image"].isin(usable["image"])]
     tell(f"{len(here)} boxes on {here['image'].nunique()} usable images, {len(boxes) - len(here)} on images not here")
     if here.empty:
@@ -45,10 +56,17 @@ def write(
     usable.to_csv(records_path, index=False)
     here.to_csv(boxes_path, index=False, float_format="%.3f")
     rejected.to_csv(rejected_path, index=False)
-    counts = records.preflight_summary(table, usable, boxes, rejected)
-    summary.write_text(json.dumps(counts, indent=1))
-    text.write_text(records.format_summary(counts) + "\n")
+    notes += json.loads(image_notes.read_text(encoding="utf-8"))
+    counts = records.preflight_summary(table, usable, boxes, rejected, notes)
+    summary.write_text(json.dumps(counts, indent=1), encoding="utf-8")
+    text.write_text(records.format_summary(counts) + "\n", encoding="utf-8")
     tell(records.format_summary(counts))
+
+
+def _rejected_files(path: Path) -> pd.DataFrame:
+    """Read what `decode_images` set aside; a file may be called "NA"."""
+    table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    return table.assign(row=pd.to_numeric(table["row"], errors="coerce").astype("Int64"))
 
 
 def decode_images(
@@ -59,29 +77,59 @@ def decode_images(
     folder: Path,
     size: int,
     box_size: int,
+    include: list[str],
+    exclude: list[str],
+    bits: int,
     workers: int,
     index: Path,
     rejected: Path,
+    notes: Path,
     tell: Journal,
 ) -> None:
     """Decode what is new of the images both below the root and in the label table; write the index of all.
 
-    folder: the image store; its pixels lie outside any declared output, so that nothing is decoded twice.
+    folder: the image store; its pixels lie outside any declared output, so that nothing is decoded twice. include,
+    exclude: patterns on paths (`folder.counts`). bits: of 16-bit images that do not say it; 0: `png.readings`. notes: a
+    JSON list of sentences on what was read otherwise than it stands in the files. Raises InputError where no image of
+    the table is there, or several of one name are and it is in doubt which counts.
     """
     known = set(records.read_label_table(label_table)[0]["image"])
+    found, bad_files = images.find_images(root, include, exclude)
+    wanted = {name: paths for name, paths in found.items() if name in known}
+    said = remarks.on_patterns({"include": idle(root, include), "exclude": idle(root, exclude)})
+    said += remarks.on_other_formats(images.other_formats(root, known - wanted.keys(), include, exclude))
+    if not wanted:
+        raise InputError(" ".join([_nothing(root, label_table, found, known), *said]))
+    # Only now, when the label table has proved to be the images': else the box list would be blamed.
     boxed = set(box_list.read_box_table(box_table, known)[0]["image"])
-    found, bad_files = images.find_images(root)
-    wanted = {name: path for name, path in found.items() if name in known}
     tell(
         f"{len(found)} images below {root}, {len(wanted)} of them in {label_table.name}, {len(boxed)} images with boxes"
     )
     unknown = [
-        {"table": "images", "row": pd.NA, "item": found[name], "reason": "not in the label table", "detail": ""}
-        for name in sorted(set(found) - known)
+        (legible(path), "not in the label table", "") for name in sorted(set(found) - known) for path in found[name]
     ]
-    table = images.update_store(
-        root, wanted, boxed, folder, size=size, box_size=box_size, workers=workers, progress=Progress(tell, "images")
-    )
+    sides = {"size": size, "box_size": box_size, "workers": workers}
+    used, aside = duplicates.settle(root, wanted, boxed, folder, **sides, progress=Progress(tell, "images compared"))
+    second = [(legible(it.path), f"duplicate file name: {it.why}", f"{legible(it.used)} is used") for it in aside]
+    table = images.update_store(root, used, boxed, folder, bits=bits, **sides, progress=Progress(tell, "images"))
     table.to_csv(index, index=False)
     tell(f"{(table['status'] == 'ok').sum()} images decoded, {(table['status'] != 'ok').sum()} unusable")
-    pd.DataFrame(bad_files.to_dict("records") + unknown, columns=bad_files.columns).to_csv(rejected, index=False)
+    others = images.rejected_rows(second + unknown)
+    pd.DataFrame(bad_files.to_dict("records") + others.to_dict("records"), columns=others.columns).to_csv(
+        rejected, index=False
+    )
+    said += remarks.on_duplicates(aside) + remarks.on_pixels(table, bits)
+    notes.write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+
+def _nothing(root: Path, label_table: Path, found: Mapping[str, Sequence[str]], known: Collection[str]) -> str:
+    if not found:
+        return (
+            f"{root}: no image (*.png) anywhere below this folder; expected the PNG files of the release, "
+            "for example images_001/images/00000001_000.png."
+        )
+    return (
+        f"{root}: none of the {len(found):,} images below this folder is in the label table {label_table}: the first file "
+        f"is {legible(min(found.values())[0])}, the table's first image {min(known, default='none')}; point data.root at "
+        "the folder the images were unpacked to."
+    )

@@ -68,8 +68,9 @@ def train(
     outcome = gridcnn.fitted(network, training, validation, settings, settings.pretraining.training, run)
     what = f"{len(training.names)} generated phantoms, {outcome.facts['epochs']} epochs"
     write_tensors({"pretrained_on": what, "state": network.cpu().state_dict()}, model)
-    fingerprint.write_text(weights.sha256_of(model) + "\n")
+    fingerprint.write_text(weights.sha256_of(model) + "\n", encoding="utf-8")
     outcome.history.to_csv(history, index=False)
     facts.write_text(
-        json.dumps({"network": "18-layer grid CNN", "pretrained_on": what, **outcome.facts, **run.facts()}, indent=1)
+        json.dumps({"network": "18-layer grid CNN", "pretrained_on": what, **outcome.facts, **run.facts()}, indent=1),
+        encoding="utf-8",
     )

@@ -56,5 +56,5 @@ def _kind(field: Any) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    (folder / "README.md").write_text(markdown())
-    (folder / "schema.json").write_text(schema())
+    (folder / "README.md").write_text(markdown(), encoding="utf-8")
+    (folder / "schema.json").write_text(schema(), encoding="utf-8")

@@ -37,7 +37,7 @@ def build(inputs: ReportInputs) -> str:
     environment.globals.update(VERDICTS=VERDICTS, protocols=inputs.protocols)
     environment.globals.update(number=number, interval=interval, signed=signed, brief=comparison_report.brief)
     numbers = headline.numbers(inputs)
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title="Transfer learning on chest X-rays, every number beside its image-free floor",
         settings=inputs.settings,
         phantoms=inputs.settings["data"]["source"] == "phantoms",

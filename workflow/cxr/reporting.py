@@ -44,8 +44,8 @@ def write(
     """
     folders = dict(zip([path.parent for path in facts], jobs, strict=True))
     inputs = report_inputs.ReportInputs(
-        settings=yaml.safe_load(settings.read_text()),
-        summary=json.loads(summary.read_text()),
+        settings=yaml.safe_load(settings.read_text(encoding="utf-8")),
+        summary=json.loads(summary.read_text(encoding="utf-8")),
         rejected=_rejected_counts(pd.read_csv(rejected, keep_default_na=False)),
         leakage=pd.concat(
             [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in leakage]
@@ -55,8 +55,8 @@ def write(
         selected={path.parent.name: _pairs(path) for path in selected},
         histories={folders[path.parent]: pd.read_csv(path) for path in histories}
         | {report_inputs.SOURCE: pd.read_csv(source_history)},
-        facts={job: json.loads(path.read_text()) for job, path in zip(jobs, facts, strict=True)}
-        | {report_inputs.SOURCE: json.loads(source_facts.read_text())},
+        facts={job: json.loads(path.read_text(encoding="utf-8")) for job, path in zip(jobs, facts, strict=True)}
+        | {report_inputs.SOURCE: json.loads(source_facts.read_text(encoding="utf-8"))},
         skipped=dict(skipped),
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
         failures={(path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in failures},
@@ -65,7 +65,7 @@ def write(
         examples=examples.read_bytes(),
         comparisons={path.parent.name: pd.read_csv(path) for path in comparisons},
     )
-    page.write_text(report.build(inputs))
+    page.write_text(report.build(inputs), encoding="utf-8")
     tables.mkdir(parents=True, exist_ok=True)
     for name, table in report.tables(inputs).items():
         table.to_csv(tables / f"{name}.csv", index=False)

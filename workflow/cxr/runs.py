@@ -16,6 +16,7 @@ import torch
 
 from cxr import gpus, weights
 from cxr.device import Device, choose
+from cxr.errors import InputError
 from cxr.journal import Journal
 from cxr.outputs import whole
 from cxr.state import Keeper
@@ -66,7 +67,7 @@ def started(
 
     params: what the rule passes, with `common` (seed, precision), `code`, and `state` (path). inputs: name → file or
     files. environment: CXR_GPU_SLOTS (jobs a GPU) and CXR_CHECKPOINT (seconds between states) are read,
-    CUDA_VISIBLE_DEVICES is set.
+    CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are set.
     """
     began = time.time()
     identity = identify(params, inputs)
@@ -75,6 +76,11 @@ def started(
         device = choose(params["common"]["precision"], threads)
         if gpu is not None and device.torch.type == "cpu":
             tell(f"GPU {gpu.id} was given, but this PyTorch finds no CUDA device: training on the CPU")
+        if gpu is None and device.torch.type == "cuda":
+            raise InputError(
+                "PyTorch sees a GPU although CUDA is hidden from this job (CUDA_VISIBLE_DEVICES is empty), and jobs must "
+                "not share one unknowingly; to use it, name it: CUDA_VISIBLE_DEVICES=0"
+            )
         run = Run(params["common"]["seed"], device, keeper, tell, threads, identity, began)
         yield run
         keeper.clear()

@@ -52,7 +52,7 @@ def _row(prediction: Path, fact: Path, train: Path, validation: Path) -> dict[st
     per_label = np.array(
         [ranking_scores(targets[:, label], confidences[:, label], once)[0][0] for label in range(len(LABELS))]
     )
-    run = json.loads(fact.read_text())
+    run = json.loads(fact.read_text(encoding="utf-8"))
     return {
         "accuracy": float(((confidences > 0.5) == targets).mean()),
         "majority_accuracy": float((majority == targets).mean()),

@@ -35,6 +35,24 @@ class Data(Section):
     box_table: str = setting("BBox_List_2017.csv", "Box list, relative to root (or absolute).")
     train_val_list: str = setting("", "Official list of training images, relative to root; empty: none.")
     test_list: str = setting("", "Official list of test images, relative to root; empty: none.")
+    include: list[str] = setting(
+        [],
+        "Patterns on the paths of images relative to root: only images that match one count; empty: all. `*` stands for any "
+        "characters, `/` among them, `?` for one; upper and lower case differ; a pattern that matches a folder stands for "
+        "all in it: `[images_*/images]`.",
+    )
+    exclude: list[str] = setting(
+        [], "Patterns as in include: images that match one do not count: `[gradcam, images-224, '*/thumbs/*']`."
+    )
+    bits: int = setting(
+        0,
+        "Bits that count of 16-bit PNG files that do not say it themselves (sBIT chunk): 2^bits - 1 is white. 0: the highest "
+        "value of all of them decides, and the smallest of 8, 10, 12, 14 and 16 bits that holds it counts for all; only files "
+        "that stay below a sixteenth of that white, which would be black, are then taken by themselves, by the same rule. "
+        "(Highest: but for one pixel in 10,000 of an image.) The summary says what was found.",
+        ge=0,
+        le=16,
+    )
 
 
 class Phantoms(Section):
@@ -435,7 +453,17 @@ class Download(Section):
 class Predict(Section):
     folder: str = setting("", "Folder of new images (PNG, JPEG, DICOM), found anywhere below it.")
     name: str = setting(
-        "new", "What is predicted goes to results/<name of the run>/predictions/<this>/.", pattern=r"^[A-Za-z0-9_-]+$"
+        "",
+        "What is predicted goes to results/<name of the run>/predictions/<this>/; empty: the folder's own name, other "
+        "characters than letters, digits, _ and - replaced by _.",
+        pattern=r"^[A-Za-z0-9_-]*$",
+    )
+    bits: int = setting(
+        0,
+        "Bits that count of a 16-bit PNG file that does not say it itself (sBIT chunk): 2^bits - 1 is white. 0: the smallest "
+        "of 8, 10, 12, 14 and 16 bits that holds the file's own highest value; images.csv says which.",
+        ge=0,
+        le=16,
     )
     protocol: Literal["best", "paper", "sound"] = setting(
         "best",

@@ -81,7 +81,7 @@ class _Tested:
 
 
 def _tested(predictions: Sequence[Path], thresholds: Path, test_splits: Sequence[Path]) -> _Tested:
-    cuts = [fold["threshold"] for fold in json.loads(thresholds.read_text())["folds"]]
+    cuts = [fold["threshold"] for fold in json.loads(thresholds.read_text(encoding="utf-8"))["folds"]]
     tables = [splits.read_split(path).assign(threshold=cut) for path, cut in zip(test_splits, cuts, strict=True)]
     answers = [
         Answers.of(table["image"], *read_predictions(path), str(path))

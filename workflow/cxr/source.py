@@ -38,7 +38,7 @@ def prepare(
 ) -> None:
     """Write the source weights (a ResNet state dict), their SHA-256, history (empty unless trained here) and facts."""
     own: dict[str, Any] = {"network": network, "kind": settings.kind}
-    history.write_text("epoch,step,seconds,learning_rate,train_loss,validation_loss\n")
+    history.write_text("epoch,step,seconds,learning_rate,train_loss,validation_loss\n", encoding="utf-8")
     if settings.kind == "textures":
         own |= pretrain(settings, network, image_size, run, model, history)
     elif settings.kind == "random":
@@ -52,8 +52,8 @@ def prepare(
         own |= {"file": given.name, "file_sha256": weights.sha256_of(given)}
     own["sha256"] = weights.sha256_of(model)
     run.tell(f"source weights: {settings.kind}, sha256 {own['sha256'][:12]}")
-    fingerprint.write_text(own["sha256"] + "\n")
-    facts.write_text(json.dumps(own | run.facts(), indent=1))
+    fingerprint.write_text(own["sha256"] + "\n", encoding="utf-8")
+    facts.write_text(json.dumps(own | run.facts(), indent=1), encoding="utf-8")
 
 
 def from_hub(network: str) -> dict[str, torch.Tensor]:

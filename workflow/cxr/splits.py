@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxr import tables
 from cxr.boxes import format_box_text
 from cxr.errors import InputError
 from cxr.labels import LABELS, SEPARATOR
@@ -21,6 +22,8 @@ ROLES = ("train", "validation", "test")
 SPLIT_COLUMNS = ["image", "patient", "labels", "digest"]
 IMAGE_COLUMNS = ["image", "patient", "digest"]
 BOX_SPLIT_COLUMNS = [*SPLIT_COLUMNS, "boxes"]
+LIST_FIELDS = re.compile(r"[,;\t]|\s+(?=[01](?:\s|$))")  # what separates the fields of an official list's line
+LIST_HEADERS = frozenset(["imageindex", "image", "images", "imageid", "imagename", "filename", "file", "name"])
 LEAKAGE_COLUMNS = ["role_a", "role_b", "images_shared", "patients_shared", "patients_a", "patients_b"]
 
 
@@ -392,12 +395,40 @@ def read_images(path: str | Path) -> pd.DataFrame:
 
 
 def read_image_list(path: str | Path) -> set[str]:
-    """Read an official list, one image name a line; blank lines are skipped. Raises InputError where there is none."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of image names ({error})") from None
-    names = {line.strip() for line in lines if line.strip()}
-    if not names:
+    """Read an official list as ``inspect_image_list`` does; return the names alone."""
+    return inspect_image_list(path)[0]
+
+
+def inspect_image_list(path: str | Path) -> tuple[set[str], tuple[str, ...]]:
+    """Read an official list, one image a line: names in their one form, and notes on what was read otherwise.
+
+    Blank lines are skipped. Where the first line names columns, the images' column counts; else numbers beside a name
+    are no part of it (lists saved as tables have them, and lists with labels as 0 and 1). Raises InputError where the
+    file is no such list, or a line does not say which image it names.
+    """
+    path = Path(path)
+    text = tables.read_text(path, "a list of image names, one a line, as the release's test_list.txt")
+    lines = {number: line for number, line in enumerate(text.content.splitlines(), 1) if line.strip()}
+    fields = {number: [part.strip(" '\"") for part in LIST_FIELDS.split(line)] for number, line in lines.items()}
+    header = next(iter(fields.values()), [])
+    column = next((at for at, name in enumerate(header) if tables.reduced(name) in LIST_HEADERS), None)
+    named = {
+        number: [it for it in parts if it and not it.isdecimal()]
+        if column is None
+        else [it for it in parts[column : column + 1] if it]
+        for number, parts in fields.items()
+    }
+    if len(named) > 1 and (column is not None or not next(iter(named.values()))):
+        del named[next(iter(named))]
+    if not named:
         raise InputError(f"{path}: is empty; expected one image name a line, as in the release's test_list.txt")
-    return names
+    for number, names in named.items():
+        if len(names) != 1:
+            said = " and ".join(f"'{name}'" for name in names) or "none"
+            raise InputError(
+                f"{path}: line {number} should hold one image name, but holds {said}; leave one name a line"
+            )
+    texts = pd.Series({number: names[0] for number, names in named.items()}, dtype="str")
+    tables.require_ascii(path, text, texts, "the name of an image")
+    images, notes = tables.image_names(path.name, texts)
+    return set(images), (*text.notes, *notes)

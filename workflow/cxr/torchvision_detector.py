@@ -26,11 +26,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from cxr import detector_files, images, splits, weights
-from cxr.boxes import FRAME, iou, parse_box_text
+from cxr.average_precision import mean_precision
+from cxr.boxes import FRAME, parse_box_text
 from cxr.classification import load_tensors
 from cxr.datasets import Stream, moved_each, normalised
 from cxr.device import Device
 from cxr.errors import InputError
+from cxr.image_boxes import ImageBoxes
 from cxr.labels import BOXED_FINDINGS
 from cxr.resnets import resnet
 from cxr.runs import Run
@@ -51,14 +53,15 @@ COUNTER = "num_batches_tracked"
 
 
 class Pyramid(BackboneWithFPN):
-    """Backbone and feature pyramid; under autocast they alone are in bfloat16, whose steps are too coarse for boxes."""
+    """Backbone and feature pyramid; in training they alone may be in bfloat16, whose steps are too coarse for boxes."""
 
     def __init__(self, device: Device, *arguments: Any):
         super().__init__(*arguments)
         self.device = device
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        with self.device.autocast():
+        device = self.device if self.training else self.device.exact()
+        with device.autocast():
             features = super().forward(images)
         return {name: feature.float() for name, feature in features.items()}
 
@@ -174,7 +177,8 @@ class BoxGoal:
     def judge(
         self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
     ) -> tuple[torch.Tensor, float]:
-        return network(inputs), float("nan") if targets is None else network.losses(inputs, targets).item()
+        measured = float("nan") if targets is None else network.losses(inputs[: len(targets)], targets).item()
+        return network(inputs), measured
 
 
 def train(
@@ -210,7 +214,8 @@ def train(
     write_tensors(saved, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(
-        json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1)
+        json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1),
+        encoding="utf-8",
     )
 
 
@@ -287,7 +292,7 @@ def predict(
     device: Device,
 ) -> pd.DataFrame:
     """Return the boxes found on images (`COLUMNS`), in the order of the images, by falling confidence."""
-    found, _ = infer(network, names, read, goal, device)
+    found = infer(network, names, read, goal, device)
     rows = [
         (name, BOXED_FINDINGS[int(label) - 1], confidence, *corners)
         for name, boxes in zip(names, found.astype(np.float64), strict=True)
@@ -317,38 +322,14 @@ def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    return {"map50": mean_average_precision(found, truth)}
+    """mAP50 as the report has it. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
+    predicted = [_named(boxes[:, 0], boxes[:, 1], boxes[:, 2:]) for boxes in found]
+    drawn = [_named(boxes[:, 0], np.ones(len(boxes)), boxes[:, 1:]) for boxes in truth]
+    return {"map50": mean_precision(predicted, drawn, 0.5)}
 
 
-def mean_average_precision(found: np.ndarray, truth: np.ndarray, overlap: float = 0.5) -> float:
-    """Return the mean over findings of COCO's average precision (101 recalls) at one overlap; 0 without any box.
-
-    found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners; label 0 is an empty place. In training
-    alone; what the report shows is computed by pycocotools from the predictions.
-    """
-    present = np.unique(truth[..., 0][truth[..., 0] > 0])
-    return (
-        float(np.mean([_average_precision(found, truth, label, overlap) for label in present])) if len(present) else 0.0
-    )
-
-
-def _average_precision(found: np.ndarray, truth: np.ndarray, label: float, overlap: float) -> float:
-    confidence, right = [], []
-    for boxes, true in zip(found, truth, strict=True):
-        mine, wanted = boxes[boxes[:, 0] == label], true[true[:, 0] == label]
-        mine = mine[np.argsort(-mine[:, 1], kind="stable")]
-        shared = iou(mine[:, 2:], wanted[:, 1:])
-        for row in shared:
-            best = int(row.argmax()) if len(row) else -1
-            hit = best >= 0 and row[best] >= overlap
-            right.append(hit)
-            if hit:
-                shared[:, best] = -1  # a true box is found once
-        confidence += mine[:, 1].tolist()
-    if not right:
-        return 0.0
-    hits = np.cumsum(np.array(right)[np.argsort(-np.array(confidence), kind="stable")])
-    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    recall = hits / (truth[..., 0] == label).sum()
-    place = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.where(place < len(hits), precision[np.minimum(place, len(hits) - 1)], 0).mean())
+def _named(labels: np.ndarray, confidence: np.ndarray, corners: np.ndarray) -> ImageBoxes:
+    """Leave out empty places (label 0)."""
+    kept = labels > 0
+    names = np.array(BOXED_FINDINGS)[labels[kept].astype(int) - 1]
+    return ImageBoxes(names, confidence[kept].astype(np.float64), corners[kept].astype(np.float64))

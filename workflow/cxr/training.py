@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr.datasets import Ahead, Stream, as_input
+from cxr.datasets import Ahead, Stream, as_input, batches_of_one_size
 from cxr.device import Device
 from cxr.errors import InputError
 from cxr.runs import Run
 from cxr.settings import Schedule
 
+AT_ONCE = 16  # images judged at a time: fewer are slower, more no faster on a CPU, and the last batch is filled up
 WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rate rises
 EARLY = 10  # a running mean of weights forgets faster in the first steps: its decay is step / (step + this) at most
 
@@ -30,7 +31,8 @@ class Goal(Protocol):
 
     learn: (network in training mode, inputs, targets, device) → the scalar that is minimised, and what is reported of it
     without a gradient. judge: (network in evaluation mode, inputs, targets or None, device) → predictions (N, ...), and
-    the reported scalar (NaN without targets). at_once: images judged at a time.
+    the reported scalar (NaN without targets); where there are fewer targets than inputs, of the first inputs. at_once:
+    images judged at a time.
     """
 
     at_once: int
@@ -55,7 +57,7 @@ class Objective:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     predict: Callable[[torch.Tensor], torch.Tensor]
-    at_once: int = 64
+    at_once: int = AT_ONCE
 
     def learn(
         self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, device: Device
@@ -67,7 +69,9 @@ class Objective:
         self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
     ) -> tuple[torch.Tensor, float]:
         outputs = _outputs(network, inputs, device)
-        return self.predict(outputs), math.nan if targets is None else self.measure(outputs, targets).item()
+        measured = math.nan if targets is None else self.measure(outputs[: len(targets)], targets).item()
+        # In float64, because the last bit of a float32 sigmoid depends on where in the batch a number stands.
+        return self.predict(outputs.double()).float(), measured
 
 
 def _outputs(network: nn.Module, inputs: torch.Tensor, device: Device) -> torch.Tensor:
@@ -238,7 +242,7 @@ class _Training:
     def judge(self, number: int, train_loss: float) -> None:
         """Add the epoch's row to the history and remember its weights if they are the best so far."""
         judged = self.validation
-        confidences, validation_loss = infer(
+        confidences, validation_loss = judge(
             judged.part(self.judged), judged.names, judged.read, self.objective, self.device, judged.targets
         )
         scores = judged.scores(confidences, judged.targets)
@@ -317,24 +321,55 @@ def write_tensors(content: Any, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-@torch.no_grad()
 def infer(
     network: nn.Module,
     names: Sequence[str],
     read: Callable[[Sequence[str]], np.ndarray],
     objective: Goal,
     device: Device,
-    targets: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return confidences (N, ...) float32 for the named images.
+
+    What is said of an image does not depend on its neighbours: it is computed in float32, in batches of one size.
+    """
+    return _told(network, names, read, objective, device.exact(), None)[0]
+
+
+def judge(
+    network: nn.Module,
+    names: Sequence[str],
+    read: Callable[[Sequence[str]], np.ndarray],
+    objective: Goal,
+    device: Device,
+    targets: np.ndarray,
 ) -> tuple[np.ndarray, float]:
-    """Return confidences (N, ...) float32 for the named images, and the mean measure against targets (NaN without)."""
+    """Return confidences (N, ...) float32 for the named images and the mean measure against targets.
+
+    In the arithmetic of training, since it happens after every epoch; for choosing among epochs, not for reporting.
+    """
+    return _told(network, names, read, objective, device, targets)
+
+
+@torch.no_grad()
+def _told(
+    network: nn.Module,
+    names: Sequence[str],
+    read: Callable[[Sequence[str]], np.ndarray],
+    objective: Goal,
+    device: Device,
+    targets: np.ndarray | None,
+) -> tuple[np.ndarray, float]:
     network.to(device.torch).eval()
     parts, total = [], 0.0
-    for start in range(0, len(names), objective.at_once):
-        here = names[start : start + objective.at_once]
-        wanted = None if targets is None else torch.from_numpy(targets[start : start + len(here)]).to(device.torch)
-        predictions, measured = objective.judge(network, as_input(read(here), device.torch), wanted, device)
-        parts.append(predictions.cpu().numpy())
-        total += measured * len(here)
+    for here, count in batches_of_one_size(names, objective.at_once):
+        start = objective.at_once * len(parts)
+        wanted = None if targets is None else torch.from_numpy(targets[start : start + count]).to(device.torch)
+        inputs = as_input(read(here), device.torch)
+        if not device.bfloat16:
+            inputs = inputs.float()  # stored features may be in bfloat16
+        predictions, measured = objective.judge(network, inputs, wanted, device)
+        parts.append(predictions[:count].cpu().numpy())
+        total += measured * count
     return np.concatenate(parts), total / len(names)
 
 

@@ -1,7 +1,8 @@
 """Safe unpacking of an archive (tar.gz, zip) into a new folder: all of it or nothing, and nothing outside.
 
 Members are regular files with relative names below the folder; any link, device or name that leads elsewhere refuses
-the whole archive. Files are written to a temporary folder beside the target, which takes the target's name at the end.
+the whole archive, where `tarfile` and `zipfile` alone would follow, rename or skip it. Files are written to a temporary
+folder beside the target, which takes the target's name at the end.
 """
 
 import gzip
@@ -13,7 +14,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -36,15 +36,6 @@ class DamagedArchive(InputError):
     """The archive cannot be read to its end."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A regular file of an archive: its name, modification time in s, and where to read it from."""
-
-    name: str
-    modified: float
-    content: IO[bytes]
-
-
 def unpack(archive: Path, target: Path, tell: Journal) -> int:
     """Unpack the regular files of an archive into the folder target and return their number.
 
@@ -60,9 +51,7 @@ def unpack(archive: Path, target: Path, tell: Journal) -> int:
     count = 0
     try:
         with archive.open("rb") as file:
-            members = _zipped(archive, file) if archive.suffix == ".zip" else _tarred(archive, file, temporary)
-            for member in members:
-                _write(member, temporary, archive)
+            for _ in (_zipped if archive.suffix == ".zip" else _tarred)(archive, file, temporary):
                 count += 1
                 progress(file.tell() // 10**6, max(total // 10**6, 1) + 1)
         if not count:
@@ -79,63 +68,43 @@ def unpack(archive: Path, target: Path, tell: Journal) -> int:
     return count
 
 
-def _tarred(archive: Path, file: IO[bytes], folder: Path) -> Iterator[Member]:
+def _tarred(archive: Path, file: IO[bytes], folder: Path) -> Iterator[None]:
+    """Write the files of a tar.gz one by one."""
     with gzip.GzipFile(fileobj=file) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for item in tar:
-                _check_name(archive, item.name)
-                if item.isdir():
-                    continue
-                if not item.isreg():
-                    kind = (
-                        "a symbolic link" if item.issym() else "a link" if item.islnk() else "a device or special file"
-                    )
-                    raise _refused(archive, item.name, kind)
-                try:
-                    content = tar.extractfile(tarfile.data_filter(item, str(folder)))
-                except tarfile.FilterError as error:
-                    raise _refused(archive, item.name, str(error)) from None
-                if content is None:
-                    raise _refused(archive, item.name, "no regular file")
-                yield Member(item.name, item.mtime, content)
+                kind = "a symbolic link" if item.issym() else "a link" if item.islnk() else "a device or special file"
+                if _wanted(archive, folder, item.name, item.isdir(), "" if item.isreg() else kind):
+                    tar.extract(item.replace(mode=None, deep=False), folder, filter="data")
+                    yield
         while stream.read(CHUNK):  # to the end, where gzip says whether all was right
             pass
 
 
-def _zipped(archive: Path, file: IO[bytes]) -> Iterator[Member]:
+def _zipped(archive: Path, file: IO[bytes], folder: Path) -> Iterator[None]:
+    """Write the files of a zip one by one, with their times, which `zipfile` leaves out."""
     with zipfile.ZipFile(file) as whole:
         for item in whole.infolist():
-            _check_name(archive, item.orig_filename)
-            if item.is_dir():
-                continue
-            kind = stat.S_IFMT(item.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG):
-                raise _refused(archive, item.filename, "a link or special file")
-            with whole.open(item) as content:
-                yield Member(item.filename, time.mktime((*item.date_time, 0, 0, -1)), content)
+            special = stat.S_IFMT(item.external_attr >> 16) not in (0, stat.S_IFREG)
+            wrong = "a link or special file" if special else ""
+            if _wanted(archive, folder, item.orig_filename, item.is_dir(), wrong):
+                modified = time.mktime((*item.date_time, 0, 0, -1))
+                os.utime(whole.extract(item, folder), (modified, modified))
+                yield
 
 
-def _check_name(archive: Path, name: str) -> None:
+def _wanted(archive: Path, folder: Path, name: str, is_folder: bool, wrong: str) -> bool:
+    """Say whether a member is a file to be written; raise InputError where it refuses the archive (`wrong`: why)."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or (not path.parts and name != "."):
-        raise _refused(archive, name, "a name that leads out of the folder")
-
-
-def _refused(archive: Path, name: str, why: str) -> InputError:
-    return InputError(
-        f"{archive}: refused, its member '{name}' is {why}; nothing of it was unpacked. The archives of the release "
-        "hold only image files: this is another archive, remove it"
-    )
-
-
-def _write(member: Member, folder: Path, archive: Path) -> None:
-    path = folder / member.name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise _refused(archive, member.name, "a name that leads out of the folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            shutil.copyfileobj(member.content, file, CHUNK)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise _refused(archive, member.name, "there twice, or both a file and a folder") from None
-    os.utime(path, (member.modified, member.modified))
+        wrong = "a name that leads out of the folder"
+    elif is_folder:
+        return False
+    elif (folder / name).exists() or any((folder / above).is_file() for above in path.parents):
+        wrong = wrong or "there twice, or both a file and a folder"
+    if wrong:
+        raise InputError(
+            f"{archive}: refused, its member '{name}' is {wrong}; nothing of it was unpacked. The archives of the release "
+            "hold only image files: this is another archive, remove it"
+        )
+    return True

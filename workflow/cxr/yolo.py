@@ -23,7 +23,7 @@ def off_the_shelf(
     given = weights.verify(weights_file, sha256, "COCO weights of YOLO (yolo.pretrained)")
     _predict(given, image_size, inputs, outputs, run)
     own = {"weights": given.name, "weights_sha256": weights.sha256_of(given), "trained_parameters": 0}
-    outputs.facts.write_text(json.dumps(own | run.facts(), indent=1))
+    outputs.facts.write_text(json.dumps(own | run.facts(), indent=1), encoding="utf-8")
 
 
 def fine_tune(
@@ -56,7 +56,7 @@ def fine_tune(
     shutil.copyfile(tuned.weights, outputs.model)
     _predict(outputs.model, settings.image_size, inputs, outputs, run)
     tuned.history.to_csv(outputs.history, index=False)
-    outputs.facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1))
+    outputs.facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1), encoding="utf-8")
 
 
 def _predict(

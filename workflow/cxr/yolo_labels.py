@@ -42,7 +42,7 @@ def read(path: Path, findings: Sequence[str]) -> list[Box]:
     image.
     """
     boxes = []
-    for row, line in enumerate(path.read_text().splitlines(), start=1):
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             index, *numbers = line.split()
             cx, cy, w, h = (float(number) for number in numbers)

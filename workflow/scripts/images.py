@@ -11,8 +11,10 @@ with Journal(snakemake.log[0], "images") as tell, whole(snakemake.output.items()
         box_table=Path(snakemake.input.boxes),
         folder=Path(snakemake.params.store),
         **snakemake.params.settings,
+        **snakemake.params.data,
         workers=snakemake.threads,
         index=out["index"],
         rejected=out["rejected"],
+        notes=out["notes"],
         tell=tell,
     )

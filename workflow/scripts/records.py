@@ -8,8 +8,10 @@ with Journal(snakemake.log[0], "records") as tell, whole(snakemake.output.items(
     preflight.write(
         label_table=Path(snakemake.input.labels),
         box_table=Path(snakemake.input.boxes),
+        lists=[Path(path) for path in snakemake.input.lists],
         index=Path(snakemake.input.index),
         rejected_files=Path(snakemake.input.rejected_files),
+        image_notes=Path(snakemake.input.image_notes),
         root=Path(snakemake.params.root),
         records_path=out["records"],
         boxes_path=out["boxes"],

@@ -1,0 +1,183 @@
+"""PNG files as grey values: what their chunks say, 16-bit values included, and how many bits of those count.
+
+The values of a 16-bit PNG seldom fill 16 bits: a radiograph's are of 10 to 14, and many writers store them as they are,
+which by the letter of the format is a nearly black picture. How many bits count is said, in this order, by
+
+1. the file: its sBIT chunk. Where no value is above 2^b - 1 they are stored as they are, b bits wide; else they are, as
+   the specification wants it, scaled to the full 16 bits;
+2. the folder, for all files without sBIT together (`readings`).
+
+gAMA, colour profiles and tRNS change nothing, as in the libraries that read the release; alpha is ignored.
+"""
+
+import io
+import mmap
+import struct
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+END = b"IEND\xaeB`\x82"
+COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # colour type → samples that are no alpha
+GREY, GREY_ALPHA = 0, 4
+WIDTHS = (8, 10, 12, 14, 16)  # bits that stored values are taken to have
+STRAY = 10_000  # one pixel in so many may lie above what counts: hot pixels of the detector, which become white
+LUMINANCE = (19595, 38470, 7471)  # ITU-R 601-2 in 65536ths, as Pillow has it
+# Lower bytes: 16-bit samples read as if they came with the other byte first; grey and alpha as four bytes.
+LOWER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation → what makes the picture upright
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.T,
+    6: lambda pixels: pixels[::-1].T,
+    7: lambda pixels: pixels[::-1, ::-1].T,
+    8: lambda pixels: pixels.T[::-1],
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the chunks of a PNG say: size in px as stored, bits a sample, colour type, sBIT (0: none) and orientation."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    stated: int = 0
+    orientation: int = 1
+
+    @property
+    def deep(self) -> bool:
+        return self.depth == 16
+
+
+def facts(data: bytes | mmap.mmap) -> Facts:
+    """Read the chunks of a PNG file, given as its bytes or a map of them. Raises ValueError where they are no PNG's.
+
+    An sBIT that the format does not allow and an EXIF block that cannot be read count as none.
+    """
+    if data[:8] != SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
+        raise ValueError("not a PNG file")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    stated, orientation, at = 0, 1, len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"sBIT":
+            stated = max(data[at + 8 : at + 8 + min(length, COLOURS.get(colour, 0))], default=0)
+        elif kind == b"eXIf":
+            orientation = _orientation(data[at + 8 : at + 8 + length])
+        at += 12 + length
+    return Facts(width, height, depth, colour, stated if stated <= depth else 0, orientation)
+
+
+def facts_of(path: Path) -> Facts:
+    """Read the chunks of a file, of whose pixels nothing is read. Raises ValueError or OSError."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return facts(data)
+
+
+def _orientation(block: bytes) -> int:
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        value = exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises several types; a block that nobody can read turns no picture
+        return 1
+    return value if value in TURNS else 1
+
+
+def values(data: bytes, stated: Facts) -> tuple[np.ndarray, str]:
+    """Decode a PNG file to grey values (H, W), upright, and say its Pillow mode.
+
+    uint8, where a sample has up to 8 bits (fewer are scaled to 0…255), uint16 as stored where it has 16. Colour becomes
+    luminance (ITU-R 601-2). Raises what Pillow raises for a damaged file.
+    """
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        mode = image.mode
+        if not stated.deep:
+            found = grey(image)
+        elif stated.colour == GREY:
+            found = np.asarray(image)
+        elif stated.colour == GREY_ALPHA:
+            quarters = _samples(image, "RGBA").astype(np.uint16)
+            found = quarters[..., 0] << 8 | quarters[..., 1]
+        else:
+            (tile,) = image.tile
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as again:
+                lower = _samples(again, LOWER[tile.args])[..., :3]
+            deep = np.asarray(image)[..., :3].astype(np.uint64) << 8 | lower
+            found = ((deep @ np.array(LUMINANCE, np.uint64) + 0x8000) >> 16).astype(np.uint16)
+    return TURNS[stated.orientation](found), mode
+
+
+def _samples(image: Image.Image, layout: str) -> np.ndarray:
+    """Read the pixels of an open image as another layout of as many bytes: Pillow itself keeps 8 bits of a colour."""
+    image.tile = [tile._replace(args=layout) for tile in image.tile]
+    return np.asarray(image)
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """Return a picture of any mode of 8 bits a sample as grey pixels (H, W) uint8; alpha is ignored."""
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
+
+
+# ---- how many bits count
+
+
+def peak(pixels: np.ndarray) -> int:
+    """Return the highest of the values (H, W) that fits the bits which all but one pixel in `STRAY` need."""
+    stray = pixels.size // STRAY
+    width = needed(int(np.partition(pixels, -1 - stray, axis=None)[-1 - stray]))
+    return int(pixels[pixels < 2**width].max())
+
+
+def needed(highest: int) -> int:
+    """Return the smallest of `WIDTHS` that holds a value."""
+    return next(width for width in WIDTHS if highest < 2**width)
+
+
+def significant(stated: int, highest: int) -> int:
+    """Return the bits that count of a 16-bit file whose sBIT is stated (0: none) and whose peak is known; 0: unknown."""
+    return (stated if highest < 2**stated else 16) if stated else 0
+
+
+def readings(highest: Collection[int], bits: int = 0) -> dict[int, int]:
+    """Say at how many bits the 16-bit files of a folder that do not say it are read, by the `peak` of each.
+
+    Returns needed bits → bits that count. The file of the highest peak decides for all, so that all are shown alike:
+    the smallest of `WIDTHS` that holds it. Only files of which no value reaches a sixteenth of that white cannot be
+    meant so (they would be black): among them the rule is applied again. bits: what counts instead, where it is set.
+    """
+    read, white = {}, 0
+    for width in sorted({needed(value) for value in highest}, reverse=True):
+        white = bits or (white if white - width in (0, 2) else width)
+        read[width] = white
+    return read
+
+
+def picture(data: bytes, bits: int = 0) -> tuple[np.ndarray, int]:
+    """Decode a PNG file by itself to grey pixels (H, W) uint8, upright, and say how many bits of a sample counted.
+
+    bits: those of a 16-bit file that does not say it; 0: as many as its highest value needs (`readings` of it alone).
+    """
+    said = facts(data)
+    pixels, _ = values(data, said)
+    if not said.deep:
+        return pixels, said.depth
+    highest = peak(pixels)
+    counted = significant(said.stated, highest) or readings([highest], bits)[needed(highest)]
+    return scaled(pixels, counted), counted
+
+
+def scaled(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Return values (H, W) as uint8: of uint16, 2^bits - 1 and above is 255, rounded to the nearest; uint8 as it is."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    white = 2**bits - 1
+    return ((np.minimum(pixels, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
