@@ -7,6 +7,7 @@ import sys
 
 from snakemake.dag import DAG
 from snakemake.jobs import Job
+from snakemake.spawn_jobs import SpawnedJobArgsFactory
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -25,6 +26,7 @@ from cxr.errors import InputError
 
 engine.ask_behind_ancient(DAG)
 engine.keep_until_replaced(Job)
+engine.encode_configuration(SpawnedJobArgsFactory)
 
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
 if not workflow.overwrite_configfiles:
@@ -33,7 +35,7 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    SETTINGS = settings.load(config)
+    SETTINGS = settings.load(engine.decoded(config))
 except InputError as error:
     sys.exit(f"Error: {error}")
 
@@ -78,7 +80,11 @@ onstart:
     finished.forget(RESULTS / "state")
     engine.calm(workflow.scheduler)
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
-        slurm_jobs.take_over(RESULTS, name, print)
+        try:
+            slurm_jobs.require_plain(os.getcwd(), DATA_ROOT, *TABLES.values())
+            slurm_jobs.take_over(RESULTS, name, print)
+        except RuntimeError as error:
+            sys.exit(f"Error: {error}")
         slurm_jobs.keep_in_sight(workflow.scheduler._executor)
 
 

@@ -69,6 +69,7 @@ rule images:
         store=STORE,
         settings=SETTINGS.images.model_dump(),
         data=chosen(SETTINGS.data, "include", "exclude", "bits"),
+        decoders=lambda wildcards: decoders.installed(["pillow"]),  # what was set aside may be readable with another
         code=code("images"),
     script:
         "../workflow/scripts/images.py"

@@ -1,13 +1,18 @@
 """Faults of Snakemake that a run steers around."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from snakemake.cli import parse_config
+
+import engine
 
 WORKFLOW = """
 import sys
@@ -175,3 +180,29 @@ def test_by_itself_snakemake_removes_what_was_there(kept, tmp_path):
     (tmp_path / "bad").touch()
     assert run("new", keep=0).returncode != 0
     assert not (tmp_path / "page").exists()
+
+
+class Factory:
+    """Stands for what Snakemake makes cluster jobs' arguments with."""
+
+    def __init__(self, entries):
+        given = SimpleNamespace(config_args=entries, config=parse_config(entries))
+        self.workflow = SimpleNamespace(config_settings=given)
+
+    def workflow_property_to_arg(self, name, flag=None):
+        return "as Snakemake writes it"
+
+
+@pytest.mark.parametrize("value", ["o'brien", "$HOME `ls` !", 'a "b"\'c', "C:\\x", "Röntgen's"])
+def test_a_configuration_reaches_a_job_through_two_shells(value):
+    factory = type("Own", (Factory,), {})
+    engine.encode_configuration(factory)
+    made = factory([f"data={{root: {json.dumps(value, ensure_ascii=False)}}}", "seed=3"])
+    argument = made.workflow_property_to_arg("config_settings.config_args", flag="--config")
+    inner = subprocess.run(["sh", "-c", f'printf %s "$(sh -c "printf %s {argument.split()[1]}")"'], capture_output=True)
+    received = parse_config([inner.stdout.decode()])
+    assert engine.decoded(received) == {"data": {"root": value}, "seed": 3}
+    assert made.workflow_property_to_arg("directory") == "as Snakemake writes it"
+    plain = factory(["data={root: /data/CXR8}"])
+    assert plain.workflow_property_to_arg("config_settings.config_args") == "as Snakemake writes it"
+    assert engine.decoded({"seed": 3}) == {"seed": 3}

@@ -14,6 +14,7 @@ from png_files import orientation
 from png_files import png as png_file
 from running import executed, planned, snakemake
 
+import guard
 from cxr import duplicates, folder, images, ledger, preflight
 from cxr.errors import InputError
 
@@ -151,6 +152,16 @@ def test_equal_pixels_in_strange_folders_are_one_image_too(study: Study):
     told = study.preflight()
     assert told.index["path"].tolist() == [f"a/{name}" for name in NAMES]
     assert len(told.decoded) == len(set(told.decoded)) == 6, "each once"
+
+
+def test_results_of_a_run_below_the_root_are_none_of_its_images(study: Study):
+    save(study.root / "results/nih/yolo/images" / NAMES[0], picture(9))
+    guard.lock(study.root / "results/nih").close()
+    before = folder.fingerprint(study.root)
+    told = study.preflight()
+    assert told.notes == [] and told.rejected.empty and told.decoded == [f"images/{name}" for name in NAMES]
+    save(study.root / "results/nih/yolo/images" / NAMES[1], picture(9))
+    assert folder.fingerprint(study.root) == before
 
 
 @pytest.mark.parametrize(

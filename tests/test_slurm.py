@@ -17,9 +17,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from PIL import Image
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
 
@@ -226,6 +228,39 @@ def test_an_interrupted_snakemake_takes_its_jobs_along(repository, slurm, jobs):
     code, _ = ended(process, jobs, timeout=60)
     assert code != 0
     wait_for(lambda: not slurm("squeue", "--noheader").strip(), jobs, timeout=120)
+
+
+def test_apostrophes_in_the_names_of_folders_reach_the_jobs(repository, slurm, tmp_path):
+    root, folder = tmp_path / "o'brien's lab", tmp_path / "it's here"
+    (root / "images").mkdir(parents=True)
+    folder.mkdir()
+    names = [f"0000000{number}_000.png" for number in range(8)]
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / name)
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    header += "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"
+    rows = [f"{name},Mass,0,{number},57,M,PA,2000,2000,0.1,0.1," for number, name in enumerate(names)]
+    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join([header, *rows]))
+    (root / "BBox_List_2017.csv").write_text(
+        f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{names[0]},Mass,100,200,300,400,,,\n"
+    )
+    (root / "train_val_list.txt").write_text("\n".join(names[:4]))
+    (root / "test_list.txt").write_text("\n".join(names[4:]))
+    given = f"data={{source: nih, root: {json.dumps(str(root))}, train_val_list: train_val_list.txt, test_list: test_list.txt}}"
+    options = ["--configfile", repository / "tests/tiny.yaml", "--config", given, "--", "preflight"]
+    command = command_line(repository, folder, *options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads((folder / "results/tiny/data/summary.json").read_text())["usable_images"] == 8
+
+
+def test_a_folder_that_no_job_could_be_given_is_refused(repository, slurm, tmp_path):
+    (folder := tmp_path / "of $HOME").mkdir()
+    command = command_line(repository, folder, "--configfile", repository / "tests/tiny.yaml", "--", "preflight")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0 and "of $HOME: a SLURM job cannot be given a path" in done.stderr
+    assert not slurm("squeue", "--noheader").strip()
 
 
 @pytest.mark.long

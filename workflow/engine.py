@@ -1,7 +1,14 @@
 """What a run mends of its engine, Snakemake 9.27."""
 
-from collections.abc import Iterable
+import base64
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from snakemake.utils import update_config
+
+UNSAFE = set("'$`\\!")  # what a shell does not take as it stands, between whichever quotes
+ENCODED = "encoded_config"
 
 
 def calm(scheduler: Any) -> None:
@@ -66,6 +73,31 @@ def keep_until_replaced(job: Any) -> None:
             self.dag.workflow.persistence.started(self)
 
     job.remove_existing_output, job.cleanup, job.postprocess = remove_existing_output, cleanup, postprocess
+
+
+def encode_configuration(factory: Any) -> None:
+    """Let a factory of cluster jobs' arguments (``snakemake.spawn_jobs.SpawnedJobArgsFactory``) hand on any --config.
+
+    By itself Snakemake quotes it as Python does, in a command line within another, where an apostrophe or a $ in the name
+    of a folder ends in a shell's error. What has such a character is handed on in letters and digits alone (`decoded`).
+    """
+    argument = factory.workflow_property_to_arg
+
+    def workflow_property_to_arg(self: Any, name: str, *arguments: Any, **options: Any) -> str:
+        given = self.workflow.config_settings
+        if name != "config_settings.config_args" or not UNSAFE & set("".join(given.config_args or ())):
+            return argument(self, name, *arguments, **options)
+        return f"--config {ENCODED}={base64.urlsafe_b64encode(json.dumps(given.config).encode()).decode()}"
+
+    factory.workflow_property_to_arg = workflow_property_to_arg
+
+
+def decoded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with what `encode_configuration` made of --config in its place."""
+    result = dict(config)
+    if ENCODED in result:
+        update_config(result, json.loads(base64.urlsafe_b64decode(result.pop(ENCODED))))
+    return result
 
 
 class _Reached:

@@ -10,6 +10,7 @@ from typing import IO
 import psutil
 
 from cxr import locks
+from cxr.folder import RESULTS_LOCK
 
 PATIENCE = 60  # seconds that a left-behind job has for saving its state
 HELD: list[IO[str]] = []  # locks of this process
@@ -35,7 +36,7 @@ def lock(results: Path) -> IO[str]:
     Raises Busy, naming the process that holds it. On file systems without locks nothing is guarded.
     """
     results.mkdir(parents=True, exist_ok=True)
-    path = results / ".lock"
+    path = results / RESULTS_LOCK
     file = path.open("a+", encoding="utf-8")
     if not locks.take(file):
         holder = path.read_text(encoding="utf-8").strip() or "unknown"

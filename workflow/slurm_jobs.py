@@ -34,6 +34,19 @@ def take_over(results: Path, name: str, tell: Callable[[str], None], patience: f
     return len(found)
 
 
+def require_plain(*paths: str) -> None:
+    """Raise RuntimeError for a path that the SLURM executor (2.8.0) cannot hand to a job.
+
+    It writes a job's inputs into a command line within double quotes, where a shell goes on reading.
+    """
+    for path in paths:
+        if set(path) & set('$`"\\'):
+            raise RuntimeError(
+                f'{path}: a SLURM job cannot be given a path with one of $ ` " \\: make a link to it whose path has none of '
+                "them (ln -s), and name that in the configuration, or start Snakemake there; nothing was run"
+            )
+
+
 def keep_in_sight(executor: Any) -> None:
     """Make the SLURM executor (2.8.0) keep its jobs when SLURM gives no answer about them.
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cxr.errors import InputError
 
+RESULTS_LOCK = ".lock"  # every run has this file in its results folder
+
 
 def fingerprint(root: Path, ending: str = ".png", include: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
     """Hash the (relative path, bytes, modification time) of the images below root that count (`counts`).
@@ -69,8 +71,8 @@ def walk(root: Path, ending: str = ".png") -> Iterator[tuple[str, os.DirEntry]]:
     """Yield (path relative to root, entry) of everything with this ending, in any case, anywhere below root.
 
     ending: "" stands for every file. Symbolic links are followed, each folder is entered once. Names that begin with a
-    dot do not count: folders being unpacked, macOS's `._` files. Raises InputError where root is missing or a folder
-    cannot be read.
+    dot do not count: folders being unpacked, macOS's `._` files. Nor do the results of a run below root, which hold
+    pictures under the images' names. Raises InputError where root is missing or a folder cannot be read.
     """
     if not os.path.isdir(root):
         holds = "the label table and the PNG images" if ending else "the images"
@@ -95,7 +97,7 @@ def walk(root: Path, ending: str = ".png") -> Iterator[tuple[str, os.DirEntry]]:
                         continue
                     if entry.name.lower().endswith(ending) if ending else not is_folder(entry):
                         yield path, entry
-                    elif is_folder(entry):
+                    elif is_folder(entry) and not os.path.exists(os.path.join(root, path, RESULTS_LOCK)):
                         below.append((path, _identity(entry.stat())))
         except OSError as error:
             raise InputError(
