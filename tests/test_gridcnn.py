@@ -26,7 +26,7 @@ from cxr.state import Keeper
 from cxr.training import Validation, fit, infer
 from cxr.weights import sha256_of
 
-CPU = Device(torch.device("cpu"), False)
+CPU, ROUNDED = (Device(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))  # without instructions: emulated
 MASS, NODULE = BOXED_FINDINGS.index("Mass"), BOXED_FINDINGS.index("Nodule")
 ANY = gridcnn.MAPS - 1
 MASKS = np.full((gridcnn.MAPS, 16, 16), 0.1)
@@ -211,7 +211,7 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), drawn
 
 
-def fitted(tell, schedule, keeper=None, dropout=0.0, members=1, test_time_flip=False):
+def fitted(tell, schedule, keeper=None, dropout=0.0, members=1, test_time_flip=False, device=CPU):
     torch.manual_seed(0)
     names, read, drawn = four_images()
     targets = gridcnn.finding_targets(drawn, [set()] * 4, "majority")
@@ -220,7 +220,7 @@ def fitted(tell, schedule, keeper=None, dropout=0.0, members=1, test_time_flip=F
     objective = gridcnn.overlap_objective(1, 1, False)
     stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(names, read, targets, gridcnn._scores, ("f1", True))
-    outcome = fit(network, stream, objective, validation, schedule, plain(0, CPU, tell, keeper))
+    outcome = fit(network, stream, objective, validation, schedule, plain(0, device, tell, keeper))
     return network, outcome, targets
 
 
@@ -263,15 +263,16 @@ def test_a_flip_at_test_time_makes_mirror_images_of_mirrored_images(tell):
     assert not np.allclose(once, back[..., ::-1])
 
 
-@pytest.mark.parametrize("chances", [[2], [3, 3]])
-def test_an_interrupted_training_with_dropout_ends_with_the_same_networks(tell, tmp_path, chances):
+@pytest.mark.parametrize(("chances", "device"), [([2], CPU), ([3, 3], CPU), ([3, 3], ROUNDED)])
+def test_an_interrupted_training_with_dropout_ends_with_the_same_networks(tell, tmp_path, chances, device):
     schedule = Schedule(epochs=3, steps=2, batch=3, optimizer="adamw", average=0.8, keep="best")
-    whole, expected, _ = fitted(tell, schedule, dropout=0.3)
+    whole, expected, _ = fitted(tell, schedule, dropout=0.3, device=device)
     for chance in chances:
         keeper = Stopping(tmp_path / "state", "key", 0, tell, chance=chance)
         with pytest.raises(Interrupted, match=signal.SIGTERM.name):
-            fitted(tell, schedule, keeper, dropout=0.3)
-    resumed, outcome, _ = fitted(tell, schedule, Keeper(tmp_path / "state", "key", 1e9, tell), dropout=0.3)
+            fitted(tell, schedule, keeper, dropout=0.3, device=device)
+    keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
+    resumed, outcome, _ = fitted(tell, schedule, keeper, dropout=0.3, device=device)
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
     assert expected.history.drop(columns="seconds").equals(outcome.history.drop(columns="seconds"))
 

@@ -20,7 +20,7 @@ from cxr.state import Keeper
 from cxr.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, padded
 from cxr.training import Validation, fit, write_tensors
 
-CPU = Device(torch.device("cpu"), False)
+CPU, ROUNDED = (Device(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))  # without instructions: emulated
 SIDE = 64
 # In the 1024 frame, of two findings; what they surround is bright, striped or not.
 TRUTH = {"a.png": "Cardiomegaly 256.000 320.000 640.000 704.000", "b.png": "Nodule 512.000 128.000 896.000 512.000"}
@@ -43,13 +43,13 @@ def pictures(names):
     return np.stack([noise[list(TRUTH).index(name)] for name in names])
 
 
-def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None):
+def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None, device=CPU):
     torch.manual_seed(0)
-    network, _ = build(chosen, CPU)
+    network, _ = build(chosen, device)
     boxes = padded([labelled(text) for text in truth.values()])
     stream = Stream(list(truth), pictures, boxes, augment or Augment(), schedule.batch, 0, CPU.torch)
     validation = Validation(list(truth), pictures, boxes, torchvision_detector._scores, ("map50", True))
-    outcome = fit(network, stream, BoxGoal(2), validation, schedule, plain(0, CPU, tell, keeper))
+    outcome = fit(network, stream, BoxGoal(2), validation, schedule, plain(0, device, tell, keeper))
     return network, outcome
 
 
@@ -111,16 +111,16 @@ class Stopping(Keeper):
         return super().due()
 
 
-@pytest.mark.parametrize("architecture", ["retinanet", "fasterrcnn"])
-def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tell, tmp_path, architecture):
+@pytest.mark.parametrize(("architecture", "device"), [("retinanet", CPU), ("fasterrcnn", CPU), ("retinanet", ROUNDED)])
+def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tell, tmp_path, architecture, device):
     """Bit for bit, also where proposals are sampled (Faster R-CNN) and in the losses on validation images."""
     schedule = Schedule(epochs=2, steps=2, batch=2, learning_rate=1e-3, keep="best")
-    augment = Augment(rotation=5, shift=0.05)
-    whole, history = train(tell, settings(architecture), schedule, augment=augment)
+    options = {"augment": Augment(rotation=5, shift=0.05), "device": device}
+    whole, history = train(tell, settings(architecture), schedule, **options)
     with pytest.raises(Interrupted):
-        train(tell, settings(architecture), schedule, Stopping(tmp_path / "state", "key", 1e9, tell), augment=augment)
+        train(tell, settings(architecture), schedule, Stopping(tmp_path / "state", "key", 1e9, tell), **options)
     resumed, again = train(
-        tell, settings(architecture), schedule, Keeper(tmp_path / "state", "key", 1e9, tell), augment=augment
+        tell, settings(architecture), schedule, Keeper(tmp_path / "state", "key", 1e9, tell), **options
     )
     assert "going on after step" in Path(tell.path).read_text()
     for name, tensor in whole.state_dict().items():

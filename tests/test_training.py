@@ -22,7 +22,7 @@ from cxr.settings import Augment, Schedule
 from cxr.state import Keeper
 from cxr.training import Validation, fit, follow, judge
 
-CPU = Device(torch.device("cpu"), False)
+CPU, ROUNDED = (Device(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))  # without instructions: emulated
 
 
 @pytest.fixture
@@ -39,21 +39,22 @@ def four_images():
     return list(pixels), lambda names: np.stack([pixels[name] for name in names]), targets
 
 
-def train(tell, objective, schedule, seed=0, keeper=None, augment=None, scores=sigmoid_scores):
+def train(tell, objective, schedule, seed=0, keeper=None, augment=None, scores=sigmoid_scores, device=CPU):
     torch.manual_seed(seed)
     names, read, targets = four_images()
     network = Classifier("resnet10", 15)
     stream = Stream(names, read, targets, augment or Augment(), schedule.batch, seed, CPU.torch)
     validation = Validation(names, read, targets, scores, ("accuracy", True))
-    outcome = fit(network, stream, objective, validation, schedule, plain(seed, CPU, tell, keeper))
+    outcome = fit(network, stream, objective, validation, schedule, plain(seed, device, tell, keeper))
     return network, outcome
 
 
+@pytest.mark.parametrize("device", [CPU, ROUNDED])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
-def test_a_model_overfits_four_images(tell, kind):
+def test_a_model_overfits_four_images(tell, kind, device):
     objective = softmax_objective() if kind == "softmax" else sigmoid_objective(np.full(15, 0.1), balanced=False)
     schedule = Schedule(epochs=1, steps=60, batch=4, optimizer="adam", learning_rate=3e-3)
-    network, outcome = train(tell, objective, schedule)
+    network, outcome = train(tell, objective, schedule, device=device)
     names, read, targets = four_images()
     torch.manual_seed(0)
     network.train()
@@ -65,10 +66,11 @@ def test_a_model_overfits_four_images(tell, kind):
     assert outcome.facts["steps"] == 60
 
 
-def test_the_same_seed_gives_the_same_model(tell):
+@pytest.mark.parametrize("device", [CPU, ROUNDED])
+def test_the_same_seed_gives_the_same_model(tell, device):
     schedule = Schedule(epochs=2, steps=3, batch=2)
     objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
-    runs = [train(tell, objective, schedule, seed) for seed in (1, 1, 2)]
+    runs = [train(tell, objective, schedule, seed, device=device) for seed in (1, 1, 2)]
     states = [network.state_dict()["backbone.fc.weight"] for network, _ in runs]
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -173,24 +175,24 @@ class Stopping(Keeper):
         return super().due()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("optimizer", "device"), [("sgd", CPU), ("adamw", CPU), ("adamw", ROUNDED)])
 @pytest.mark.parametrize(("keep", "average"), [("best", 0), ("last", 0), ("best", 0.8), ("last", 0.8)])
 @pytest.mark.parametrize("chances", [[1], [3], [4], [7], [2, 2, 5]])  # 3 steps and an epoch's end are 4 chances
 def test_an_interrupted_training_ends_with_the_same_model_bit_for_bit(
-    tell, tmp_path, optimizer, keep, average, chances
+    tell, tmp_path, optimizer, device, keep, average, chances
 ):
     cosine = {"optimizer": optimizer, "learning_rate": 0.01, "decay": "cosine"}
     schedule = Schedule(epochs=3, steps=3, batch=3, keep=keep, average=average, **cosine)
     objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
     augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2)
-    whole, expected = train(tell, objective, schedule, augment=augment)
+    whole, expected = train(tell, objective, schedule, augment=augment, device=device)
     for number, chance in enumerate(chances):
         keeper = Stopping(tmp_path / "state", "key", 0, tell, chance=chance)
         with pytest.raises(Interrupted, match="SIGTERM"):
-            train(tell, objective, schedule, augment=augment, keeper=keeper)
+            train(tell, objective, schedule, augment=augment, keeper=keeper, device=device)
         assert keeper.resumed == number
     keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
-    resumed, outcome = train(tell, objective, schedule, augment=augment, keeper=keeper)
+    resumed, outcome = train(tell, objective, schedule, augment=augment, keeper=keeper, device=device)
     assert keeper.resumed == len(chances)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
