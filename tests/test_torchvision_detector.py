@@ -10,7 +10,7 @@ import torch
 from cxr import detection_scores, torchvision_detector
 from cxr.boxes import format_box_text, iou
 from cxr.datasets import Stream
-from cxr.device import Device
+from cxr.device import Device, choose
 from cxr.errors import InputError, Interrupted
 from cxr.journal import Journal
 from cxr.labels import BOXED_FINDINGS
@@ -127,6 +127,41 @@ def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tel
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     losses = ["train_loss", "validation_loss"]
     assert history.history[losses].equals(again.history[losses])
+
+
+def dirtied():
+    """Leave memory behind that is full of numbers which no gradient has."""
+    for _ in range(20):
+        torch.full((50_000,), float("nan"))
+        torch.full((int(torch.randint(1, 200_000, (1,))),), 1e30)
+
+
+def gradient_of(convolution, run):
+    """The gradient of a convolution's weights, of the sum of what `run` gives for a map of 1 × 1."""
+    dirtied()
+    convolution.zero_grad(set_to_none=True)
+    run(torch.ones(2, 8, 1, 1)).float().sum().backward()
+    return convolution.weight.grad
+
+
+def test_levels_of_one_pixel_have_the_gradient_of_float32_in_bfloat16_too():
+    """By hand: the one pixel, 1 in both images, meets the middle of the kernel; all else of it meets the margin."""
+    top = torchvision_detector.Top(8, 8)
+    wanted = torch.zeros(8, 8, 3, 3)
+    wanted[:, :, 1, 1] = 2
+    for _ in range(10):
+        with ROUNDED.autocast():
+            found = gradient_of(top.p6, lambda pixel: top([pixel], [pixel], [])[0][1])
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.skipif(not choose("auto", 1).bfloat16, reason="this processor has no bfloat16 instructions")
+def test_pytorchs_own_gradient_of_one_pixel_is_what_lay_in_memory():
+    """If this fails, PyTorch was mended: `torchvision_detector.Top` can go."""
+    convolution = torch.nn.Conv2d(8, 8, 3, stride=2, padding=1)
+    with ROUNDED.autocast():
+        found = [gradient_of(convolution, convolution) for _ in range(20)]
+    assert any(not torch.equal(each, found[0]) for each in found)
 
 
 def test_judging_changes_no_weight_and_no_statistic():

@@ -117,6 +117,16 @@ def test_a_loss_that_is_not_finite_stops_the_job_and_says_where(tell):
         train(tell, exploding, schedule)
 
 
+def test_a_weight_that_is_not_finite_after_the_last_step_stops_the_job(tell):
+    """The loss of the step that breaks it was finite."""
+    sound = sigmoid_objective(np.full(15, 0.1), balanced=False)
+    broken = type(sound)(  # the gradient of a root at 0
+        lambda o, t: sound.loss(o, t) + (o * 0).square().sum().sqrt(), sound.measure, sound.predict
+    )
+    with pytest.raises(InputError, match="a weight, was not finite by step 1"):
+        train(tell, broken, Schedule(epochs=1, steps=1, batch=4))
+
+
 def test_a_balanced_loss_still_predicts_probabilities():
     """With the best constant logit of the weighted loss, the prediction is the prevalence."""
     share = np.full(15, 0.1)

@@ -68,9 +68,13 @@ def keep_until_replaced(job: Any) -> None:
         pass
 
     async def postprocess(self: Any, *arguments: Any, error: bool = False, **options: Any) -> None:
-        await finish(self, *arguments, error=error, **options)
+        notes, due = self.dag.workflow.persistence, []
         if error:
-            self.dag.workflow.persistence.started(self)
+            notes._clear_cache()  # of a bundle that failed, the members that ended well have been noted by another process
+            due = await notes.incomplete(self)
+        await finish(self, *arguments, error=error, **options)
+        if due:
+            notes.started(self)
 
     job.remove_existing_output, job.cleanup, job.postprocess = remove_existing_output, cleanup, postprocess
 

@@ -66,6 +66,20 @@ class Pyramid(BackboneWithFPN):
         return {name: feature.float() for name, feature in features.items()}
 
 
+class Top(LastLevelP6P7):
+    """The pyramid's two coarsest levels, in float32.
+
+    They halve maps down to 1 × 1, where the bfloat16 gradient of such a convolution is whatever lay in memory (torch 2.15
+    on CPUs with bfloat16 instructions; `tests/test_torchvision_detector.py` shows it).
+    """
+
+    def forward(
+        self, p: list[torch.Tensor], c: list[torch.Tensor], names: list[str]
+    ) -> tuple[list[torch.Tensor], list[str]]:
+        with torch.autocast(p[-1].device.type, enabled=False):
+            return super().forward([level.float() for level in p], [level.float() for level in c], names)
+
+
 class BoxNetwork(nn.Module):
     """A detector: grey images (N, 1, S, S) in [0, 1] → boxes (N, 100, 6) float32.
 
@@ -85,7 +99,7 @@ class BoxNetwork(nn.Module):
         one_stage = settings.architecture == "retinanet"
         stages = range(2 if one_stage else 1, 5)
         widths = [backbone.before >> (4 - stage) for stage in stages]
-        top = LastLevelP6P7(channels, channels) if one_stage else LastLevelMaxPool()
+        top = Top(channels, channels) if one_stage else LastLevelMaxPool()
         pyramid = Pyramid(
             device, backbone, {f"layer{stage}": str(at) for at, stage in enumerate(stages)}, widths, channels, top
         )

@@ -220,7 +220,7 @@ class _Training:
                     self.tell_step(number, loss)
             self.save_if_due()
         train_loss = self.losses.item() / self.steps
-        if not math.isfinite(train_loss):
+        if not math.isfinite(train_loss) or not all(weights.isfinite().all() for weights in self.parameters):
             raise _not_finite(self.step, self.rate.get_last_lr()[0])
         self.judge(number, train_loss)
         self.losses.zero_()
@@ -408,6 +408,6 @@ def _decay(schedule: Schedule, step: int, total: int) -> float:
 
 def _not_finite(step: int, rate: float) -> InputError:
     return InputError(
-        f"the loss was not finite by step {step} (learning rate {rate:.2g}); lower the learning rate of this "
+        f"the loss, or a weight, was not finite by step {step} (learning rate {rate:.2g}); lower the learning rate of this "
         "experiment, or set machine.precision to float32"
     )
