@@ -444,8 +444,9 @@ def prediction_overlay(
         start = (left + 2 * wide + 0.3) / total[0]
         ax = figure.add_axes((start, 1 - (head + 1.9) / total[1], 1.8 / total[0], 1.9 / total[1]))
         _probabilities(ax, findings)
+        drawn = {0: "no box", 1: "the most certain box"}.get(len(boxes), f"the {len(boxes)} most certain boxes")
         legend = (
-            f"Left: the image as read. Right: the {len(boxes)} most certain boxes from {thresholds[0]:.2f} on (green); cells by "
+            f"Left: the image as read. Right: {drawn} from {thresholds[0]:.2f} on (green); cells by "
             f"confidence (orange), outlined from {thresholds[1]:.2f}."
         )
         for line, text in enumerate([legend, *notes]):
