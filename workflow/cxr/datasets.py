@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional
 from cxr.boxes import FRAME
 from cxr.settings import Augment
 
+Item = TypeVar("Item")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -157,13 +159,13 @@ class Ahead:
         return batch
 
 
-def batches_of_one_size(names: Sequence[str], size: int) -> Iterator[tuple[list[str], int]]:
-    """Yield batches of `size` names, and how many of each count: the last one is filled up by repeating its last name.
+def batches_of_one_size(items: Sequence[Item], size: int) -> Iterator[tuple[list[Item], int]]:
+    """Yield batches of `size` items, and how many of each count: the last one is filled up by repeating its last item.
 
     Kernels, and so roundings, depend on a batch's size; in one of another size an image would get other numbers.
     """
-    for start in range(0, len(names), size):
-        here = list(names[start : start + size])
+    for start in range(0, len(items), size):
+        here = list(items[start : start + size])
         yield here + here[-1:] * (size - len(here)), len(here)
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr.datasets import as_input, augmented, draws, normalised, on_device, positions
+from cxr.datasets import as_input, augmented, batches_of_one_size, draws, normalised, on_device, positions
 from cxr.device import Device
 from cxr.errors import InputError
 from cxr.journal import Journal, Progress
@@ -209,10 +209,8 @@ def compute(
     with run.keeper.listening():
         # One kind after the other: training sees augmented pictures, judging plain ones, and a batch is of one kind.
         for part in (missing[visits[missing] != AS_IT_IS], missing[visits[missing] == AS_IT_IS]):
-            for start in range(0, len(part), schedule.batch):
-                # As many together as in training, the last ones repeated: kernels, and so roundings, depend on the shape.
-                here = part[np.minimum(np.arange(start, start + schedule.batch), len(part) - 1)]
-                count = min(schedule.batch, len(part) - start)
+            for filled, count in batches_of_one_size(part, schedule.batch):  # of as many as in training
+                here = np.array(filled)
                 inputs = as_input(read(images[here].tolist()), device.torch)
                 if visits[here[0]] != AS_IT_IS:
                     drawn = [

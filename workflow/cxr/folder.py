@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxr.errors import InputError
 
-RESULTS_LOCK = ".lock"  # every run has this file in its results folder
+RESULTS_LOCK = ".cxr-lock"  # every run has this file in its results folder; a name that no other program gives
 
 
 def fingerprint(root: Path, ending: str = ".png", include: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +30,7 @@ from cxr.folder import counts, is_file, is_folder, legible, walk
 from cxr.image_names import canonical
 from cxr.layouts import is_release_image
 from cxr.ledger import OK, FileKey, Ledger, Picture, Place
+from cxr.tables import REJECTED_COLUMNS
 
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
 AHEAD = 4  # images decoded in advance, a worker: enough to keep all busy, few enough to fit in memory
@@ -53,7 +54,6 @@ INDEX_COLUMNS = {
     "orientation": "int32",
 }
 UNSEEN = Picture()
-REJECTED_COLUMNS = ["table", "row", "item", "reason", "detail"]
 
 Progress = Callable[[int, int, float], None]
 
@@ -95,10 +95,12 @@ def find_images(
 
 
 def other_formats(
-    root: Path, names: Container[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+    root: Path, names: Collection[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> dict[str, list[str]]:
     """Return the files below root that are no PNG and have one of the names: ending in lower case → sorted paths."""
     found: dict[str, list[str]] = {}
+    if not names:  # of a whole release: no walk over all its files for nothing
+        return found
     for path, entry in sorted(walk(root, "")):
         ending = os.path.splitext(entry.name)[1].lower()
         if ending != ".png" and canonical(entry.name) in names and counts(path, include, exclude):
