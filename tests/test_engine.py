@@ -157,6 +157,15 @@ def test_a_job_that_fails_leaves_what_was_there_and_is_due_again(kept, tmp_path)
     assert not would_run("new")
 
 
+def test_a_job_that_fails_with_new_settings_alone_is_due_again(kept, tmp_path):
+    """Snakemake notes it as done with them, and no file is newer than what was there."""
+    run, would_run = kept
+    (tmp_path / "bad").touch()
+    assert run("new").returncode != 0
+    assert (tmp_path / "page").read_text() == "old\n"
+    assert would_run("new")
+
+
 def test_a_killed_run_leaves_what_was_there_and_its_job_is_due_again(kept, tmp_path):
     _, would_run = kept
     (tmp_path / "slow").touch()
