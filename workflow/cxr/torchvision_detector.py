@@ -70,7 +70,7 @@ class Top(LastLevelP6P7):
     """The pyramid's two coarsest levels, in float32.
 
     They halve maps down to 1 × 1, where the bfloat16 gradient of such a convolution is whatever lay in memory (torch 2.15
-    on CPUs with bfloat16 instructions; `tests/test_torchvision_detector.py` shows it).
+    on CPUs with bfloat16 instructions: NaN or 1e24 in one run, right by chance in the next).
     """
 
     def forward(
