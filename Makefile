@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REPORT := results/demo/report.html
 
-.PHONY: setup demo explain test test-all lint bench docs lock clean
+.PHONY: setup demo explain test test-all mutants lint bench docs lock clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(PYTEST) --durations=20
+
+# Wrong changes, one at a time, in copies: do the tests notice? One list: make mutants ARGS="scores --jobs 1"
+mutants: $(READY)
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check workflow tests benchmarks

@@ -7,6 +7,7 @@ import sys
 
 from snakemake.dag import DAG
 from snakemake.jobs import Job
+from snakemake.persistence.file import FilePersistence
 from snakemake.spawn_jobs import SpawnedJobArgsFactory
 from snakemake.utils import min_version
 
@@ -20,11 +21,13 @@ os.environ.update(MPLBACKEND="agg")  # matplotlib cannot be imported where a use
 
 import engine
 import guard
+import integrity
 import slurm_jobs
 from cxr import decoders, fingerprint, finished, folder, gpus, layouts, predicted, settings
 from cxr.errors import InputError
 
 engine.ask_behind_ancient(DAG)
+engine.ask_for_missing_checkpoints(DAG)
 engine.keep_until_replaced(Job)
 engine.encode_configuration(SpawnedJobArgsFactory)
 
@@ -47,6 +50,15 @@ pathvars:
 
 
 include: "rules/common.smk"
+
+
+engine.keep_records(FilePersistence, RESULTS)
+if workflow.is_main_process:
+    engine.around_planning(
+        DAG,
+        before=lambda dag: integrity.mend(RESULTS, dag.workflow.dryrun, tell),
+        after=lambda dag: integrity.require_records(dag, RESULTS, SETTINGS.model_dump(), tell),
+    )
 
 
 wildcard_constraints:
@@ -76,12 +88,13 @@ include: "rules/predict.smk"
 
 # Runs before the first job, in the main process alone.
 onstart:
-    guard.start(RESULTS, Path.cwd())
+    guard.start(RESULTS)
     finished.forget(RESULTS / "state")
     engine.calm(workflow.scheduler)
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
         try:
-            slurm_jobs.require_plain(os.getcwd(), DATA_ROOT, *TABLES.values())
+            slurm_jobs.require_plain(slurm_jobs.paths(SETTINGS, DATA_ROOT, TABLES))
+            slurm_jobs.require_plain_command(workflow.scheduler._executor)
             slurm_jobs.take_over(RESULTS, name, print)
         except RuntimeError as error:
             sys.exit(f"Error: {error}")
@@ -118,7 +131,7 @@ rule preflight:
     conda:
         "envs/data.yaml"
     shell:
-        "cat {input} | tee {log}"
+        "cat {input:q} | tee {log:q}"
 
 
 # Tables, images and splits up to date, nothing trained; after it a dry run is exact.

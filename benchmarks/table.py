@@ -21,6 +21,7 @@ from cxr.device import choose
 # In this order; arguments that differ from a script's defaults.
 SCRIPTS = {
     "store": [],
+    "checks": [],
     "input": [],
     "checkpoint": [],
     "inference": [],

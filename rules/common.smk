@@ -2,6 +2,11 @@
 
 from snakemake.io import contains_wildcard
 
+
+def tell(line):
+    print(line, file=sys.stderr)
+
+
 RESULTS = Path(f"results/{SETTINGS.name}")
 for PLACE in (RESULTS.parent, RESULTS):
     if not PLACE.is_dir() and os.path.lexists(PLACE):
@@ -14,7 +19,7 @@ if not os.access(EXISTING, os.W_OK):
 # As many training jobs at once as there are GPUs times slots, also where the user gave no --resources; a cluster counts
 # for itself, and without a GPU the cores are the limit.
 if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-    DEVICES = gpus.find(os.environ, lambda line: print(line, file=sys.stderr))
+    DEVICES = gpus.find(os.environ, tell)
     if DEVICES:
         workflow.register_resource("gpu", len(DEVICES) * SETTINGS.machine.slots)
 
@@ -42,7 +47,9 @@ LISTS = [os.path.join(DATA_ROOT, TABLES[name]) for name in ("train_val", "test")
 STORE = f"{RESULTS}/cache"
 COMMON = {"seed": SETTINGS.seed, "precision": SETTINGS.machine.precision}
 # Facts of the machine that change no result reach the jobs through the environment: a changed param would retrain.
-os.environ.update(CXR_GPU_SLOTS=str(SETTINGS.machine.slots), CXR_CHECKPOINT=str(SETTINGS.machine.checkpoint))
+os.environ.update(
+    CXR_RESULTS=str(RESULTS), CXR_GPU_SLOTS=str(SETTINGS.machine.slots), CXR_CHECKPOINT=str(SETTINGS.machine.checkpoint)
+)
 
 
 def protocol_of(wildcards):
@@ -311,6 +318,19 @@ def of_long_runs(pattern):
     return lambda wildcards: [
         pattern.format(protocol=name, pair=pair) for name in SETTINGS.protocols for pair in selected_pairs(name)
     ]
+
+
+def of_classifiers(protocol, file):
+    """A file of every classifier that may predict new images: beside each model lie the facts it is chosen by."""
+    return lambda wildcards: [
+        f"<results>/baseline/{protocol}/sigmoid/{file}",
+        *(f"<results>/transfer_long/{protocol}/{pair}/{file}" for pair in selected_pairs(protocol)),
+    ]
+
+
+def of_detectors(protocol, names, file):
+    """The same of every fold of these detectors."""
+    return [f"<results>/{name}/{protocol}/fold{fold}/{file}" for name in names for fold in folds_of(protocol)]
 
 
 def growing(value):

@@ -113,5 +113,6 @@ rule settings:
         "../envs/data.yaml"
     params:
         digest=hashlib.sha256(SETTINGS.model_dump_json().encode()).hexdigest()[:16],
+        code=code("settings"),
     script:
         "../workflow/scripts/settings.py"

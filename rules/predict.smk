@@ -13,11 +13,11 @@ BOX_CHOICE = [detector for name, detector in DETECTORS if name == PREDICTING and
 
 rule predict_images:
     output:
+        note=f"{PREDICTED}/folder.txt",  # first: whatever else is there has an owner
         small=f"{PREDICTED}/pixels/classifiers.u8",
         large=f"{PREDICTED}/pixels/detectors.u8",
         rejected=f"{PREDICTED}/rejected.csv",
         table=f"{PREDICTED}/images.csv",
-        note=f"{PREDICTED}/folder.txt",
     log:
         f"<logs>/predict/{NEW}/images.log",
     conda:
@@ -39,10 +39,9 @@ rule predict_images:
 
 rule predict_classes:
     input:
-        models=lambda wildcards: [
-            f"<results>/baseline/{PREDICTING}/sigmoid/model.pt",
-            *(f"<results>/transfer_long/{PREDICTING}/{pair}/model.pt" for pair in selected_pairs(PREDICTING)),
-        ],
+        models=of_classifiers(PREDICTING, "model.pt"),
+        facts=of_classifiers(PREDICTING, "facts.json"),
+        histories=of_classifiers(PREDICTING, "history.csv"),
         source=ancient(rules.source_weights.output.model),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.small,
@@ -73,11 +72,9 @@ rule predict_classes:
 
 rule predict_boxes:
     input:
-        models=[
-            f"<results>/{detector}/{PREDICTING}/fold{fold}/model.pt"
-            for detector in BOX_CHOICE
-            for fold in folds_of(PREDICTING)
-        ],
+        models=of_detectors(PREDICTING, BOX_CHOICE, "model.pt"),
+        facts=of_detectors(PREDICTING, BOX_CHOICE, "facts.json"),
+        histories=of_detectors(PREDICTING, BOX_CHOICE, "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:
@@ -107,7 +104,9 @@ rule predict_boxes:
 
 rule predict_cells:
     input:
-        models=[f"<results>/gridcnn/{PREDICTING}/fold{fold}/model.pt" for fold in folds_of(PREDICTING)],
+        models=of_detectors(PREDICTING, ["gridcnn"], "model.pt"),
+        facts=of_detectors(PREDICTING, ["gridcnn"], "facts.json"),
+        histories=of_detectors(PREDICTING, ["gridcnn"], "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:

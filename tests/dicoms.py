@@ -1,6 +1,7 @@
 """DICOM files made for tests."""
 
 import base64
+import struct
 import zlib
 
 import numpy as np
@@ -56,6 +57,28 @@ def without_preamble(path, keep_meta=False):
     data = path.read_bytes()
     meta = 132 + 12 + int.from_bytes(data[140:144], "little")  # behind the group length and what it counts
     path.write_bytes(data[132 if keep_meta else meta :])
+
+
+def deflate_more(path, pieces):
+    """Add bytes behind the data set of a deflated file."""
+    data = path.read_bytes()
+    start = 132 + 12 + int.from_bytes(data[140:144], "little")
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = [packer.compress(piece) for piece in (zlib.decompress(data[start:], -zlib.MAX_WBITS), *pieces)]
+    path.write_bytes(data[:start] + b"".join(packed) + packer.flush())
+
+
+def stating(stream, marker, width, height):
+    """A JPEG or JPEG-LS stream whose frame header, at this marker, states another size."""
+    at = stream.index(marker) + 5
+    return stream[:at] + struct.pack(">HH", height, width) + stream[at + 4 :]
+
+
+def stating_2000(stream, width, height, tile):
+    """A JPEG 2000 stream that states another size, and tiles of this side."""
+    at = stream.index(b"\xff\x4f\xff\x51") + 8
+    sizes = struct.pack(">6I", width, height, 0, 0, tile, tile)
+    return stream[:at] + sizes + stream[at + 24 :]
 
 
 # A ramp (64, 64) of 12 bits, 0 to 3780 from left to right, as other programs compress it: zlib, then base 85.

@@ -2,34 +2,51 @@
 
     python tests/kill_runs.py --runs 20 --seed 0
 
-Each run starts from nothing, is killed once (a job, the engine, everything at once; by SIGKILL, SIGTERM or SIGINT), and
-is then repeated by the same plain command. Its metric tables must equal those of a run that nobody disturbed, byte for
-byte.
+Each run is killed once and then repeated by the same plain command. Its metric tables must equal those of a run that nobody
+disturbed, byte for byte; otherwise the exit code is 1.
+
+Random is the moment, and which of the jobs that run then is hit. What is hit (a job, the engine, everything at once) and by
+which signal takes turns in a random order, so that all of them come up alike. Of seven runs six begin with images and
+splits; their moments are drawn from those at which a training that had saved its state was under way in the undisturbed run,
+and from the drawn one on it is waited for such a training: without this most kills would fall between two trainings of
+this small study. The seventh starts from nothing, and is killed at a moment drawn from all of the undisturbed run's, whatever
+is under way then.
+
+A run "goes on" where a training took up a saved state, as the facts of its model say. After SIGTERM to the engine none
+does: it lets the jobs that run come to their end.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# One protocol, trained long enough to be killed at it, with a state saved ten times a second.
+# One protocol. A training lasts longer than the next command takes to begin, so that of a killed engine too something is
+# left to take up; its state is saved as often as 1% of the time allows.
 CONFIG = [
     "protocols=[sound]",
     "machine={checkpoint: 0.1}",
-    "source={training: {epochs: 2, steps: 20}}",
-    "sound={split: {box_folds: 1}, baseline: {training: {epochs: 2, steps: 40}}, "
-    "transfer: {layers: [0, 2], training: {epochs: 2, steps: 20}}, "
-    "gridcnn: {training: {epochs: 2, steps: 200}}, yolo: {epochs: 3}}",
+    "source={training: {epochs: 3, steps: 60}}",
+    "sound={split: {box_folds: 1}, baseline: {training: {epochs: 3, steps: 80}}, "
+    "transfer: {layers: [0, 2], training: {epochs: 4, steps: 250}, long: {epochs: 4, steps: 250}}, "
+    "gridcnn: {training: {epochs: 2, steps: 200}}, yolo: {epochs: 10}, "
+    "torchvision_detector: {training: {epochs: 3, steps: 8}}}",
 ]
+TRAININGS = ("source_weights", "baseline", "transfer", "gridcnn", "yolo_finetuned", "torchvision_detector")  # scripts
 VICTIMS = [
     ("job", signal.SIGKILL),
     ("job", signal.SIGTERM),
@@ -79,20 +96,46 @@ def jobs(engine: subprocess.Popen) -> list[psutil.Process]:
     return found
 
 
-def strike(engine: subprocess.Popen, victim: str, number: signal.Signals, draw: random.Random) -> str:
-    """Send the signal; return what was hit."""
+def script(job: psutil.Process) -> str:
+    """The name of a job's script, or "" where it has ended."""
+    try:
+        return Path(job.cmdline()[1]).name.partition(".")[2].removesuffix(".py")
+    except (psutil.Error, IndexError):
+        return ""
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved states of trainings; the features of the grid have a place for one too."""
+    found = (folder / "results/tiny/state").rglob("*")
+    return [path for path in found if path.is_file() and path.suffix != ".new" and path.parent.name != "features"]
+
+
+def trainings_under_way(engine: subprocess.Popen, folder: Path) -> list[psutil.Process]:
+    """The jobs that train, once one of them has saved its state."""
+    return [job for job in jobs(engine) if script(job) in TRAININGS] if states(folder) else []
+
+
+def strike(
+    engine: subprocess.Popen,
+    victim: str,
+    number: signal.Signals,
+    draw: random.Random,
+    among: Callable[[], list[psutil.Process]] | None = None,
+) -> str:
+    """Send the signal; return what was hit. among: gives the jobs of which one may be hit; without it, all that run."""
     if victim == "everything":
         os.killpg(engine.pid, number)
         return "everything"
     if victim == "engine":
         engine.send_signal(number)
         return "the engine"
-    running = jobs(engine)
+    running = among() if among else jobs(engine)
     if not running:
         return "nothing: no job was running"
     chosen = draw.choice(running)
-    name = Path(chosen.cmdline()[1]).name.partition(".")[2]
-    chosen.send_signal(number)
+    name = script(chosen)
+    with contextlib.suppress(psutil.Error):  # it ended by itself this very moment
+        chosen.send_signal(number)
     return f"the job {name}"
 
 
@@ -107,6 +150,49 @@ def tables(folder: Path) -> dict[str, str]:
     return texts
 
 
+def taken_up(folder: Path) -> list[str]:
+    """The trainings that went on from a saved state, as the facts of their models say."""
+    results = folder / "results/tiny"
+    facts = {path.parent: json.loads(path.read_text()) for path in results.rglob("facts.json")}
+    return sorted(str(place.relative_to(results)) for place, said in facts.items() if said.get("interruptions"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one run is disturbed. moment: in [0, 1), of those to draw from; anywhere: whatever is under way then."""
+
+    victim: str
+    number: signal.Signals
+    moment: float
+    anywhere: bool
+
+
+def plans(runs: int, draw: random.Random) -> Iterator[Plan]:
+    turns: list[tuple[str, signal.Signals]] = []
+    for run in range(runs):
+        if not turns:
+            turns = draw.sample(VICTIMS, len(VICTIMS))
+        yield Plan(*turns.pop(), moment=draw.random(), anywhere=run % 7 == 6)
+
+
+def disturb(engine: subprocess.Popen, folder: Path, plan: Plan, moments: list[float], draw: random.Random) -> str:
+    """Wait for the moment and send the signal; return what was hit, with the saved states at hand.
+
+    moments: to draw from, in seconds after the start.
+    """
+    began = time.monotonic()
+    while engine.poll() is None and time.monotonic() - began < moments[int(plan.moment * len(moments))]:
+        time.sleep(0.02)
+    waits_for = (lambda: jobs(engine)) if plan.anywhere else (lambda: trainings_under_way(engine, folder))
+    while (plan.victim == "job" or not plan.anywhere) and engine.poll() is None and not waits_for():
+        time.sleep(0.02)
+    if engine.poll() is not None:
+        return "nothing: it had ended"
+    at_hand = ", ".join(sorted(f"{path.parent.name}/{path.name}" for path in states(folder)))
+    hit = strike(engine, plan.victim, plan.number, draw, waits_for)
+    return f"{hit} after {time.monotonic() - began:.0f} s (saved states: {at_hand or 'none'})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
@@ -116,40 +202,54 @@ def main() -> None:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as name:
         root = Path(name)
-        began = time.monotonic()
-        (root / "whole").mkdir()
-        if start(root / "whole", root / "whole.log").wait():
-            sys.exit((root / "whole.log").read_text()[-3000:])
-        lasted = time.monotonic() - began
+        (root / "prepared").mkdir()
+        finish(root / "prepared", root / "prepared.log", "data")
+        shutil.copytree(root / "prepared", root / "whole")
+        moments, of_trainings = finish(root / "whole", root / "whole.log")
         expected = tables(root / "whole")
-        print(f"undisturbed: {lasted:.0f} s, {len(expected)} tables", flush=True)
-        wrong = 0
-        for run in range(1, options.runs + 1):
-            victim, number = draw.choice(VICTIMS)
-            moment = draw.uniform(0.05, 0.95) * lasted
+        print(
+            f"undisturbed: {moments[-1]:.0f} s, {len(of_trainings) / len(moments):.0%} of them with a training under way that "
+            f"had saved its state; {len(expected)} tables",
+            flush=True,
+        )
+        same = going_on = 0
+        for run, plan in enumerate(plans(options.runs, draw), 1):
             folder, log = root / f"run{run}", root / f"run{run}.log"
-            folder.mkdir()
+            folder.mkdir() if plan.anywhere else shutil.copytree(root / "prepared", folder)
             engine = start(folder, log)
-            time.sleep(moment)
-            while victim == "job" and engine.poll() is None and not jobs(engine):
-                time.sleep(0.02)
-            hit = strike(engine, victim, number, draw) if engine.poll() is None else "nothing: it had ended"
+            hit = disturb(engine, folder, plan, moments if plan.anywhere else of_trainings, draw)
             engine.wait()
             again = start(folder, log).wait()
-            found = tables(folder)
+            found, resumed = tables(folder), taken_up(folder)
             differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-            same = again == 0 and not differing
-            wrong += not same
-            resumed = log.read_text().count("going on after")
+            good = again == 0 and not differing
+            same, going_on = same + good, going_on + bool(resumed)
             print(
-                f"run {run}: {number.name} to {hit} after {moment:.0f} s; then exit code {again}, "
-                f"{resumed} trainings taken up, numbers {'the same' if same else f'DIFFERENT: {differing}'}",
+                f"run {run}: {plan.number.name} to {hit}; then exit code {again}, went on: {', '.join(resumed) or 'none'}; "
+                f"numbers {'the same' if good else f'DIFFERENT: {differing}'}",
                 flush=True,
             )
-            if not same:
+            if not good:
                 print(log.read_text()[-3000:], flush=True)
-    print(f"{options.runs - wrong} of {options.runs} ended with the numbers of the undisturbed run")
-    sys.exit(wrong > 0)
+            shutil.rmtree(folder)
+    print(f"{same} of {options.runs} ended with the numbers of the undisturbed run")
+    print(f"{going_on} of {options.runs} went on from a saved state")
+    sys.exit(same < options.runs)
+
+
+def finish(folder: Path, log: Path, *targets: str) -> tuple[list[float], list[float]]:
+    """Run without a disturbance; return moments all along, and those at which a training had saved its state, in seconds."""
+    began = time.monotonic()
+    engine = start(folder, log, *targets)
+    moments, of_trainings = [], []
+    while engine.poll() is None:
+        moments.append(time.monotonic() - began)
+        if states(folder):
+            of_trainings.append(moments[-1])
+        time.sleep(0.1)
+    if engine.returncode:
+        sys.exit(log.read_text()[-3000:])
+    return moments, of_trainings
 
 
 if __name__ == "__main__":

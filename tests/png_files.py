@@ -42,3 +42,18 @@ def orientation(value: int) -> tuple[bytes, bytes]:
     """An eXIf chunk with this orientation and nothing else."""
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, value, 0)
     return b"eXIf", b"MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + bytes(4)
+
+
+def blank(
+    width: int, height: int, depth: int = 8, colour: int = 0, chunks: Sequence[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """Return a PNG file of zeros, which is small however large the picture is, and is never in memory as a whole."""
+    row = 1 + (width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] * depth + 7) // 8
+    packer, left, packed = zlib.compressobj(1), row * height, []
+    while left > 0:
+        packed.append(packer.compress(bytes(min(left, 1 << 20))))
+        left -= 1 << 20
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = b"".join([*packed, packer.flush()])
+    content = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*it) for it in content)

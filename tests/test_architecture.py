@@ -16,7 +16,8 @@ LIGHT = ["settings", "labels", "records", "boxes", "splits", "voc", "images", "m
          "folder", "comparison", "comparison_report", "headline", "metric_names", "phantom_plan", "report_inputs", "verdicts",
          "pictures", "decoders", "dicom", "dicom_elements", "dicom_grey", "dicom_tables",
          "prepared", "predicted", "new_images", "overlays", "champion", "png", "ledger", "duplicates", "remarks",
-         "tables", "image_names", "box_frames"]  # fmt: skip
+         "tables", "image_names", "box_frames", "seals", "jobs", "journal", "csv_cells", "yolo_data", "checksums", "weights",
+         "bounds", "codestreams", "dicom_bytes", "memory", "regular", "bands", "made"]  # fmt: skip
 
 
 @cache

@@ -50,10 +50,11 @@ def blind(table, seed=0):
 def compare(tmp_path):
     """A function from named predictions to the comparison's table, through the files of the workflow."""
 
-    def run(models):
+    def run(models, taught=None):
         table = truth()
-        split = tmp_path / "split.csv"
+        split, train = tmp_path / "split.csv", tmp_path / "train.csv"
         splits.write_split(table, split)
+        splits.write_split(table if taught is None else table.assign(labels=taught), train)
         jobs, paths = [], {kind: [] for kind in ("predictions", "facts", "scores")}
         for number, probabilities in enumerate(models):
             folder = tmp_path / str(number)
@@ -66,14 +67,14 @@ def compare(tmp_path):
             files["facts"].write_text(json.dumps(facts))
             evaluation.write_classifier(
                 protocol="paper", experiment=str(number), activation="sigmoid", predictions=files["predictions"],
-                train_split=split, test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
+                train_split=train, test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
             )  # fmt: skip
             jobs.append(("softmax", ("eval", "batch", "keras")[number], 4, 60))
             for kind, path in files.items():
                 paths[kind].append(path)
         with Journal(tmp_path / "log", "compare") as tell:
             comparison.write(
-                jobs=jobs, **paths, train=[split] * len(jobs), test=[split] * len(jobs), table=tmp_path / "table.csv",
+                jobs=jobs, **paths, train=[train] * len(jobs), test=[split] * len(jobs), table=tmp_path / "table.csv",
                 picture=tmp_path / "picture.png", tell=tell,
             )  # fmt: skip
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -106,6 +107,14 @@ def test_right_decisions_are_learned_and_random_ones_are_guesses(compare):
     assert learned["unlike_majority"] == pytest.approx(2 / 15 / 3)
     assert guesses["verdict"] == comparison.GUESSING and guesses["accuracy_difference_high"] < 0
     assert guesses["unlike_majority"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_majority_is_that_of_the_training_images(compare):
+    """Taught on images that all have a Mass, the majority says Mass of every image; a model that says so has collapsed."""
+    mass = np.tile(np.where(np.arange(15) == LABELS.index("Mass"), 0.7, 0.05), (60, 1))
+    like, unlike = compare([mass, constant(truth())], taught="Mass").to_dict("records")
+    assert (like["verdict"], like["unlike_majority"], like["accuracy_difference"]) == (comparison.COLLAPSED, 0, 0)
+    assert unlike["unlike_majority"] == pytest.approx(2 / 15, abs=1e-6) and unlike["accuracy_difference"] > 0
 
 
 def test_reach_is_steps_times_rate_times_what_the_layer_was_given_before_training():

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cxr.area_scores import AreaScores, area_scores
-from cxr.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match
+from cxr.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match, mean_precision
 from cxr.boxes import pixel_mask
 from cxr.detection_scores import (
     FROC_COLUMNS,
@@ -15,8 +15,8 @@ from cxr.detection_scores import (
 )
 from cxr.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
 from cxr.errors import InputError
-from cxr.floors import CUT_MASK, FINDING_CUT, MEDIAN_BOXES, cell_targets, fit_detection
-from cxr.froc import RATES, curves, findable, sensitivities
+from cxr.floors import CUT_MASK, FINDING_CUT, MEAN_MASK, MEDIAN_BOXES, cell_targets, fit_detection
+from cxr.froc import RATES, curves, findable, froc_estimates, sensitivities
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics import METRIC_COLUMNS, bootstrap_weights
 
@@ -82,6 +82,18 @@ def test_the_squared_error_is_of_the_probability_where_cells_are_made_for_a_deci
     expected = ((3 + 0.5**2) + (2 + 0.25**2)) / 2 / 256  # four and two cells to find
     assert both.loc[("mse", "all"), "value"] == pytest.approx(expected) == plain.loc[("mse", "all"), "value"]
     assert both.loc[("recall", "all"), "value"] == pytest.approx(1 / 8)
+
+
+def test_the_floor_of_the_squared_error_is_the_map_with_the_least() -> None:
+    truth, train = split(["Mass 0 0 128 128"] * 2), split(["Mass 0 0 128 128"] * 2 + ["Mass 0 0 64 64"])
+    row = score(truth, cells=Cells(truth["image"].to_numpy(), np.zeros((2, 16, 16))), train=train).loc[("mse", "all")]
+    # the mean mask misses three cells by a third each; cut, which keeps all four, none; the whole image misses 252
+    assert (row["floor"], row["floor_name"]) == (0, CUT_MASK)
+    train = split(["Mass 0 0 128 128", "Mass 512 512 640 640"])
+    row = score(truth, cells=Cells(truth["image"].to_numpy(), np.zeros((2, 16, 16))), train=train).loc[("mse", "all")]
+    # all eight cells are halves in the mean mask, and in the cut one all are ones, of which four are wrong
+    assert (row["floor"], row["floor_name"]) == (pytest.approx(8 * 0.25 / 256), MEAN_MASK)
+    assert row["value"] == pytest.approx(4 / 256) and row["difference"] == pytest.approx(2 / 256)
 
 
 def test_areas_of_cells_by_hand() -> None:
@@ -242,6 +254,36 @@ def test_hits_and_false_positives_by_hand() -> None:
     assert table.loc[("false_positives_per_image", "all"), "higher_is_better"] == 0
 
 
+def test_of_the_floors_of_boxes_the_better_one_counts_whichever_way_is_better() -> None:
+    table = score(split(["Mass 0 0 128 128"] * 3), boxes=boxes_table(), train=split(["Mass 0 0 128 128"] * 3))
+    for metric, best in (("false_positives_per_image", 0), ("iou_hit_0.5", 1), ("map50", 1), ("froc_1", 1)):
+        row = table.loc[(metric, "Mass")]
+        assert (row["floor"], row["floor_name"]) == (best, MEDIAN_BOXES), metric
+    # a box at a random place finds nothing of the three: it cries in vain in every image
+    assert table.loc[("false_positives_per_image", "Mass"), "note"].endswith("random place 1.0000")
+
+
+def test_a_centre_on_the_end_of_a_box_is_outside_and_on_its_start_inside() -> None:
+    truth = split(["Mass 100 100 200 200"])
+
+    def hit(x0: float, y0: float) -> float:
+        """A predicted box of 100 × 100 pixels; its centre lies 50 to the right and below."""
+        return score(truth, boxes=boxes_table((0, "Mass", 0.9, x0, y0, x0 + 100, y0 + 100)))["value"][
+            "centre_hit", "Mass"
+        ]
+
+    assert [hit(50, 100), hit(100, 50), hit(149, 149)] == [1, 1, 1]
+    assert [hit(150, 100), hit(100, 150), hit(49, 100)] == [0, 0, 0]
+
+
+def test_a_box_that_finds_one_of_several_is_no_false_positive() -> None:
+    truth = split(["Mass 0 0 100 100;Mass 500 500 600 600"])
+    table = score(truth, boxes=boxes_table((0, "Mass", 0.9, 0, 0, 100, 100)))
+    for name in ("false_positives_per_image", "false_positives_per_image_any"):
+        assert table.loc[(name, "all"), "value"] == 0, name
+    assert table.loc[("iou_hit_0.5", "all"), "value"] == 0.5
+
+
 def test_foreign_classes_are_scored_without_their_names() -> None:
     truth = split(["Mass 0 0 128 128"])
     table = score(truth, boxes=boxes_table((0, "teddy bear", 0.9, 0, 0, 128, 128)))
@@ -301,6 +343,32 @@ def test_map_is_that_of_torchmetrics(any_class: bool) -> None:
     assert 0.1 < ours[:, 0].mean() < 0.95
     assert ours[:, 0].mean() == pytest.approx(float(theirs["map_50"]), abs=1e-6)
     assert ours.mean() == pytest.approx(float(theirs["map"]), abs=1e-6)
+
+
+def test_map50_asks_for_an_overlap_of_half_and_map50_95_for_the_mean_over_ten() -> None:
+    truth = split(["Mass 0 0 100 100"])
+    value = score(truth, boxes=boxes_table((0, "Mass", 0.9, 0, 0, 62, 100)))["value"]  # IoU 0.62
+    for name, label in (("map50", "all"), ("map50", "Mass"), ("map50_any", "all")):
+        assert value[name, label] == pytest.approx(1), (name, label)
+        assert value[name.replace("50", "50_95"), label] == pytest.approx(3 / 10), "found at 0.5, 0.55 and 0.6"
+
+
+def test_the_validation_score_of_detectors_is_the_mean_over_the_findings_drawn() -> None:
+    drawn = [image_boxes(("Mass", 1, 0, 0, 100, 100), ("Nodule", 1, 500, 500, 600, 600)), image_boxes()]
+    found = [image_boxes(("Mass", 0.9, 0, 0, 62, 100), ("Effusion", 0.8, 0, 0, 100, 100)), image_boxes()]
+    assert mean_precision(found, drawn, 0.5) == pytest.approx(1 / 2), (
+        "Mass is found, Nodule is not, Effusion is not drawn"
+    )
+    assert mean_precision(found, drawn, 0.6) == pytest.approx(1 / 2)
+    assert mean_precision(found, drawn, 0.65) == 0
+    assert mean_precision(found, [image_boxes(), image_boxes()], 0.5) == 0
+
+
+def test_more_than_ten_boxes_of_an_image_count() -> None:
+    corners = [(60 * at, 100 * at % 900) for at in range(16)]
+    drawn = [image_boxes(*(("Mass", 1, x, y, x + 50, y + 50) for x, y in corners))]
+    found = [image_boxes(*(("Mass", 0.5 + at / 100, x, y, x + 50, y + 50) for at, (x, y) in enumerate(corners)))]
+    assert mean_precision(found, drawn, 0.5) == pytest.approx(1)
 
 
 def test_weighted_map_is_that_of_repeated_images() -> None:
@@ -363,6 +431,15 @@ def test_chosen_threshold() -> None:
     assert choose_thresholds(truth, boxes=boxes_table()).overall == 1
     with pytest.raises(ValueError, match="either"):
         choose_thresholds(truth)
+
+
+def test_a_threshold_is_chosen_by_the_cells_that_count_not_by_the_shares_that_are_covered() -> None:
+    truth = split(["Mass 25.6 0 89.6 64"])  # 0.6 of the first cell, which counts, and 0.4 of the second, which does not
+    confidence = np.zeros((1, 16, 16))
+    confidence[0, 0, :2] = 0.8, 0.6
+    chosen = choose_thresholds(truth, cells=Cells(truth["image"].to_numpy(), confidence, {"Mass": confidence}))
+    # by shares: P = R = 0.6 from 0.8 on, and P = 1/2, R = 1, F1 = 2/3 from 0.6 on
+    assert chosen.overall == pytest.approx(0.8) == chosen.findings["Mass"]
 
 
 def test_wrong_predictions_are_refused() -> None:
@@ -532,12 +609,29 @@ def test_froc_rows_and_curve_agree() -> None:
     rows = table.set_index(["metric", "label"])
     for name, label in (("froc_1_any", "all"), ("froc_1", "Mass"), ("froc_1", "Nodule")):
         drawn = at_one.loc["all" if name.endswith("any") else label]
-        assert rows.loc[(name, label), "value"] == pytest.approx(drawn["value"])
-        assert rows.loc[(name, label), "low"] == pytest.approx(drawn["low"])
+        for column in ("value", "low", "high", "floor"):
+            assert rows.loc[(name, label), column] == pytest.approx(drawn[column]), (name, label, column)
+        assert rows.loc[(name, label), "floor_name"] == drawn["floor_name"] == MEDIAN_BOXES
+    assert rows.loc[("froc_1_any", "all"), "low"] < rows.loc[("froc_1_any", "all"), "high"]
     assert rows.loc[("froc_1", "Nodule"), "value"] == 0
     assert rows.loc[("froc_8", "Nodule"), "floor"] == 1, "the median box is each image's box"
     every = [rows.loc[(f"froc_{rate:g}", "Mass"), "value"] for rate in RATES]
     assert rows.loc[("froc_mean", "Mass"), "value"] == pytest.approx(np.mean(every))
+
+
+def test_the_mean_of_the_froc_is_over_seven_rates_from_an_eighth_to_eight() -> None:
+    """Of two boxes one is found after 2 false positives in 8 images, at 1/4 an image, the other after 33, above 4."""
+    drawn = [image_boxes(("Mass", 1, 0, 0, 100, 100))] * 2 + [image_boxes()] * 6
+    false = [("Mass", 0.9 - at / 100, 500, 500, 600, 600) for at in range(33)]
+    at_most = 0.9 - 1.5 / 100, 0.9 - 32.5 / 100  # just after the second, and just after the last
+    found = [image_boxes(("Mass", certainty, 0, 0, 100, 100)) for certainty in at_most]
+    found += [image_boxes(*false[at::6]) for at in range(6)]
+    estimates = froc_estimates(curves(found, drawn, np.ones((1, 8), np.uint16)))
+    rates = ("0.125", "0.25", "0.5", "1", "2", "4", "8")
+    each = [estimates[f"froc_{rate}", "Mass"].value for rate in rates]
+    assert each == pytest.approx([0, 0.5, 0.5, 0.5, 0.5, 0.5, 1])
+    for name, label in (("froc_mean", "Mass"), ("froc_mean", "all"), ("froc_mean_any", "all")):
+        assert estimates[name, label].value == pytest.approx(3.5 / 7), (name, label)
 
 
 def test_boxes_at_random_places_keep_their_size_and_stay_in_the_frame() -> None:

@@ -16,10 +16,12 @@ import pytest
 import torch
 import yaml
 
-from cxr import detector, yolo_labels
+from cxr import detector, yolo, yolo_labels
 from cxr.boxes import FRAME, format_box_text, iou
 from cxr.device import Device
 from cxr.errors import InputError, Interrupted
+from cxr.labels import BOXED_FINDINGS
+from cxr.runs import Run
 from cxr.settings import Yolo
 from cxr.state import Keeper
 
@@ -68,17 +70,24 @@ def squares(count: int, side: int = 64) -> Squares:
 
 
 def written(folder: Path, data: Squares) -> Path:
+    """Write a data set, and its manifest beside it; return the folder."""
     splits = dict.fromkeys(("train", "validation"), data.split)
-    yolo_labels.write_data_set(splits, data.pixels, folder, FINDINGS)
-    return folder / "data.yaml"
+    manifests = yolo_labels.write_data_set(splits, data.pixels, folder, FINDINGS)
+    table = pd.concat([table.assign(role=role) for role, table in manifests.items()])
+    table.to_csv(folder.with_name(f"{folder.name}.csv"), index=False)
+    return folder
 
 
-def tune(data_yaml: Path, run_folder: Path, settings: Yolo = SMALL, **changes: object) -> detector.Tuned:
+def read(folder: Path) -> yolo_labels.DataSet:
+    return yolo_labels.DataSet(folder, FINDINGS, pd.read_csv(folder.with_name(f"{folder.name}.csv")))
+
+
+def tune(data_set: Path, run_folder: Path, settings: Yolo = SMALL, **changes: object) -> detector.Tuned:
     arguments = {
         "weights": None, "architecture": "yolo-nano.yaml", "seed": 1, "device": CPU, "keeper": NOTHING_KEPT, **changes
     }  # fmt: skip
     return detector.fine_tune(
-        data_yaml=data_yaml,
+        data=read(data_set),
         run_folder=run_folder,
         settings=settings,
         threads=1,
@@ -97,13 +106,13 @@ def data() -> Squares:
 
 
 @pytest.fixture(scope="module")
-def data_yaml(tmp_path_factory: pytest.TempPathFactory, data: Squares) -> Path:
-    return written(tmp_path_factory.mktemp("yolo"), data)
+def data_set(tmp_path_factory: pytest.TempPathFactory, data: Squares) -> Path:
+    return written(tmp_path_factory.mktemp("yolo") / "data", data)
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory, data_yaml: Path) -> detector.Tuned:
-    return tune(data_yaml, tmp_path_factory.mktemp("first") / "run")
+def tuned(tmp_path_factory: pytest.TempPathFactory, data_set: Path) -> detector.Tuned:
+    return tune(data_set, tmp_path_factory.mktemp("first") / "run")
 
 
 def test_training_leaves_weights_history_and_facts(tuned: detector.Tuned) -> None:
@@ -131,12 +140,12 @@ def test_stated_settings_are_used(tuned: detector.Tuned) -> None:
     assert tuned.history["learning_rate"].iloc[0] == pytest.approx(0.01)
 
 
-def test_data_are_left_as_they_were(data_yaml: Path, tuned: detector.Tuned) -> None:
-    assert {path.suffix for path in data_yaml.parent.rglob("*.*")} == {".png", ".txt", ".yaml"}
+def test_data_are_left_as_they_were(data_set: Path, tuned: detector.Tuned) -> None:
+    assert {path.suffix for path in data_set.rglob("*.*")} == {".png", ".txt", ".yaml"}
 
 
-def test_same_seed_same_weights(tmp_path: Path, data_yaml: Path, tuned: detector.Tuned) -> None:
-    again, other = tune(data_yaml, tmp_path / "again"), tune(data_yaml, tmp_path / "other", seed=2)
+def test_same_seed_same_weights(tmp_path: Path, data_set: Path, tuned: detector.Tuned) -> None:
+    again, other = tune(data_set, tmp_path / "again"), tune(data_set, tmp_path / "other", seed=2)
     assert torch.equal(tensors(again.weights), tensors(tuned.weights))
     assert not torch.equal(tensors(other.weights), tensors(tuned.weights))
     columns = ["train_loss", "validation_loss"]
@@ -173,13 +182,13 @@ class Stopping(Keeper):
 
 
 @pytest.fixture(scope="module")
-def ten_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("ten"), squares(10))
+def ten_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("ten") / "data", squares(10))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, ten_yaml: Path) -> detector.Tuned:
-    return tune(ten_yaml, tmp_path_factory.mktemp("whole") / "run", LONGER)
+def whole(tmp_path_factory: pytest.TempPathFactory, ten_set: Path) -> detector.Tuned:
+    return tune(ten_set, tmp_path_factory.mktemp("whole") / "run", LONGER)
 
 
 def judge(trainer: detector._Trainer) -> tuple[dict[str, float], float]:
@@ -203,7 +212,7 @@ def judge(trainer: detector._Trainer) -> tuple[dict[str, float], float]:
 )
 def test_resumed_equals_uninterrupted(
     tmp_path: Path,
-    ten_yaml: Path,
+    ten_set: Path,
     architecture: str,
     optimizer: str,
     bfloat16: bool,
@@ -214,14 +223,14 @@ def test_resumed_equals_uninterrupted(
     monkeypatch.setattr(detector._Trainer, "validate", judge)
     settings = LONGER.model_copy(update={"optimizer": optimizer, "epochs": epochs})
     changes = {"architecture": architecture, "device": Device(torch.device("cpu"), bfloat16)}
-    once = tune(ten_yaml, tmp_path / "once", settings, **changes)
+    once = tune(ten_set, tmp_path / "once", settings, **changes)
     assert once.facts["kept_epoch"] == {8: 6, 4: 4}[epochs]
     for at in stops:
         with pytest.raises(Interrupted, match="SIGTERM"):
-            tune(ten_yaml, tmp_path / "often", settings, keeper=Stopping(tmp_path / "state", at), **changes)
+            tune(ten_set, tmp_path / "often", settings, keeper=Stopping(tmp_path / "state", at), **changes)
     told: list[str] = []
     keeper = Keeper(tmp_path / "state", "key", 1e9, told.append)
-    often = tune(ten_yaml, tmp_path / "often", settings, keeper=keeper, progress=told.append, **changes)
+    often = tune(ten_set, tmp_path / "often", settings, keeper=keeper, progress=told.append, **changes)
     full, rest = divmod(sum(stops), 4)
     assert any(f"going on after step {full * 3 + rest} of {epochs * 3}" in text for text in told)
     assert_same(often, once)
@@ -248,7 +257,7 @@ tests.tune(Path(sys.argv[2]), Path("run"), tests.LONGER, keeper=keeper, progress
 
 
 def test_killed_and_stopped_processes_lose_nothing(
-    tmp_path: Path, ten_yaml: Path, whole: detector.Tuned, repository: Path
+    tmp_path: Path, ten_set: Path, whole: detector.Tuned, repository: Path
 ) -> None:
     (tmp_path / "run/weights").mkdir(parents=True)
     for leftover in ("best.pt", "last.pt"):
@@ -257,7 +266,7 @@ def test_killed_and_stopped_processes_lose_nothing(
 
     def start(kind: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", STOPPED, kind, str(ten_yaml)],
+            [sys.executable, "-c", STOPPED, kind, str(ten_set)],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -273,20 +282,20 @@ def test_killed_and_stopped_processes_lose_nothing(
     assert "Interrupted: stopped by SIGTERM" in errors
     keeper = Keeper(tmp_path / "state", "key", 1e9, print)
     assert 5 < keeper.load()["steps_done"] < 24
-    assert_same(tune(ten_yaml, tmp_path / "run", LONGER, keeper=keeper), whole)
+    assert_same(tune(ten_set, tmp_path / "run", LONGER, keeper=keeper), whole)
 
 
-def test_state_of_another_training_is_not_taken_up(tmp_path: Path, ten_yaml: Path, whole: detector.Tuned) -> None:
+def test_state_of_another_training_is_not_taken_up(tmp_path: Path, ten_set: Path, whole: detector.Tuned) -> None:
     with pytest.raises(Interrupted):
-        tune(ten_yaml, tmp_path / "run", LONGER, seed=2, keeper=Stopping(tmp_path / "state", 3))
+        tune(ten_set, tmp_path / "run", LONGER, seed=2, keeper=Stopping(tmp_path / "state", 3))
     told: list[str] = []
     keeper = Keeper(tmp_path / "state", "another key", 1e9, told.append)
-    assert_same(tune(ten_yaml, tmp_path / "run", LONGER, keeper=keeper), whole)
+    assert_same(tune(ten_set, tmp_path / "run", LONGER, keeper=keeper), whole)
     assert "belongs to other settings" in told[0]
 
 
 def test_memory_and_workers_change_nothing(
-    tmp_path: Path, ten_yaml: Path, whole: detector.Tuned, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ten_set: Path, whole: detector.Tuned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ultralytics.data.base import BaseDataset
 
@@ -318,11 +327,11 @@ def test_memory_and_workers_change_nothing(
     monkeypatch.setattr(BaseDataset, "check_cache_ram", short_of_memory)
     monkeypatch.setattr(detector._Trainer, "get_dataloader", pooled)
     with pytest.raises(Interrupted) as stopped:
-        tune(ten_yaml, tmp_path / "run", LONGER, keeper=Stopping(tmp_path / "state", 17))
+        tune(ten_set, tmp_path / "run", LONGER, keeper=Stopping(tmp_path / "state", 17))
     assert stopped.tb is not None  # which holds all that was in use
     assert multiprocessing.active_children() == []
     keeper = Shared(tmp_path / "state", "key", 0, print)
-    assert_same(tune(ten_yaml, tmp_path / "run", LONGER, keeper=keeper), whole)
+    assert_same(tune(ten_set, tmp_path / "run", LONGER, keeper=keeper), whole)
     assert keeper.reached == 4
     assert multiprocessing.active_children() == []
 
@@ -349,7 +358,7 @@ class Batches:
 
 @pytest.mark.parametrize(("architecture", "optimizer"), [("yolo-nano.yaml", "SGD"), ("yolo26n.yaml", "AdamW")])
 def test_loop_takes_the_steps_of_ultralytics(
-    tmp_path: Path, ten_yaml: Path, architecture: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ten_set: Path, architecture: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -368,10 +377,10 @@ def test_loop_takes_the_steps_of_ultralytics(
         _do_train = DetectionTrainer._do_train
 
     settings = LONGER.model_copy(update={"epochs": 4, "optimizer": optimizer, "keep": "last"})
-    ours = tune(ten_yaml, tmp_path / "ours", settings, architecture=architecture)
+    ours = tune(ten_set, tmp_path / "ours", settings, architecture=architecture)
     monkeypatch.setattr(detector, "_Trainer", Theirs)
     with pytest.raises(InterruptedError):
-        tune(ten_yaml, tmp_path / "theirs", settings, architecture=architecture)
+        tune(ten_set, tmp_path / "theirs", settings, architecture=architecture)
     theirs = finished[0].ema.ema.half().state_dict()
     assert all(
         torch.equal(tensor.half(), theirs[name]) for name, tensor in detector._load(ours.weights).state_dict().items()
@@ -384,17 +393,17 @@ def test_loop_takes_the_steps_of_ultralytics(
         assert ours.history[own].to_numpy() == pytest.approx(table[column].to_numpy(), abs=1e-5)
 
 
-def test_memory_that_is_full_is_named(tmp_path: Path, data_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_full_is_named(tmp_path: Path, data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(trainer: detector._Trainer) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr(detector._Trainer, "optimizer_step", full)
     with pytest.raises(InputError, match=r"yolo\.batch = 4 images of yolo\.image_size = 64 pixels do not fit"):
-        tune(data_yaml, tmp_path / "run")
+        tune(data_set, tmp_path / "run")
 
 
-def test_bfloat16_changes_training_and_nothing_after_it(tmp_path: Path, data_yaml: Path, tuned: detector.Tuned) -> None:
-    rounded = tune(data_yaml, tmp_path / "run", device=Device(torch.device("cpu"), bfloat16=True))
+def test_bfloat16_changes_training_and_nothing_after_it(tmp_path: Path, data_set: Path, tuned: detector.Tuned) -> None:
+    rounded = tune(data_set, tmp_path / "run", device=Device(torch.device("cpu"), bfloat16=True))
     assert rounded.facts["precision"].startswith("bfloat16")
     exact, other = tuned.history["train_loss"], rounded.history["train_loss"]
     assert (exact != other).all()
@@ -416,7 +425,7 @@ def test_data_set_may_move(
     written(tmp_path / "here" / "images", data)
     (tmp_path / "here").rename(tmp_path / "there")
     monkeypatch.chdir(tmp_path)
-    moved = tune(Path("there/images/data.yaml"), Path("run"))
+    moved = tune(Path("there/images"), Path("run"))
     assert moved.weights == tmp_path / "run/weights/last.pt"
     assert moved.history["train_loss"].tolist() == tuned.history["train_loss"].tolist()
 
@@ -445,10 +454,10 @@ def test_no_boxes_is_an_empty_table(data: Squares, tuned: detector.Tuned) -> Non
     assert list(table.columns) == detector.COLUMNS
 
 
-def test_resnet_weights_are_refused(tmp_path: Path, data: Squares, data_yaml: Path) -> None:
+def test_resnet_weights_are_refused(tmp_path: Path, data: Squares, data_set: Path) -> None:
     path = tmp_path / "resnet50.pt"
     torch.save({"layer4.0.conv1.weight": torch.zeros(3, 3), "fc.weight": torch.zeros(2, 2)}, path)
-    for call in (lambda: predict(path, data), lambda: tune(data_yaml, tmp_path / "run", weights=path)):
+    for call in (lambda: predict(path, data), lambda: tune(data_set, tmp_path / "run", weights=path)):
         with pytest.raises(InputError, match=r"resnet50\.pt: not usable.*expected a YOLO detection checkpoint"):
             call()
     assert not (tmp_path / "run").exists()
@@ -497,28 +506,73 @@ def test_classifier_is_refused(tmp_path: Path, data: Squares) -> None:
 @pytest.mark.parametrize(
     "name", ["yolo-huge.yaml", "yolo11n-cls.yaml", "yolo11n.pt", "https://example.org/yolo.yaml", ""]
 )
-def test_unknown_architecture_is_refused(tmp_path: Path, data_yaml: Path, name: str) -> None:
+def test_unknown_architecture_is_refused(tmp_path: Path, data_set: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"yolo\.architecture"):
-        tune(data_yaml, tmp_path / "run", architecture=name)
+        tune(data_set, tmp_path / "run", architecture=name)
 
 
 def test_damaged_data_stop_the_training(tmp_path: Path, data: Squares) -> None:
-    data_yaml = written(tmp_path / "data", data)
+    data_set = written(tmp_path / "data", data)
     label = tmp_path / "data/labels/train/00000003_000.txt"
     label.write_text(label.read_text().replace("0.", "7."))
-    with pytest.raises(InputError, match=r"00000003_000\.png: the image or its label file is damaged \(1 such"):
-        tune(data_yaml, tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"00000003_000\.png: the image or its label file is missing, damaged .*\(1 such"
+    ):
+        tune(data_set, tmp_path / "run")
 
 
-def test_missing_data_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.yaml: no such file"):
-        tune(tmp_path / "data.yaml", tmp_path / "run")
+def test_a_picture_too_few_or_too_many_stops_the_training(tmp_path: Path, data: Squares) -> None:
+    data_set = written(tmp_path / "data", data)
+    for change in (
+        lambda: (data_set / "images/train/00000005_000.png").rename(data_set / "images/train/00000006_001.png"),
+        lambda: (data_set / "images/train/00000006_001.png").unlink(),
+    ):
+        change()
+        with pytest.raises(InputError, match=r"00000005_000\.png: the image or its label file is missing"):
+            tune(data_set, tmp_path / "run")
 
 
-def test_loss_that_is_not_finite_stops(tmp_path: Path, data_yaml: Path) -> None:
+def test_the_data_set_is_compared_with_its_manifest_before_a_training(
+    tmp_path: Path, data: Squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five of its pictures deleted, the labels of the others emptied: what is trained on is whole again."""
+    folder = tmp_path / "data"
+    split = {"train": data.split, "validation": data.split}
+    tables = yolo_labels.write_data_set(split, data.pixels, folder, BOXED_FINDINGS)
+    pd.concat([table.assign(role=role) for role, table in tables.items()]).to_csv(tmp_path / "data.csv", index=False)
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    for path in sorted(folder.glob("images/train/*"))[:5]:
+        path.unlink()
+    for path in folder.glob("labels/train/*"):
+        path.write_bytes(b"")
+    seen, told = [], []
+
+    class Reached(Exception):
+        pass
+
+    def trained(*, data: yolo_labels.DataSet, **rest: object) -> None:
+        seen.append({path: path.read_bytes() for path in data.folder.rglob("*.*")})
+        raise Reached
+
+    class Inputs:
+        def pixels(self, run: Run) -> Squares:
+            return Squares(data.pictures, data.split)
+
+    monkeypatch.setattr(Squares, "read", Squares.pixels, raising=False)
+    monkeypatch.setattr(detector, "fine_tune", trained)
+    with pytest.raises(Reached):
+        yolo.fine_tune(
+            data=folder, manifest=tmp_path / "data.csv", settings=SMALL, run_folder=tmp_path / "run", inputs=Inputs(),
+            outputs=None, run=Run(1, CPU, NOTHING_KEPT, told.append),
+        )  # fmt: skip
+    assert seen == [before]
+    assert "13 files were missing or damaged and are written again" in told[0]
+
+
+def test_loss_that_is_not_finite_stops(tmp_path: Path, data_set: Path) -> None:
     with pytest.raises(InputError, match=r"not finite in step \d+ \(epoch \d+\); lower yolo\.learning_rate"):
         tune(
-            data_yaml,
+            data_set,
             tmp_path / "run",
             Yolo(image_size=64, epochs=3, batch=2, learning_rate=1),
             weights=poisoned(tmp_path),
@@ -535,21 +589,37 @@ def poisoned(folder: Path) -> Path:
 
 
 FENCED = """
-import socket, sys
+import os, socket, subprocess, sys
 from pathlib import Path
 def refuse(*arguments, **options):
     Path(sys.argv[1]).touch()
-    raise OSError("no network in this test")
+    raise OSError("no network and no other program in this test")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
 import torch
 import test_detector as tests
+subprocess.Popen.__init__ = os.system = refuse  # importing torch asks ldconfig
+"""
+TRAINED = """
 data = tests.squares(8)
-tuned = tests.tune(tests.written(Path("data"), data), Path("run"))
+folder = tests.written(Path("data"), data)
+(folder / "data.yaml").write_text(tests.HOSTILE.format(sprung=sys.argv[1]))
+tuned = tests.tune(folder, Path("run"))
 tests.predict(tuned.weights, data)
+"""
+HOSTILE = """
+path: nowhere
+train: images/train
+val: images/missing
+names: {{0: Mass, 1: Nodule}}
+nc: 2
+channels: 1
+download: |
+  open({sprung!r}, "w")
 """
 
 
-def test_home_and_network_are_left_alone(tmp_path: Path, repository: Path) -> None:
+def fenced(tmp_path: Path, repository: Path, script: str) -> tuple[Path, Path, Path]:
+    """Run a script in a process that may reach nobody; fail where it tried to; return its home, work, temporary folder."""
     home, work, temporary = tmp_path / "home", tmp_path / "work", tmp_path / "tmp"
     for folder in (home, work, temporary):
         folder.mkdir()
@@ -559,12 +629,114 @@ def test_home_and_network_are_left_alone(tmp_path: Path, repository: Path) -> No
         "ULTRALYTICS_API_KEY": "ul_" + "0" * 40, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     subprocess.run(
-        [sys.executable, "-c", FENCED, str(tmp_path / "called")], cwd=work, env=environment, check=True, timeout=300
+        [sys.executable, "-c", FENCED + script, str(tmp_path / "called")],
+        cwd=work,
+        env=environment,
+        check=True,
+        timeout=300,
     )
     assert not (tmp_path / "called").exists()
+    return home, work, temporary
+
+
+def test_home_and_network_are_left_alone(tmp_path: Path, repository: Path) -> None:
+    """Nor does a data.yaml count that was put there: it would have a program run, and other pictures taken."""
+    home, work, temporary = fenced(tmp_path, repository, TRAINED)
     assert list(home.rglob("*")) == []
-    assert {path.name for path in work.iterdir()} == {"data", "run"}
+    assert {path.name for path in work.iterdir()} == {"data", "data.csv", "run"}
     assert list(temporary.glob("cxr-*")) == []
+
+
+LURED = """
+import numpy as np
+from ultralytics.nn.modules.block import TorchVision
+from ultralytics.nn.tasks import DetectionModel
+from cxr.errors import InputError
+
+class Lure:
+    def __init__(self, kind, *arguments):
+        self.made = kind, arguments
+    def __reduce__(self):
+        return self.made
+
+def refused(call, words):
+    try:
+        call()
+    except InputError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(words)
+
+data = tests.squares(2)
+lures = [
+    (TorchVision, "alexnet", "ultralytics was about to use a layer TorchVision"),
+    (DetectionModel, "https://127.0.0.1/yolo11n.yaml", "not usable"),
+    (DetectionModel, "ul://127.0.0.1/a/b/c.yaml", "not usable"),
+]
+for number, (kind, argument, words) in enumerate(lures):
+    torch.save({"model": Lure(kind, argument)}, f"lure{number}.pt")
+    refused(lambda: tests.predict(Path(f"lure{number}.pt"), data), words)
+for name in ("yolov5n.pt", "https:/127.0.0.1/yolo11n.pt"):
+    refused(lambda: tests.predict(Path(name), data), "no such weights file")
+folder = tests.written(Path("data"), data)
+own = (tests.detector.OWN_ARCHITECTURES / "yolo-nano.yaml").read_text()
+Path("foreign.yaml").write_text(own.replace("backbone:", "backbone:\\n  - [-1, 1, TorchVision, [3, alexnet]]", 1))
+refused(lambda: tests.tune(folder, Path("run"), architecture="foreign.yaml"), "a layer TorchVision")
+"""
+
+
+def test_nothing_that_weights_or_an_architecture_ask_for_is_fetched(tmp_path: Path, repository: Path) -> None:
+    fenced(tmp_path, repository, LURED)
+
+
+def test_a_weights_file_is_taken_as_it_is_named(tmp_path: Path, data: Squares, tuned: detector.Tuned) -> None:
+    """ultralytics would look for yolov5nu.pt instead, and leaves apostrophes out; then it asks the internet."""
+    folder = tmp_path / "o'neil"
+    folder.mkdir()
+    for name in ("yolov5n.pt", "it's mine.pt"):
+        (folder / name).write_bytes(tuned.weights.read_bytes())
+        pd.testing.assert_frame_equal(predict(folder / name, data), predict(tuned.weights, data))
+    assert {path.name for path in folder.iterdir()} == {"yolov5n.pt", "it's mine.pt"}
+
+
+def test_what_could_fetch_install_or_run_is_replaced_wherever_it_was_imported_to() -> None:
+    open_ones = [
+        f"{key}.{name}"
+        for key, module in sys.modules.items() if key.partition(".")[0] == "ultralytics"
+        for name, value in vars(module).items()
+        if getattr(value, "__name__", "") in detector.FENCED.get(getattr(value, "__module__", ""), ())
+    ]  # fmt: skip
+    assert open_ones == []
+    for module, names in detector.FENCED.items():
+        for name in names:
+            with pytest.raises(InputError, match=f"{module}.{name}"):
+                getattr(sys.modules[module], name)("anything", unzip=True)
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_no_model_is_fetched_to_try_the_precision_with(bfloat16: bool) -> None:
+    """ultralytics' amp=True downloads one on a GPU."""
+    overrides = detector._overrides(SMALL, None, 1, Device(torch.device("cuda"), bfloat16), 1)
+    assert overrides["amp"] == ("bf16" if bfloat16 else False)
+
+
+def test_a_label_cache_is_neither_read_nor_written(tmp_path: Path, data: Squares, tuned: detector.Tuned) -> None:
+    """Also where it appears after the data set was compared with its manifest; it is a pickle."""
+    data_set = written(tmp_path / "data", data)
+
+    class Planting(Keeper):
+        def load(self) -> None:
+            for role in ("train", "validation"):
+                with (data_set / f"labels/{role}.cache").open("wb") as file:
+                    np.save(file, np.array({"labels": Trap(str(tmp_path / "sprung"))}, dtype=object))
+
+    again = tune(data_set, tmp_path / "run", keeper=Planting(None, "", 0, print))
+    assert not (tmp_path / "sprung").exists()
+    assert torch.equal(tensors(again.weights), tensors(tuned.weights))
+    for path in data_set.glob("labels/*.cache"):
+        path.unlink()
+    tune(data_set, tmp_path / "run")
+    assert not list(data_set.rglob("*.cache"))
 
 
 def test_off_the_shelf_weights_predict_coco_classes(coco_weights: Path, data: Squares) -> None:
@@ -576,11 +748,11 @@ def test_off_the_shelf_weights_predict_coco_classes(coco_weights: Path, data: Sq
 
 
 def test_fine_tuning_transfers_all_but_the_class_outputs(
-    tmp_path: Path, coco_weights: Path, data_yaml: Path, data: Squares
+    tmp_path: Path, coco_weights: Path, data_set: Path, data: Squares
 ) -> None:
     told: list[str] = []
     settings = Yolo(image_size=64, epochs=1, batch=4, freeze=10, keep="best")
-    tuned = tune(data_yaml, tmp_path / "run", settings, weights=coco_weights, progress=told.append)
+    tuned = tune(data_set, tmp_path / "run", settings, weights=coco_weights, progress=told.append)
     source = detector._load(coco_weights)
     assert tuned.weights.name == "best.pt"
     assert tuned.facts["tensors"] == len(source.state_dict())
@@ -610,3 +782,17 @@ def test_learns_to_find_squares(tmp_path: Path) -> None:
         assert found["label"] == label
         overlaps.append(iou([[float(corner) for corner in box]], [found[["x0", "y0", "x1", "y1"]].tolist()])[0, 0])
     assert np.mean(overlaps) > 0.8
+
+
+@pytest.mark.parametrize("name", ["model", "ema", "optimizer", "seconds"])
+def test_a_state_that_does_not_fit_is_as_good_as_none(
+    tmp_path: Path, ten_set: Path, whole: detector.Tuned, name: str
+) -> None:
+    with pytest.raises(Interrupted):
+        tune(ten_set, tmp_path / "run", LONGER, keeper=Stopping(tmp_path / "state", 3))
+    keeper = Keeper(tmp_path / "state", "key", 1e9, print)
+    keeper.save({key: value for key, value in keeper.load().items() if key != name})
+    told: list[str] = []
+    keeper = Keeper(tmp_path / "state", "key", 1e9, told.append)
+    assert_same(tune(ten_set, tmp_path / "run", LONGER, keeper=keeper), whole)
+    assert keeper.resumed == 0 and f"training starts from the beginning: '{name}'" in "\n".join(told)

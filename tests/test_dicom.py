@@ -452,5 +452,6 @@ def test_no_file_of_pydicom_ends_in_words_for_programmers():
             pictures.decode(path)
             shown += 1
         except UnusableImage as error:
-            assert error.reason in reasons or (path.name in broken and error.reason == "unreadable"), str(error)
+            known = reasons | ({"unreadable", "longer than 20,000 px"} if path.name in broken else set())
+            assert error.reason in known, str(error)
     assert shown >= 40

@@ -1,14 +1,18 @@
 """Downloading against a real server on this machine: one that drops, lies, refuses, changes its mind, or behaves."""
 
+import contextlib
 import csv
+import dataclasses
 import fcntl
 import gzip
 import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -17,6 +21,7 @@ import time
 import zipfile
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +43,7 @@ class Served:
     ranges: bool = True
     kind: str = "application/octet-stream"
     announced: int | None = None  # Content-Length, where it lies
+    unsaid: bool = False  # no Content-Length: the end of the connection is the end of the file
     location: str = ""
     chunk_pause: float = 0.0
     statuses: list[int] = field(default_factory=list)  # answered instead, in turn
@@ -88,7 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         if served.modified:
             self.send_header("Last-Modified", served.modified)
         self.send_header("Content-Type", served.kind)
-        self.send_header("Content-Length", str(served.announced - start if served.announced else len(body)))
+        if not served.unsaid:
+            self.send_header("Content-Length", str(served.announced - start if served.announced else len(body)))
         self.end_headers()
         end = served.drops.pop(0) if served.drops else len(body)
         for place in range(0, end, 10_000):
@@ -99,26 +106,54 @@ class Handler(BaseHTTPRequestHandler):
                 return
             request.sent += len(chunk)
             time.sleep(served.chunk_pause)
-        if end < len(body) or served.announced:
+        if end < len(body) or served.announced or served.unsaid:
             self.close_connection = True
 
     def log_message(self, *_):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+@contextlib.contextmanager
+def serving(tls=None):
+    """A server on this machine; tls: certificate and key in one file, for https."""
     serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     serving.daemon_threads = True
     serving.paths, serving.requests = {}, []
-    serving.url = f"http://127.0.0.1:{serving.server_port}"
+    serving.url = f"{'https' if tls else 'http'}://127.0.0.1:{serving.server_port}"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        serving.socket = context.wrap_socket(serving.socket, server_side=True)
     thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield serving
     serving.shutdown()
     serving.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as plain:
+        yield plain
+
+
+@pytest.fixture
+def safe_server(server, tmp_path_factory, monkeypatch):
+    """A server that speaks https, with a certificate that this test trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate with")
+    pem = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", f"{pem}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    pem.write_bytes(pem.read_bytes() + Path(f"{pem}.crt").read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", f"{pem}.crt")
+    with serving(pem) as safe:
+        yield safe
 
 
 @pytest.fixture
@@ -184,6 +219,56 @@ def test_redirects_keep_the_range(server, fetch):
         ("/file.bin", "bytes=200000-"),
         ("/elsewhere", "bytes=200000-"),
     ]
+
+
+def test_a_server_asked_by_https_cannot_lead_to_an_address_without_it(server, safe_server, fetch, said, tmp_path):
+    server.paths["/open"] = Served(content=OTHER)
+    server.paths["/back"] = Served(location=f"{safe_server.url}/safe")
+    safe_server.paths["/safe"] = Served()
+    safe_server.paths["/file.bin"] = Served(location=f"{safe_server.url}/safe")
+    safe_server.paths["/leads.out"] = Served(location=f"{server.url}/open")
+    download.fetch(f"{safe_server.url}/file.bin", tmp_path / "file.bin", size=None, attempts=1, tell=said)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert fetch("/back") == CONTENT  # from http to https is well
+    with pytest.raises(InputError, match=rf"the server leads to {server.url}/open, which is not https.*by hand"):
+        download.fetch(f"{safe_server.url}/leads.out", tmp_path / "other", size=None, attempts=1, tell=said)
+    assert [request.path for request in server.requests] == ["/back"]
+    assert not (tmp_path / "other").exists()
+
+
+def test_no_server_leads_to_another_protocol(server, fetch, tmp_path):
+    (tmp_path / "secret").write_text("of this machine")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        for location in (f"ftp://127.0.0.1:{listening.getsockname()[1]}/a", f"file://{tmp_path}/secret", "data:,hello"):
+            server.paths["/file.bin"] = Served(location=location)
+            with pytest.raises(InputError, match=r"leads to ftp:.*not http or https|is not allowed"):
+                fetch(attempts=1)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_stream_that_does_not_end_is_cut_off(server, fetch, tmp_path, monkeypatch):
+    """By the size in the table, and where it has none, by a size that no file of the release has."""
+    written = []
+    plain = download.Transfer._write
+    monkeypatch.setattr(
+        download.Transfer, "_write", lambda self, chunk: written.append(len(chunk)) or plain(self, chunk)
+    )
+    server.paths["/file.bin"] = Served(content=CONTENT * 4, unsaid=True)
+    with pytest.raises(InputError, match="expected are 1000: another file"):
+        fetch(size=1000)
+    assert 1000 < sum(written) <= 1000 + download.CHUNK
+    assert fetch() == CONTENT * 4
+    monkeypatch.setattr(download, "LARGEST", 500_000, raising=False)
+    written.clear()
+    with pytest.raises(InputError, match=r"has more than 500000 bytes.*Put its size into the table"):
+        fetch()
+    assert 500_000 < sum(written) <= 500_000 + download.CHUNK
+    assert (tmp_path / "file.bin.part").stat().st_size == 0
 
 
 def test_a_server_without_ranges_is_begun_anew(server, fetch, said):
@@ -433,6 +518,26 @@ def test_without_a_published_checksum_the_first_download_counts(server, acquire,
     assert not (tmp_path / "root/test_list.txt").exists()
 
 
+def test_that_a_file_has_no_strong_checksum_is_said_each_time(server, acquire, tmp_path, said):
+    """And its SHA-256 is recorded: two files of one MD5 can be made."""
+    content = tarred(**IMAGES)
+    weak = entry(server, "images_001.tar.gz", content, sha256="", md5=hashlib.md5(content).hexdigest())
+    root = tmp_path / "root"
+    for words in ("counts from now on", "the same file as on", "the same file as on"):
+        said.clear()
+        acquire(weak, keep=True)
+        (line,) = [line for line in said if "no SHA-256 is published, and an MD5 does not show a forged file" in line]
+        assert words in line and "MD5 as published" in said
+        shutil.rmtree(root / "images_001")
+    forged = tarred(**IMAGES, **{"images/00000001_002.png": b"three"})
+    (root / "downloaded/images_001.tar.gz").write_bytes(forged)
+    with pytest.raises(InputError, match=r"SHA-256 .* expected is .* \(seen on "):
+        acquire(dataclasses.replace(weak, size=None, md5=hashlib.md5(forged).hexdigest()))
+    said.clear()
+    acquire(entry(server, "test_list.txt", b"00000001_000.png\n"))
+    assert "SHA-256 as published" in said and "no SHA-256" not in said
+
+
 def test_many_processes_may_record_at_once(tmp_path, said):
     """One waits for the other: while the record is held elsewhere, nothing is written over it."""
     (tmp_path / "file").write_bytes(CONTENT)
@@ -477,6 +582,13 @@ def tarred(**members):
 def special(kind, target=""):
     item = tarfile.TarInfo()
     item.type, item.linkname = kind, target
+    return item
+
+
+def holes():
+    """A member of no bytes that becomes a file of a terabyte."""
+    item = special(tarfile.REGTYPE)
+    item.pax_headers = {"GNU.sparse.size": str(10**12), "GNU.sparse.map": "0,0"}
     return item
 
 
@@ -527,7 +639,7 @@ def test_after_a_kill_while_unpacking_nothing_is_fetched_again(server, acquire, 
 
 
 @pytest.mark.parametrize("end", ["", "data/images", "images"])
-def test_archives_of_a_user_are_unpacked_and_left(acquire, tmp_path, end):
+def test_archives_of_a_user_are_unpacked_and_left(acquire, tmp_path, end, said):
     folder = tmp_path / "root" / end
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "images_001.zip", "w") as archive:
@@ -535,6 +647,7 @@ def test_archives_of_a_user_are_unpacked_and_left(acquire, tmp_path, end):
         for name, content in IMAGES.items():
             archive.writestr(name, content)
     acquire(ReleaseFile("images_001.tar.gz", url="http://127.0.0.1:1/never-asked"))
+    assert "images_001.zip: no checksum of an archive of this name is published" in said
     assert files_below(tmp_path / "root/images_001") == sorted(IMAGES)
     assert (folder / "images_001.zip").exists()
 
@@ -580,6 +693,7 @@ EVIL = {
     "file as folder far below": ({"images/00000001_000.png/a/evil.png": b"x"}, "both a file and a folder"),
     "folder as file": ({"images": b"x"}, "both a file and a folder"),
     "twice": ({"./images/00000001_000.png": b"x"}, "there twice"),
+    "holes": ({"images/holes.png": holes()}, "a file with holes"),
 }
 
 
@@ -611,14 +725,122 @@ def test_nothing_of_an_evil_zip_is_unpacked(tmp_path, said):
     assert files_below(tmp_path) == []
 
 
+def described(name, **attributes):
+    """An empty member with pax attributes."""
+    item = tarfile.TarInfo(name)
+    item.pax_headers = attributes
+    return item
+
+
+def long_name(name, size):
+    """A member whose name is of so many bytes in the way of GNU tar."""
+    item = tarfile.TarInfo(name)
+    item.name = name + "a" * size
+    return item.tobuf(tarfile.GNU_FORMAT)
+
+
+LIMITS = {
+    "a header of 8 MB": lambda: tarred(**{"a.png": described("a.png", comment="x" * (8 << 20))}),
+    "a name of 8 MB": lambda: gzip.compress(long_name("a", 8 << 20)),
+    "a first header for all of 8 MB": lambda: gzip.compress(
+        tarfile.TarInfo.create_pax_global_header({"comment": "x" * (8 << 20)}) + tarfile.TarInfo("a.png").tobuf()
+    ),
+    "headers of 18 MB together": lambda: tarred(
+        **{f"{number}.png": described("a.png", comment="x" * 900_000) for number in range(20)}
+    ),
+    "headers for all of 18 MB together": lambda: gzip.compress(
+        b"".join(
+            tarfile.TarInfo.create_pax_global_header({f"c{number}": "x" * 900_000})
+            + tarfile.TarInfo(f"{number}.png").tobuf()
+            for number in range(20)
+        )
+    ),
+    "a bomb": lambda: tarred(**{"a.png": bytes(2_000_000)}),
+    "many small bombs": lambda: tarred(**{f"{number}.png": bytes(90_000) for number in range(20)}),
+    "a bomb behind the end": lambda: gzip.compress(gzip.decompress(tarred(**IMAGES)) + bytes(2_000_000)),
+    "a zip bomb": lambda: zipped({"a.png": bytes(2_000_000)}),
+    "a zip of many names": lambda: zipped({f"{number:0200d}.png": b"" for number in range(40)}, comment=b"c" * 4000),
+    "a zip of LZMA": lambda: zipped({"a.png": b"x"}, zipfile.ZIP_LZMA),
+    "a long name": lambda: tarred(**{f"{'a/' * 140}a.png": b"x"}),
+    "a long name in a zip": lambda: zipped({f"{'a/' * 140}a.png": b"x"}),
+}
+REASONS = {
+    "header": "names and attributes have more than",
+    "a name of": "names and attributes have more than",
+    "bomb": "bytes come out of it",
+    "many names": "table of contents has more than 10000 bytes",
+    "LZMA": "another method than deflate",
+    "long name": "a name of more than 255 bytes",
+}
+
+
+def zipped(members, method=zipfile.ZIP_DEFLATED, comment=b""):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as whole:
+        for name, content in members.items():
+            whole.writestr(name, content)
+        whole.comment = comment
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_an_archive_that_would_take_memory_or_disk_without_end_is_refused(tmp_path, said, name, monkeypatch):
+    """With smaller allowances where the real ones would take long to pass."""
+    if "bomb" in name:
+        monkeypatch.setattr(unpack, "ALLOWANCE", 1_000_000, raising=False)
+    if "many names" in name:
+        monkeypatch.setattr(unpack, "HEADERS", 10_000, raising=False)
+    archive = tmp_path / ("images_001.zip" if "zip" in name else "images_001.tar.gz")
+    archive.write_bytes(LIMITS[name]())
+    words = next(words for key, words in REASONS.items() if key in name)
+    with pytest.raises(InputError, match=words):
+        unpack.unpack(archive, tmp_path / "out", said)
+    assert files_below(tmp_path) == [archive.name] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["images_001.tar.gz", "images_001.zip"])
+def test_an_archive_of_too_many_members_is_refused(tmp_path, said, name, monkeypatch):
+    members = {f"images/{number}/": b"" for number in range(6)} | {"images/a.png": b"x"}
+    folders = {name: special(tarfile.DIRTYPE) if name.endswith("/") else content for name, content in members.items()}
+    (tmp_path / name).write_bytes(zipped(members) if name.endswith("zip") else tarred(**folders))
+    monkeypatch.setattr(unpack, "MEMBERS", 7, raising=False)
+    assert unpack.unpack(tmp_path / name, tmp_path / "seven", said) == 1
+    monkeypatch.setattr(unpack, "MEMBERS", 6)
+    with pytest.raises(InputError, match="more than 6 members"):
+        unpack.unpack(tmp_path / name, tmp_path / "six", said)
+    assert not (tmp_path / "six").exists()
+
+
+def test_an_archive_larger_than_the_releases_own_is_measured_by_that(acquire, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "ALLOWANCE", 1000, raising=False)
+    root = tmp_path / "root"
+    root.mkdir()
+    noise = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(200))  # 6400 bytes, not compressible
+    (root / "images_001.zip").write_bytes(zipped({"images/00000001_000.png": noise}))
+    with pytest.raises(InputError, match="more than 5000 bytes come out of it"):
+        acquire(ReleaseFile("images_001.tar.gz", size=2000))
+    acquire(ReleaseFile("images_001.tar.gz", size=3000))
+    assert (root / "images_001/images/00000001_000.png").read_bytes() == noise
+
+
+def test_the_release_is_far_within_the_limits(repository):
+    files = [file for file in release.read(repository / "config/release.csv").values() if file.is_archive]
+    assert unpack.MEMBERS > 112_120 and max(file.size for file in files) < download.LARGEST / 2
+    header = 2 * tarfile.BLOCKSIZE  # GNU tar's pax attributes of an image
+    assert 11_000 * header < unpack.HEADERS  # of the largest archive
+    assert 112_120 * (46 + 36 + len("images/00000001_000.png")) < unpack.HEADERS  # of all images in one zip
+
+
 @pytest.mark.parametrize(
-    "name", ["short.tar.gz", "text.tar.gz", "empty.tar.gz", "bits.zip", "text.zip", "gz.tar.gz", "end.tar.gz"]
+    "name",
+    ["time.tar.gz", "short.tar.gz", "text.tar.gz", "empty.tar.gz", "bits.zip", "text.zip", "gz.tar.gz", "end.tar.gz"],
 )
 def test_a_damaged_archive_leaves_nothing(tmp_path, said, name):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as whole:
         whole.writestr("images/00000001_000.png", b"one of many bytes")
     contents = {
+        "time.tar.gz": tarred(**{"a.png": described("a.png", mtime="1e30")}),
         "short.tar.gz": tarred(**IMAGES)[:-9],
         "text.tar.gz": b"<html>not found</html>",
         "text.zip": b"<html>not found</html>",

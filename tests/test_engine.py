@@ -1,5 +1,6 @@
 """Faults of Snakemake that a run steers around."""
 
+import asyncio
 import json
 import os
 import re
@@ -50,6 +51,41 @@ def test_the_scheduler_looks_once_an_ended_job(repository, tmp_path):
 def test_by_itself_it_looks_ever_more_often(repository, tmp_path):
     """If this fails, Snakemake was mended: `engine.calm` can go."""
     assert looks(repository, tmp_path / "itself", calm=0) > 36
+
+
+@pytest.mark.parametrize(("limiter", "again"), [(None, [2.0]), (0, [2.0]), (3, [])])
+def test_where_the_rate_of_starts_holds_jobs_back_the_scheduler_looks_again(limiter, again):
+    """Else the jobs that are held back would wait for others to end, or forever."""
+    asked = []
+    scheduler = SimpleNamespace(
+        job_rate_limiter=None if limiter is None else SimpleNamespace(get_free_jobs=lambda: limiter),
+        _schedule_reevalutation=asked.append,
+    )
+    engine.calm(scheduler)
+    scheduler._schedule_reevalutation(2.0)
+    assert asked == again
+
+
+def test_what_is_reached_by_one_file_that_is_not_ancient_is_reached():
+    """While jobs are judged; afterwards, and against the direction, everything is as Snakemake has it."""
+    old, new = SimpleNamespace(is_ancient=True), SimpleNamespace(is_ancient=False)
+    behind = {"a": {"by an old file": [old], "by both": [old, new], "by a new one": [new]}}
+
+    class Dag:
+        depending, dependencies = behind, {"a": {"ahead": [old]}}
+
+        async def update_needrun(self):
+            self.judged = [list(self.bfs(each, "a")) for each in (self.depending, self.dependencies)]
+
+        def bfs(self, direction, *jobs):
+            for job in jobs:
+                yield from direction[job]
+
+    engine.ask_behind_ancient(Dag)
+    dag = Dag()
+    asyncio.run(dag.update_needrun())
+    assert dag.judged == [["by both", "by a new one"], ["ahead"]]
+    assert list(dag.bfs(dag.depending, "a")) == list(behind["a"])
 
 
 ANCIENT = """
@@ -215,3 +251,13 @@ def test_a_configuration_reaches_a_job_through_two_shells(value):
     plain = factory(["data={root: /data/CXR8}"])
     assert plain.workflow_property_to_arg("config_settings.config_args") == "as Snakemake writes it"
     assert engine.decoded({"seed": 3}) == {"seed": 3}
+
+
+def test_what_was_given_on_the_command_line_is_laid_over_the_configuration_key_by_key():
+    factory = type("Own", (Factory,), {})
+    engine.encode_configuration(factory)
+    argument = factory(["data={root: o'brien}"]).workflow_property_to_arg("config_settings.config_args")
+    given = parse_config([argument.split(maxsplit=1)[1]])
+    assert engine.decoded({"data": {"source": "nih", "root": "data"}, "seed": 3} | given) == {
+        "data": {"source": "nih", "root": "o'brien"}, "seed": 3
+    }  # fmt: skip

@@ -1,16 +1,21 @@
 """Shared features: the pictures a grid needs, and a tail that trains as the whole network does."""
 
 import copy
+import dataclasses
+import errno
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from cxr import features
+from cxr import checksums, features
 from cxr.classification import sigmoid_objective
 from cxr.datasets import Stream, positions
 from cxr.device import Device, choose
@@ -257,15 +262,23 @@ def test_an_interrupted_store_goes_on_and_a_replaced_image_is_computed_anew(pict
     assert same == [name != "03.png" for name in sets["8"]]
 
 
-def test_other_weights_settings_or_code_share_nothing_and_a_missing_picture_is_told(pictures, small, tmp_path):
+def test_a_missing_picture_is_told_and_the_next_run_looks_for_it(pictures, small, tmp_path):
     device = Device(torch.device("cpu"), False)
-    sets = stored(pictures, small, tmp_path, device, depths=[0])
-    stored(pictures, small, tmp_path, device, depths=[0], sets={"5": sets["5"]})
+    stored(pictures, small, tmp_path, device, depths=[0], sets={"5": list(pictures)[3:8]})
     _, found = features.open_nearest(tmp_path / "store.json", ["pooled"], device)
-    with pytest.raises(InputError, match="not among the stored features; delete"):
+    description = (tmp_path / "store.json").read_text()
+    with pytest.raises(InputError, match=r"not among the stored features\. Run the same command again"):
         features.FeatureStream(["00.png"], found, np.zeros((1, 15), np.float32), 4, 3, device.torch)(0)
+    assert not (tmp_path / "store.json").exists()
+    (tmp_path / "store.json").write_text(description)
     with pytest.raises(InputError, match="not among the stored features"):
         found.of_fixed(["00.png"])
+    assert not (tmp_path / "store.json").exists()
+
+
+def test_other_weights_settings_or_code_share_nothing(pictures, small, tmp_path):
+    device = Device(torch.device("cpu"), False)
+    stored(pictures, small, tmp_path, device, depths=[0])
     one = json.loads((tmp_path / "store.json").read_text())["key"]
     stored(pictures, small, tmp_path, device, depths=[0], belongs_to="other code")
     assert json.loads((tmp_path / "store.json").read_text())["key"] != one
@@ -276,13 +289,13 @@ def test_places_are_kept_reused_and_added():
     def of(*rows):
         return pd.DataFrame(rows, columns=features.KEY)
 
-    held = of(("a", "1", 0), ("a", "1", 1), ("b", "1", -1)).assign(pooled=True)
+    held = of(("a", "1", 0), ("a", "1", 1), ("b", "1", -1)).assign(pooled=["0a", "0b", "0c"])
     wanted = of(("c", "1", 0), ("a", "1", 0), ("d", "1", -1), ("b", "1", -1), ("b", "1", 0))
     found = features.placed(held, wanted, ["pooled", "stem"])
     assert found[features.KEY].values.tolist() == [
         ["a", "1", 0], ["c", "1", 0], ["b", "1", -1], ["d", "1", -1], ["b", "1", 0]
     ]  # fmt: skip
-    assert found["pooled"].tolist() == [True, False, True, False, False] and not found["stem"].any()
+    assert found["pooled"].tolist() == ["0a", "", "0c", "", ""] and (found["stem"] == "").all()
 
 
 def sizes_in_gb(rows=68_000, side=224, bytes_each=2):
@@ -342,3 +355,360 @@ def test_a_job_starts_from_the_nearest_stage_that_is_stored(pictures, small, tmp
     assert features.open_nearest(tmp_path / "store.json", [], device) is None
     assert features.open_nearest(tmp_path / "store.json", ["stem"], device) is None
     assert features.open_nearest(tmp_path / "store.json", tail.shared, Device(torch.device("cpu"), True)) is None
+
+
+# ---- damage
+
+
+@pytest.fixture(scope="module")
+def whole_store(pictures, small, tmp_path_factory):
+    """A folder with a store of two stages: 5 images of 32 visits each, and 4 that are judged."""
+    folder = tmp_path_factory.mktemp("whole")
+    fill(pictures, small, folder)
+    return folder
+
+
+@pytest.fixture
+def work(whole_store, tmp_path):
+    return shutil.copytree(whole_store, tmp_path / "work")
+
+
+def fill(pictures, small, folder, read=None):
+    device = Device(torch.device("cpu"), False)
+    stored(pictures, small, folder, device, sets={"5": list(pictures)[3:8]}, depths=[0, 2], read=read)
+    return (folder / "log").read_text()
+
+
+def numbers_file(folder, stage="layer3.0"):
+    (path,) = folder.glob(f"*/{stage}.bin")
+    return path
+
+
+def table_of(folder):
+    (path,) = folder.glob("*/rows.csv")
+    return path
+
+
+def images_at(folder, places):
+    return pd.read_csv(table_of(folder), dtype="str", keep_default_na=False)["image"].iloc[list(places)]
+
+
+def contents(folder):
+    """All that a store holds: (stage, image, visit) → numbers."""
+    store = features.described(folder / "store.json")
+    rows = store.table(list(store.shapes))
+    return {
+        (stage, row.image, row.visit): store.numbers(stage)[row.Index].tobytes()
+        for stage in store.shapes
+        for row in rows.itertuples()
+    }
+
+
+def read_everything(folder, stage="layer3.0"):
+    _, found = features.open_nearest(folder / "store.json", [stage], Device(torch.device("cpu"), False))
+    return found.at(np.arange(len(found.rows)))
+
+
+def overwrite(path, start, content):
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def flip(path, place):
+    overwrite(path, place, bytes([path.read_bytes()[place] ^ 4]))
+
+
+def edit_rows(folder, change):
+    """Change the table's rows, as lists of texts, in place."""
+    lines = [line.split(",") for line in table_of(folder).read_text().splitlines()]
+    change(lines[1:])
+    table_of(folder).write_text("".join(",".join(line) + "\n" for line in lines))
+
+
+def rename_another(rows):
+    """Give the row of one picture the name of another one."""
+    rows[7][0] = "03.png" if rows[7][0] != "03.png" else "04.png"
+
+
+def boolean(rows):
+    """What the table of an earlier version said."""
+    for row in rows:
+        row[3:] = ["True"] * len(row[3:])
+
+
+ROW = 96 * 6 * 6 * 4  # bytes of layer3.0 in float32
+ROWS = 164
+
+
+def swapped(path):
+    first, second = path.read_bytes()[:ROW], path.read_bytes()[ROW : 2 * ROW]
+    overwrite(path, 0, second + first)
+
+
+@pytest.mark.parametrize(
+    ("harm", "places"),
+    [
+        (lambda folder: overwrite(numbers_file(folder), 5 * ROW + 4096, bytes(4096)), [5]),
+        (lambda folder: overwrite(numbers_file(folder), 5 * ROW, bytes(12 * ROW)), range(5, 17)),
+        (lambda folder: flip(numbers_file(folder), 9 * ROW + 3), [9]),
+        (lambda folder: swapped(numbers_file(folder)), [0, 1]),
+        (lambda folder: os.truncate(numbers_file(folder), 100 * ROW + 10), range(100, ROWS)),
+        (lambda folder: numbers_file(folder).unlink(), range(ROWS)),
+        (lambda folder: edit_rows(folder, rename_another), [7]),
+        (lambda folder: edit_rows(folder, boolean), range(ROWS)),
+    ],
+    ids=["zeroed block", "zeroed half", "flipped bit", "swapped", "cut short", "gone", "another's name", "of an earlier version"],
+)  # fmt: skip
+def test_damaged_rows_are_never_used_and_the_next_run_computes_these_alone(pictures, small, work, harm, places):
+    before, asked = contents(work), set(images_at(work, places))
+    harm(work)
+    asked |= set(images_at(work, places))
+    with pytest.raises(InputError, match=rf"layer3\.0\.bin: {len(places)} of {ROWS} rows are not as they were written"):
+        read_everything(work)
+    assert not (work / "store.json").exists(), "the features job is due again"
+    rows = pd.read_csv(table_of(work), dtype="str", keep_default_na=False)
+    assert np.flatnonzero(rows["layer3.0"] == "").tolist() == list(places)
+    again = Counting(pictures)
+    fill(pictures, small, work, again)
+    assert {name for names in again.asked for name in names} == asked
+    assert len(again.asked) <= len(places) // 8 + 2
+    assert contents(work) == before
+    read_everything(work)
+
+
+def test_damage_in_other_stages_is_mended_in_the_same_run(pictures, small, work):
+    before = contents(work)
+    overwrite(numbers_file(work), 5 * ROW, bytes(ROW))
+    overwrite(numbers_file(work, "pooled"), 0, bytes(8))
+    with pytest.raises(InputError, match=rf"layer3\.0\.bin: 1 of {ROWS} rows"):
+        read_everything(work)
+    fill(pictures, small, work)
+    assert contents(work) == before
+    read_everything(work, "pooled")
+
+
+def test_a_row_that_was_read_wrongly_once_is_computed_again(pictures, small, work):
+    """Memory or a controller may be at fault, and the file look sound at a second look."""
+    before = contents(work)
+    _, found = features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
+    numbers = np.array(found.numbers)
+    numbers[5, 0, 0, 0] += 1
+    with pytest.raises(InputError, match=f"1 of {ROWS} rows are not as they were written"):
+        dataclasses.replace(found, numbers=numbers).at(np.arange(8))
+    again = Counting(pictures)
+    fill(pictures, small, work, again)
+    assert {name for names in again.asked for name in names} == set(images_at(work, [5]))
+    assert contents(work) == before
+
+
+def test_two_jobs_that_meet_the_same_damage_strike_it_once(pictures, small, work):
+    before = contents(work)
+    _, one = features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
+    _, other = features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
+    overwrite(numbers_file(work), 5 * ROW, bytes(2 * ROW))
+    with pytest.raises(InputError, match=f"2 of {ROWS} rows are not as they were written"):
+        one.at(np.arange(8))
+    struck = table_of(work).read_bytes()
+    with pytest.raises(InputError, match="rows are not as they were written"):
+        other.at(np.arange(8))
+    assert table_of(work).read_bytes() == struck
+    with pytest.raises(InputError, match=r"store\.json: not readable as stored features .*Run the same command again"):
+        read_everything(work)
+    fill(pictures, small, work)
+    assert contents(work) == before
+
+
+def test_a_further_stage_writes_no_row_that_is_stored(pictures, small, work):
+    """A GPU may give other last bits; what finished pairs have read would then be gone. Damage stays visible, too."""
+    harmed = bytes(range(256)) * (ROW // 256)
+    overwrite(numbers_file(work), 5 * ROW, harmed)
+    device = Device(torch.device("cpu"), False)
+    stored(pictures, small, work, device, sets={"5": list(pictures)[3:8]}, depths=[0, 2, 9])
+    assert numbers_file(work).read_bytes()[5 * ROW : 6 * ROW] == harmed
+    with pytest.raises(InputError, match=f"1 of {ROWS} rows are not as they were written"):
+        read_everything(work)
+
+
+def test_a_row_is_compared_with_its_checksum_once_in_a_process(work, monkeypatch):
+    _, found = features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
+    plain, compared = checksums.of_row, []
+    monkeypatch.setattr(checksums, "of_row", lambda row, owner: compared.append(owner) or plain(row, owner))
+    for places in ([3, 4], [4, 5, 5], [3, 5]):
+        found.at(np.array(places))
+    assert len(compared) == len(set(compared)) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "unsaid"),
+    [
+        (lambda text: text[: len(text) // 2], "1 rows of pooled have no legible .* are stored already", "everything"),
+        (
+            lambda text: text[: text.index("\n", len(text) // 2) + 9],
+            "1 rows do not say whose .* are stored already",
+            "everything",
+        ),
+        (lambda text: text[: text.index("\n", len(text) // 2) + 1], "pictures are stored already", "damaged"),
+        (lambda text: "".join(line.rpartition(",")[0] + "\n" for line in text.splitlines()), "", "stored already"),
+        (lambda text: text.replace("visit", "vizit"), "damaged .*everything is computed again", "stored already"),
+        (lambda text: "\0" * len(text), "damaged .*everything is computed again", "stored already"),
+        (lambda text: "", "damaged .*everything is computed again", "stored already"),
+    ],
+    ids=["half", "half, and a name", "half of the lines", "a column less", "another header", "zeros", "empty"],
+)
+def test_a_damaged_table_is_told_and_the_next_run_makes_it_whole(pictures, small, work, content, said, unsaid):
+    before = contents(work)
+    table_of(work).write_text(content(table_of(work).read_text()))
+    with pytest.raises(InputError, match=r"rows\.csv: not readable as stored features .*Run the same command again"):
+        read_everything(work, "pooled")
+    assert not (work / "store.json").exists()
+    text = fill(pictures, small, work)
+    assert re.search(said, text, re.S) and unsaid not in text
+    assert contents(work) == before
+    read_everything(work)
+
+
+def test_a_damaged_line_of_the_table_costs_its_own_row(pictures, small, work):
+    before, asked = contents(work), set(images_at(work, [7, 90]))
+    edit_rows(work, lambda rows: (rows[7].__setitem__(2, "1x"), rows[90].__setitem__(4, "12345")))
+    with pytest.raises(InputError, match=r"rows\.csv: not readable as stored features"):
+        read_everything(work)
+    again = Counting(pictures)
+    text = fill(pictures, small, work, again)
+    assert "rows.csv: 1 rows do not say whose they are; they are computed again" in text
+    assert "rows.csv: 1 rows of pooled have no legible checksum; they are computed again" in text
+    assert {name for names in again.asked for name in names} == asked
+    assert contents(work) == before
+    read_everything(work)
+
+
+def test_a_table_of_an_earlier_version_is_not_believed(pictures, small, work):
+    """It said True where a row was stored."""
+    edit_rows(work, boolean)
+    again = Counting(pictures)
+    text = fill(pictures, small, work, again)
+    assert f"{ROWS} rows of layer3.0 have no legible checksum; they are computed again" in text
+    assert {name for names in again.asked for name in names} == set(images_at(work, range(ROWS)))
+    read_everything(work)
+
+
+def test_a_table_that_is_gone_is_told_and_made_again(pictures, small, work):
+    before = contents(work)
+    table_of(work).unlink()
+    with pytest.raises(InputError, match=r"rows\.csv: not readable as stored features"):
+        read_everything(work)
+    fill(pictures, small, work)
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_description_is_told_and_costs_no_picture(pictures, small, work, content):
+    (work / "store.json").write_text(content)
+    with pytest.raises(InputError, match=r"store\.json: not readable as stored features .*Run the same command again"):
+        read_everything(work)
+    assert not (work / "store.json").exists()
+    again = Counting(pictures)
+    fill(pictures, small, work, again)
+    assert not again.asked
+
+
+def test_a_file_cut_short_before_the_job_runs_is_told_and_not_filled_with_zeros(pictures, small, work):
+    """Nobody has read it since: the job itself compares the sizes."""
+    before = contents(work)
+    os.truncate(numbers_file(work), 150 * ROW + ROW // 2)
+    numbers_file(work, "pooled").unlink()
+    again = Counting(pictures)
+    text = fill(pictures, small, work, again)
+    assert f"layer3.0.bin: holds 150 rows, rows.csv names {ROWS}; 14 that are lost are computed again" in text
+    assert f"pooled.bin: holds 0 rows, rows.csv names {ROWS}; {ROWS} that are lost are computed again" in text
+    assert contents(work) == before
+    read_everything(work)
+
+
+def test_numbers_are_on_the_disk_before_the_table_says_so(pictures, small, tmp_path, monkeypatch):
+    events = []
+    plain = {"fsync": os.fsync, "replace": os.replace}
+
+    def fsync(number):
+        events.append(("flushed", os.path.basename(os.readlink(f"/proc/self/fd/{number}"))))
+        plain["fsync"](number)
+
+    def replace(source, target):
+        events.append(("named", os.path.basename(target)))
+        plain["replace"](source, target)
+
+    monkeypatch.setattr(features.os, "fsync", fsync)
+    monkeypatch.setattr(features.os, "replace", replace)
+    fill(pictures, small, tmp_path)
+    table = [("flushed", "rows.csv.new"), ("named", "rows.csv")]
+    events = [event for event in events if not event[1].startswith("state")]
+    assert events[:2] == table, "before anything is written to a place, the table says that it is free"
+    assert set(events[2:4]) == {("flushed", "layer3.0.bin"), ("flushed", "pooled.bin")}
+    assert events[4:6] == events[-2:] == table
+
+
+# ---- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def unable(number, offset, length):
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+@pytest.mark.parametrize("able", [True, False], ids=["reserved", "a file system that cannot reserve"])
+def test_a_full_disk_is_told_with_what_is_needed_and_keeps_what_is_stored(
+    pictures, small, whole_store, small_disk, monkeypatch, able
+):
+    """The store takes 2.4 MB; one of fewer visits lies there already."""
+    if not able:
+        monkeypatch.setattr(features.os, "posix_fallocate", unable)
+    with monkeypatch.context() as patched:
+        patched.setitem(globals(), "SCHEDULE", Schedule(epochs=2, steps=2, batch=8))
+        fill(pictures, small, small_disk)
+        before = contents(small_disk)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 100_000))
+    counted = Counting(pictures)
+    with pytest.raises(SystemExit):
+        fill(pictures, small, small_disk, counted)
+    said = (small_disk / "log").read_text()
+    assert "cannot write the shared features here (No space left on device); they take 2.4 MB in all, 0." in said
+    assert bool(counted.asked) != able, "with room reserved first, nothing is computed in vain"
+    filler.unlink()
+    rest = Counting(pictures)
+    fill(pictures, small, small_disk, rest)
+    assert len(rest.asked) <= 16, "of 20 batches of augmented pictures and one of judged ones"
+    assert before.items() <= contents(small_disk).items()
+    assert contents(small_disk) == contents(whole_store)
+
+
+def test_room_is_reserved_where_that_can_be_done_and_given_back_where_there_is_too_little(tmp_path, monkeypatch):
+    path = tmp_path / "numbers"
+    path.write_bytes(b"abc")
+    features.reserve(path, 100_000)
+    assert path.read_bytes() == b"abc" + bytes(99_997)
+    assert path.stat().st_blocks * 512 >= 100_000, "no hole"
+    features.reserve(path, 2)
+    assert path.read_bytes() == b"ab"
+
+    def full(number, offset, length):
+        os.ftruncate(number, offset + length // 2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(features.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        features.reserve(path, 100)
+    assert path.read_bytes() == b"ab"
+    monkeypatch.setattr(features.os, "posix_fallocate", unable)
+    features.reserve(path, 100)
+    assert path.read_bytes() == b"ab" + bytes(98)

@@ -129,6 +129,17 @@ def test_forest_plot_takes_the_colour_of_the_verdict(verdict, colour):
     assert count(picture, colour) > 100 and all(count(picture, other) == 0 for other in others)
 
 
+@pytest.mark.parametrize("end", ["", "_low", "_high"])
+@pytest.mark.parametrize("name", ["value", "floor", "difference"])
+def test_every_number_of_the_forest_plot_is_drawn(name, end):
+    """Each moves the picture when it alone changes, within the span of the others, so that no axis moves with it."""
+    wide = forest() | {"name": "wide", "low": 0.0, "floor_low": 0.0, "difference_low": -1.0, "difference_high": 1.0}
+    column = "low" if (name, end) == ("value", "_low") else "high" if (name, end) == ("value", "_high") else name + end
+    row = forest() | {"floor_low": 0.42, "floor_high": 0.58}
+    one, other = (figures.interval_chart(pd.DataFrame([wide, row | {column: row[column] + by}])) for by in (0.0, 0.04))
+    assert decoded(one).shape == decoded(other).shape and one != other
+
+
 def test_forest_plot_leaves_out_undefined_values_and_refuses_to_be_empty():
     one = pd.DataFrame([forest()])
     two = pd.DataFrame([forest(), forest("undefined", float("nan"), "sound")])
@@ -221,6 +232,13 @@ def test_froc_has_a_panel_for_all_boxes_and_each_finding_drawn():
     assert count(two, VERMILION) > 100 and not count(one, VERMILION)
     with pytest.raises(ValueError, match="no FROC"):
         figures.froc_chart(froc_rows().iloc[:0], names)
+
+
+@pytest.mark.parametrize("column", ["value", "low", "high", "floor"])
+def test_every_number_of_the_froc_is_drawn(column):
+    rows = froc_rows()
+    moved = rows.assign(**{column: rows[column] + 0.03})
+    assert figures.froc_chart(rows, {"yolo_finetuned": "YOLO"}) != figures.froc_chart(moved, {"yolo_finetuned": "YOLO"})
 
 
 def test_examples_fill_as_many_rows_as_needed():

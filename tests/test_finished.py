@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from cxr import finished
+from cxr import finished, seals
 from cxr.journal import Journal
+from cxr.outputs import whole
 
 KEY, RUN = "key", "run-1"
 
@@ -25,9 +26,9 @@ def job(tmp_path):
             finished.once(outputs, tmp_path / "state/pair", key, batch, tell),
         ):
             (tmp_path / "pair").mkdir()
-            for _, path in outputs:
-                with open(path, "w") as file:
-                    file.write(str(number))
+            with whole(outputs) as out:
+                for part in out.values():
+                    part.write_text(str(number))
             made.append(number)
             if fails:
                 raise ValueError("no")
@@ -36,7 +37,9 @@ def job(tmp_path):
 
 
 def contents(folder):
-    return {path.name: path.read_text() for path in (folder / "pair").iterdir()}
+    for name in ("model.pt", "facts.json"):
+        seals.verified(folder / "pair" / name, folder)
+    return {path.name: path.read_text() for path in (folder / "pair").iterdir() if not path.name.startswith(".")}
 
 
 def test_a_finished_job_takes_its_results_back_and_ends_well(job):

@@ -34,6 +34,29 @@ def test_constants_by_hand() -> None:
         fit_classification(np.empty((0, 15)))
 
 
+def test_a_label_that_half_of_the_images_have_is_no_majority() -> None:
+    floors = fit_classification(to_matrix(["Mass", "Mass|Nodule", "Nodule", NO_FINDING]))
+    assert floors.prevalence[[LABELS.index("Mass"), LABELS.index("Nodule")]].tolist() == [0.5, 0.5]
+    assert floors.majority.sum() == 0
+
+
+def test_the_most_frequent_set_is_one_that_images_have() -> None:
+    # Mass, Nodule and Edema have no majority each, so the majority of each label is a set that no image has
+    floors = fit_classification(to_matrix(["Mass|Nodule", "Mass|Edema", "Nodule|Edema", "Hernia", "Hernia"]))
+    assert floors.label_set_name == "Hernia"
+    # and where a majority of labels is a set that images have, another may still be more frequent
+    floors = fit_classification(to_matrix(["Mass", "Mass", "Mass|Nodule", "Nodule", "Nodule|Edema"]))
+    assert floors.label_set_name == "Mass" and floors.majority.sum() == 2
+
+
+def test_the_first_label_is_that_of_the_images_not_of_the_labels() -> None:
+    # Mass is the first label of two, Edema of three; Nodule is the most frequent label, but never the first
+    floors = fit_classification(
+        to_matrix(["Mass|Nodule", "Mass|Nodule", "Edema", "Edema", "Edema", "Cardiomegaly|Nodule"])
+    )
+    assert LABELS[floors.first_label] == "Edema"
+
+
 def test_no_constant_beats_the_fitted_ones() -> None:
     labels = to_matrix(["Mass", "Mass|Nodule", NO_FINDING, "Edema", "Mass", NO_FINDING, NO_FINDING, NO_FINDING])
     floors = fit_classification(labels)
@@ -70,19 +93,50 @@ def test_maps_by_hand() -> None:
         fit_detection(boxed(["Mass 0 0 20 20", ""]))
 
 
-def test_cut_is_the_best_of_all_cuts() -> None:
-    targets = np.random.default_rng(1).random((30, 16, 16)) < np.linspace(0, 0.3, 16)
-    targets[:4] = False
-    mean, flat = targets.mean(axis=0), targets.reshape(30, -1)
+def test_a_cell_covered_by_exactly_half_is_no_target() -> None:
+    assert not cell_targets([[[0, 0, 32, 64]]]).any()
+    assert cell_targets([[[0, 0, 33, 64]]]).sum() == 1
 
-    def f1(cut: float) -> float:
-        mask = (mean >= cut).ravel()
-        precision = (flat & mask).sum(axis=1).mean() / mask.sum()
-        recall = ((flat & mask).sum(axis=1)[4:] / flat.sum(axis=1)[4:]).mean()
-        return 2 * precision * recall / (precision + recall)
 
-    cuts = np.unique(mean[mean > 0])
-    assert f1(fit_cut(targets)) == pytest.approx(max(map(f1, cuts)))
+def cuts_with_f1(targets: np.ndarray, answerable: np.ndarray) -> dict[float, float]:
+    """F1 of every cut of the mean mask: precision over all images, recall over the answerable; targets: (N, 16, 16)."""
+    mean, flat = targets.mean(axis=0).ravel(), targets.reshape(len(targets), -1)
+    found = {}
+    for cut in np.unique(mean[mean > 0]):
+        hits, named = (flat & (mean >= cut)).sum(axis=1), (mean >= cut).sum()
+        precision, recall = (hits / named).mean(), (hits / np.maximum(flat.sum(axis=1), 1))[answerable].mean()
+        found[float(cut)] = 2 * precision * recall / (precision + recall)
+    return found
+
+
+@pytest.mark.parametrize("empty", [0, 4, 12, 24])
+def test_cut_is_the_best_of_all_cuts(empty: int) -> None:
+    """With images without a cell, of which recall knows nothing; how many there are moves the best cut."""
+    draw = np.random.default_rng(1)
+    targets = draw.random((30, 16, 16)) < np.linspace(0, 0.9, 16) ** 3
+    targets[:empty] = False
+    f1 = cuts_with_f1(targets, np.arange(30) >= empty)
+    assert len(f1) > 5
+    best = max(f1.values())
+    assert fit_cut(targets) == max(cut for cut, value in f1.items() if value == pytest.approx(best, rel=1e-12))
+
+
+def test_recall_of_the_cut_is_over_the_images_that_have_a_cell() -> None:
+    # a cell in both of two images, another in each alone; four more images have none. The shared cell: P = 2/6, R = 1/2,
+    # F1 = 0.4; all three: P = 4/3 / 6, R = 1, F1 = 0.36. With recall over all six images: 0.22 and 0.27
+    targets = np.zeros((6, 16, 16), dtype=bool)
+    targets[:2, 0, 0], targets[0, 5, 5], targets[1, 9, 9] = True, True, True
+    assert list(cuts_with_f1(targets, np.arange(6) < 2).values()) == pytest.approx([4 / 11, 2 / 5])
+    assert list(cuts_with_f1(targets, np.ones(6, dtype=bool)).values()) == pytest.approx([4 / 15, 2 / 9])
+    assert fit_cut(targets) == pytest.approx(2 / 6)
+
+
+def test_of_equally_good_cuts_the_highest_is_taken() -> None:
+    # x in both images, y in the first: x alone has P = 1 and R = 3/4, both cells P = 3/4 and R = 1
+    targets = np.zeros((2, 16, 16), dtype=bool)
+    targets[:, 0, 0], targets[0, 0, 1] = True, True
+    assert list(cuts_with_f1(targets, np.ones(2, dtype=bool)).values()) == pytest.approx([6 / 7] * 2)
+    assert fit_cut(targets) == 1
 
 
 def test_design_numbers_of_classification(nih_sample: Path) -> None:

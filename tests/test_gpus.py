@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -265,6 +266,88 @@ def test_without_locks_in_the_temporary_folder_no_gpu_is_used_unlocked(machine, 
         gpus._try(tmp_path / "cxr-gpus" / f"{PLAIN[0]}-0.lock")
 
 
+def refusal(tmp_path, monkeypatch):
+    """What a job says that can claim no GPU."""
+    with pytest.raises(SystemExit):
+        claim({}, tmp_path, monkeypatch)
+    return (tmp_path / "log").read_text()
+
+
+def a_link(folder):
+    (folder.parent / "target").mkdir(0o700)
+    folder.symlink_to(folder.parent / "target")
+
+
+def open_to_others(folder):
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (a_link, "need a folder of this name, and this is none; remove it; or set TMPDIR"),
+        (Path.touch, "need a folder of this name, and this is none; remove it; or set TMPDIR"),
+        (open_to_others, "other users have access to the locks of the GPUs (mode 755); chmod 700"),
+    ],
+)
+def test_the_folder_of_the_locks_has_to_be_this_users_alone(machine, tmp_path, monkeypatch, make, words):
+    machine([board(PLAIN[0])])
+    make(tmp_path / f"cxr-gpus-{os.getuid()}")
+    assert words in refusal(tmp_path, monkeypatch)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_folder_of_another_user_is_refused(machine, tmp_path, monkeypatch):
+    machine([board(PLAIN[0])])
+    (tmp_path / f"cxr-gpus-{os.getuid()}").mkdir(0o700)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert re.search(
+        rf"belongs to another user \(number {owner}\).*set TMPDIR to a folder", refusal(tmp_path, monkeypatch)
+    )
+
+
+def test_the_folder_that_a_job_makes_for_the_locks_is_closed_to_others(machine, tmp_path, monkeypatch):
+    machine([board(PLAIN[0])])
+    former = os.umask(0)
+    try:
+        claim({}, tmp_path, monkeypatch)
+    finally:
+        os.umask(former)
+    assert (tmp_path / f"cxr-gpus-{os.getuid()}").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("place", [Path.symlink_to, Path.hardlink_to])
+def test_a_file_in_the_place_of_a_lock_is_never_written(machine, tmp_path, monkeypatch, place):
+    machine([board(PLAIN[0])])
+    folder, own = tmp_path / f"cxr-gpus-{os.getuid()}", tmp_path / "own"
+    folder.mkdir(0o700)
+    own.write_text("of the user")
+    place(folder / f"{PLAIN[0]}-0.lock", own)
+    if place is Path.symlink_to:
+        assert "0.lock: this is a link, and it is not followed" in refusal(tmp_path, monkeypatch)
+    else:
+        claim({}, tmp_path, monkeypatch)
+    assert own.read_text() == "of the user"
+
+
+def test_a_lock_removed_while_a_job_waits_for_it_guards_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "lock"
+    attempt = gpus.locks.attempt
+
+    def removed_meanwhile(file):
+        path.unlink()
+        return attempt(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gpus.locks, "attempt", removed_meanwhile)
+        assert gpus._try(path) is None
+    with gpus._try(path):
+        assert gpus._try(path) is None
+    gpus._try(path).close()
+
+
 STARTED = {
     "params": {"common": {"seed": 1, "precision": "float32"}, "code": "c", "state": "state"},
     "inputs": {},
@@ -277,7 +360,7 @@ def test_what_a_job_may_use_is_set_before_cuda_is_asked(machine, tmp_path, monke
     """And where PyTorch sees a GPU all the same, the job ends rather than use one that it has not claimed."""
     machine(boards)
     monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
-    environment = {"CXR_GPU_SLOTS": "1", "CXR_CHECKPOINT": "60"}
+    environment = {"CXR_GPU_SLOTS": "1", "CXR_CHECKPOINT": "60", "CXR_RESULTS": "."}
     asked = []
 
     def choose(*_):

@@ -198,6 +198,47 @@ def test_pixels_shrink_by_area_mean():
     pixels = np.array([[[0, 4], [8, 12]]], dtype=np.uint8)
     assert gridcnn.reduced(pixels, 1).tolist() == [[[6]]]
     assert gridcnn.reduced(pixels, 2) is pixels
+    blocks = np.array([[0, 2, 10, 10], [2, 4, 10, 14], [50, 50, 8, 8], [50, 50, 8, 9]], np.uint8)
+    assert gridcnn.reduced(np.stack([blocks, blocks.T]), 2).tolist() == [[[2, 11], [50, 8]], [[2, 50], [11, 8]]]
+
+
+@pytest.mark.parametrize("head", ["convolution", "findings"])
+def test_rows_of_cells_are_rows_of_pixels(head):
+    """A bright spot in row 3, column 9 of the cells changes what is said of that cell the most: of none across it."""
+    if head == "findings":
+        network = gridcnn.FindingNetwork(128, 8, MASKS, 0.0).eval()
+        nn.init.normal_(network.maps.weight)
+    else:
+        network = gridcnn.GridNetwork(128, 8, head, np.full((16, 16), 0.1)).eval()
+    dark = torch.rand(1, 1, 128, 128) / 4
+    bright = dark.clone()
+    bright[..., 24:32, 72:80] = 1
+    with torch.no_grad():
+        one, other = (network(images) for images in (dark, bright))
+    if head == "findings":
+        one, other = (gridcnn.unpacked(each)[0].mean(1) for each in (one, other))
+    change = (other - one)[0].abs()
+    row, column = divmod(int(change.argmax()), 16)
+    assert abs(row - 3) <= 1
+    assert min(abs(column - 9), abs(column - 6)) <= 1, "in the column itself, or in the one mirrored across the midline"
+
+
+def test_the_score_that_chooses_an_epoch_by_hand():
+    """Two images with cells and one without, which has no part in precision or recall."""
+    target = np.zeros((3, 16, 16))
+    target[0, 0, :4], target[1, 5, :2] = 1, 1
+    confidence = np.zeros((3, 16, 16))
+    confidence[0, 0, :4], confidence[0, 1, :2] = [0.8, 0.8, 0.35, 0.35], 0.2
+    confidence[1, 5, 0] = 0.6
+    confidence[2] = 0.35
+    precision, recall = (2.3 / 2.7 + 1) / 2, (2.3 / 4 + 0.6 / 2) / 2
+    weighted = 2 * precision * recall / (precision + recall)
+    at_best = 2 * 1 * 0.75 / 1.75  # at 0.3: all four cells of the one, one of the other's two, and no wrong one
+    found = gridcnn._scores(confidence, target)
+    assert found == {"f1_weighted": pytest.approx(weighted), "f1": pytest.approx(at_best)}
+    maps, wanted = np.zeros((3, gridcnn.MAPS + 1, 16, 16)), np.zeros((3, gridcnn.MAPS, 16, 16))
+    maps[:, ANY], wanted[:, ANY] = confidence, target
+    assert gridcnn._scores(maps, wanted) == found, "of the map of any finding"
 
 
 def four_images():
@@ -275,6 +316,55 @@ def test_an_interrupted_training_with_dropout_ends_with_the_same_networks(tell, 
     resumed, outcome, _ = fitted(tell, schedule, keeper, dropout=0.3, device=device)
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
     assert expected.history.drop(columns="seconds").equals(outcome.history.drop(columns="seconds"))
+
+
+def seen_by_fit(monkeypatch, tell, kind="coverage", augment=None):
+    """What `fitted` gives to the loop for the four images: the stream, the validation, and the boxes drawn.
+
+    The first image's box covers half of its second cell; findings of the last one are unknown.
+    """
+    seen = []
+    monkeypatch.setattr(gridcnn, "fit", lambda *arguments: seen.append(arguments))
+    names, read, drawn = four_images()
+    drawn[0] = [("Mass", np.array([[0.0, 0, 96, 64]]))]
+    boxed = gridcnn.Boxed(names, drawn, [set(), set(), set(), {"Edema", "Mass"}], read)
+    chosen = GridCNN(head="findings", loss="overlap", image_size=64, width=4, target=kind, augment=augment or Augment())
+    gridcnn.fitted(nn.Identity(), boxed, boxed, chosen, Schedule(batch=4), plain(0, CPU, tell))
+    _, stream, _, validation, _, _ = seen[0]
+    return stream, validation, drawn
+
+
+@pytest.mark.parametrize(("kind", "half_covered"), [("coverage", 0.5), ("majority", 0)])
+def test_training_has_the_targets_of_the_settings_and_validation_those_of_the_paper(
+    tell, monkeypatch, kind, half_covered
+):
+    stream, validation, _ = seen_by_fit(monkeypatch, tell, kind)
+    still = np.tile(np.eye(2, 3, dtype=np.float32), (4, 1, 1))
+    targets = stream.targets(np.array([3, 0, 1, 2]), still)
+    assert targets[1, MASS, 0, :3].tolist() == [1, half_covered, 0]
+    assert np.isnan(targets[0, MASS]).all() and not np.isnan(targets[1:]).any(), "unknown in the fourth image"
+    assert validation.targets[0, MASS, 0, :3].tolist() == [1, 0, 0], "covered by more than half"
+    assert np.isnan(validation.targets[3, MASS]).all()
+    assert validation.better == ("f1", True) and validation.scores is gridcnn._scores
+
+
+def test_the_boxes_of_training_images_move_with_their_pixels(tell, monkeypatch):
+    stream, _, drawn = seen_by_fit(monkeypatch, tell, augment=Augment(horizontal_flip=1.0))
+    inputs, targets = stream(0)
+    _, read, _ = four_images()
+    place = {np.ascontiguousarray(read([name])[0][:, ::-1]).tobytes(): at for at, name in enumerate(stream.names)}
+    order = [place[(image[0] * 255).round().to(torch.uint8).numpy().tobytes()] for image in inputs]
+    assert sorted(order) == [0, 1, 2, 3]
+    plain_ = gridcnn.finding_targets(drawn, [set()] * 4, "coverage")
+    np.testing.assert_allclose(targets[:, ANY].numpy(), plain_[order][:, ANY, :, ::-1], atol=1e-5)
+
+
+def test_cells_start_at_the_mean_majority_mask():
+    """Also where training is on covered shares."""
+    chosen = GridCNN(head="findings", loss="overlap", image_size=64, width=4, target="coverage")
+    network = gridcnn.built(chosen, [[("Mass", np.array([[0.0, 0, 96, 64]]))], []])
+    start = network.networks[0].cell_bias.sigmoid()[MASS, 0, :2]
+    assert start.tolist() == pytest.approx([0.5, gridcnn.RAREST], rel=1e-4)
 
 
 def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:

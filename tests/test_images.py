@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile
 
-from cxr import folder, images, ledger, png
+from cxr import checksums, folder, images, ledger, png
 from cxr.errors import InputError
 
 SIZE, BOX_SIZE = 32, 128
@@ -607,8 +607,10 @@ def test_the_release_sized_index_is_light(tmp_path: Path):
         "path": [f"images_001/images/{name}" for name in names],
         "shard": position // 1024,
         "row": position % 1024,
+        "checksum": [f"{number:016x}" for number in range(1, count + 1)],
         "box_shard": -1,
         "box_row": -1,
+        "box_checksum": "",
         "width": 1024,
         "height": 1024,
         "mode": "L",
@@ -624,6 +626,203 @@ def test_the_release_sized_index_is_light(tmp_path: Path):
     index = images.read_index(tmp_path / "index.csv")
     assert len(index) == count
     assert index.memory_usage(deep=True).sum() < 100e6
+
+
+# ---- damage
+
+
+def overwrite(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def flip(path: Path, place: int) -> None:
+    overwrite(path, place, bytes([path.read_bytes()[place] ^ 1]))
+
+
+def swap(path: Path, row: int) -> None:
+    content = path.read_bytes()
+    overwrite(path, 0, content[row : 2 * row] + content[:row])
+
+
+HARMS = {
+    "flipped bit": (lambda shard, row: flip(shard, 2 * row + 7), "c"),
+    "zeroed half": (lambda shard, row: overwrite(shard, 3 * row, bytes(3 * row)), "def"),
+    "swapped": (swap, "ab"),
+    "cut within a row": (lambda shard, row: os.truncate(shard, 4 * row + 5), "ef"),
+    "cut and damaged": (lambda shard, row: (flip(shard, 3), os.truncate(shard, 5 * row)), "af"),
+    "gone": (lambda shard, row: shard.unlink(), "abcdef"),
+}
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["before the store is opened", "while it is open"])
+@pytest.mark.parametrize("side", [SIZE, BOX_SIZE])
+@pytest.mark.parametrize(("harm", "damaged"), HARMS.values(), ids=HARMS)
+def test_damaged_pixels_are_decoded_again_in_their_places_and_that_is_told(
+    root: Path, tmp_path: Path, decoded: list[str], harm, damaged: str, side: int, opened: bool
+):
+    store, kind = tmp_path / "store", {SIZE: "all", BOX_SIZE: "boxed"}[side]
+    index = update(root, store, boxed="abcdef")
+    shard = store / str(side) / "shard-00000.u8"
+    before, told = shard.read_bytes(), []
+    reader = images.open_store(store, index, side, kind, told.append)
+    decoded.clear()
+    harm(shard, side**2)
+    if not opened:
+        reader = images.open_store(store, index, side, kind, told.append)
+    pixels = reader.read(index["image"].tolist())
+    np.testing.assert_array_equal(pixels, [images.shrink(picture(seed), side) for seed in range(6)])
+    assert sorted(decoded) == [f"{name}.png" for name in damaged]
+    assert shard.read_bytes() == before
+    assert sum(int(line.split()[0]) for line in told) == len(damaged)
+    assert all(f"of {side} px are " in line and "the image cache: decoding them again" in line for line in told)
+    assert update(root, store, boxed="abcdef").equals(index)
+
+
+def test_damage_is_mended_as_a_whole_whatever_is_read(root: Path, tmp_path: Path):
+    store, told = tmp_path / "store", []
+    index = update(root, store)
+    shard = store / str(SIZE) / "shard-00000.u8"
+    before = shard.read_bytes()
+    overwrite(shard, 0, bytes(5 * SIZE**2))
+    images.open_store(store, index, SIZE, "all", told.append).read(["b.png"])
+    assert told == [f"5 images of {SIZE} px are damaged in the image cache: decoding them again"]
+    assert shard.read_bytes() == before
+
+
+def test_what_another_process_has_mended_meanwhile_is_not_decoded_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+):
+    store, told = tmp_path / "store", []
+    index = update(root, store)
+    one, other = (images.open_store(store, index, SIZE, "all", told.append) for _ in range(2))
+    plain = images._mend
+
+    def late(*arguments) -> None:
+        monkeypatch.setattr(images, "_mend", plain)
+        other.read(["c.png"])
+        monkeypatch.setattr(images, "Building", None)  # nothing is built, and the ledger stays
+        plain(*arguments)
+
+    monkeypatch.setattr(images, "_mend", late)
+    flip(store / str(SIZE) / "shard-00000.u8", 2 * SIZE**2)
+    decoded.clear()
+    np.testing.assert_array_equal(one.read(["c.png"])[0], images.shrink(picture(2), SIZE))
+    assert decoded == ["c.png"] and len(told) == 1
+
+
+@pytest.mark.parametrize("trace", [True, False], ids=["another size", "same size and time"])
+def test_damaged_pixels_of_a_file_that_changed_are_an_error_that_says_what_to_do(
+    root: Path, tmp_path: Path, trace: bool
+):
+    store = tmp_path / "store"
+    index = update(root, store)
+    flip(store / str(SIZE) / "shard-00000.u8", 2 * SIZE**2)
+    path = root / "images_0" / "c.png"
+    before = path.stat()
+    save(path, picture(2)[::-1])
+    with path.open("ab") as file:
+        file.write(bytes(max(0, before.st_size - path.stat().st_size) + trace))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size == before.st_size) != trace
+    reader = images.open_store(store, index, SIZE, "all", print)
+    message = (
+        r"32/shard-00000\.u8: the pixels of image 'c\.png' .*row 2.*images_0/c\.png is not as it was; delete the index"
+    )
+    with pytest.raises(InputError, match=message):
+        reader.read(["a.png", "c.png"])
+    assert_pixels_are_those_of_the_files(root, store, update(root, store))
+
+
+def test_damaged_pixels_whose_file_is_gone_are_an_error_and_the_others_are_read(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    index = update(root, store)
+    overwrite(store / str(SIZE) / "shard-00000.u8", 0, bytes(SIZE**2 * 2))
+    (root / "images_0" / "a.png").unlink()
+    reader = images.open_store(store, index, SIZE, "all", print)
+    np.testing.assert_array_equal(reader.read(["b.png"])[0], images.shrink(picture(1), SIZE))
+    with pytest.raises(InputError, match=r"image 'a\.png'"):
+        reader.read(["b.png", "a.png"])
+    assert images.digest_of(picture(0)) not in ledger.load(store / "ledger.csv").of_side(SIZE)
+    save(root / "again.png", picture(0))
+    assert_pixels_are_those_of_the_files(root, store, update(root, store))
+
+
+def test_pixels_that_would_be_other_ones_today_are_not_put_in_the_place_of_damaged_ones(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another version of a library may shrink otherwise; the index's jobs would then read two kinds of pixels."""
+    store = tmp_path / "store"
+    index = update(root, store)
+    shard = store / str(SIZE) / "shard-00000.u8"
+    flip(shard, 2 * SIZE**2)
+    harmed = shard.read_bytes()
+    plain = images.shrink
+    monkeypatch.setattr(images, "shrink", lambda pixels, side: plain(pixels, side) ^ 1)
+    with pytest.raises(InputError, match=r"image 'c\.png'"):
+        images.open_store(store, index, SIZE, "all", print).read(["c.png"])
+    assert shard.read_bytes() == harmed
+    assert update(root, store)["row"].tolist() == [0, 1, 6, 3, 4, 5]
+
+
+def test_a_row_is_compared_with_its_checksum_once_in_a_process(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    index = update(root, tmp_path / "store")
+    reader = images.open_store(tmp_path / "store", index, SIZE, "all", print)
+    plain, compared = checksums.of_row, []
+    monkeypatch.setattr(checksums, "of_row", lambda row: compared.append(row) or plain(row))
+    for names in (["a.png", "b.png"], ["b.png", "c.png"], ["a.png", "c.png"]):
+        reader.read(names)
+    assert len(compared) == 3
+
+
+def test_index_and_ledger_hold_the_checksums_of_what_is_stored(root: Path, tmp_path: Path):
+    (root / "zero.png").touch()
+    index = update(root, tmp_path / "store", boxed="a").set_index("image")
+    for seed, name in enumerate("abcdef"):
+        assert index.at[f"{name}.png", "checksum"] == checksums.of_row(images.shrink(picture(seed), SIZE))
+    assert index.at["a.png", "box_checksum"] == checksums.of_row(picture(0))
+    assert (index["box_checksum"] == "").sum() == 6 and index.at["zero.png", "checksum"] == ""
+    places = ledger.load(tmp_path / "store" / "ledger.csv").of_side(SIZE)
+    assert {place.checksum for place in places.values()} == set(index["checksum"]) - {""}
+
+
+def test_a_store_of_an_earlier_version_is_built_anew_over_the_former(root: Path, tmp_path: Path, decoded: list[str]):
+    store = tmp_path / "store"
+    index = update(root, store, boxed="a")
+    path = store / "ledger.csv"
+    assert not ledger.of_earlier_version(path) and not ledger.of_earlier_version(store / "none.csv")
+    for header in ledger.EARLIER:
+        rows = pd.read_csv(path, keep_default_na=False, skipfooter=1, engine="python")
+        rows[header].to_csv(path, index=False)
+        assert ledger.of_earlier_version(path)
+        overwrite(store / str(SIZE) / "shard-00000.u8", 0, bytes(SIZE**2))
+        decoded.clear()
+        assert update(root, store, boxed="a").equals(index)
+        assert len(decoded) == 6
+        assert_pixels_are_those_of_the_files(root, store, index, "a")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda text: text.replace(",128,128,", ",129,128,", 1),
+        lambda text: text[: text.rindex("\r\n", 0, len(text) // 2) + 2],
+        lambda text: text[: len(text) // 2],
+        lambda text: text[:-1],
+    ],
+    ids=["another width", "half of the lines", "half", "a letter less"],
+)
+def test_a_ledger_that_is_not_as_it_was_written_is_an_error(root: Path, tmp_path: Path, harm):
+    update(root, tmp_path / "store")
+    path = tmp_path / "store" / "ledger.csv"
+    text = path.read_bytes().decode()
+    assert harm(text) != text
+    path.write_bytes(harm(text).encode())
+    with pytest.raises(InputError, match=r"ledger\.csv: not readable .*delete the folder"):
+        update(root, tmp_path / "store")
 
 
 # ---- real files

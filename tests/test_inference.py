@@ -6,7 +6,7 @@ import torch
 
 from cxr import gridcnn, torchvision_detector
 from cxr.classification import sigmoid_objective
-from cxr.device import Device
+from cxr.device import Device, choose
 from cxr.networks import Classifier, TransferClassifier
 from cxr.settings import GridCNN, TorchvisionDetector
 from cxr.torchvision_detector import BoxGoal, BoxNetwork
@@ -109,3 +109,14 @@ def test_boxes_of_an_image_do_not_depend_on_the_others():
     together = torchvision_detector.predict(network, names, read, BoxGoal(4), BFLOAT16)
     alone = torchvision_detector.predict(network, names[-1:], read, BoxGoal(4), BFLOAT16)
     assert len(alone) and together[together["image"] == names[-1]].reset_index(drop=True).equals(alone)
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_the_arithmetic_of_training_is_the_one_asked_for_and_auto_goes_by_the_processor(monkeypatch, able):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    threads = torch.get_num_threads()
+    chosen = {precision: choose(precision, threads).bfloat16 for precision in ("float32", "bfloat16", "auto")}
+    assert chosen == {"float32": False, "bfloat16": True, "auto": able}
+    assert not choose("bfloat16", threads).exact().bfloat16

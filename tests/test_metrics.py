@@ -187,6 +187,41 @@ def test_softmax_table_by_hand() -> None:
     assert cell(table, "label_sensitivity", "Mass")["value"] == pytest.approx(1 / 3)
 
 
+def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
+    truth = split(["Mass|Effusion"] * 3 + ["Mass"])
+    probabilities = constant(4, Effusion=0.6, Mass=0.4)
+    probabilities[2] = constant(1, Effusion=0.4, Mass=0.6)
+    table = classification_table(
+        "p", "e", predictions(truth["image"], probabilities), truth, split(["Effusion|Mass"] * 2 + ["Mass"]),
+        activation="softmax", **BOOTSTRAP,
+    )  # fmt: skip
+    assert cell(table, "accuracy")["value"] == 2 / 4
+    assert cell(table, "accuracy")["floor"] == 3 / 4, (
+        "Effusion is the first label of most training images, and of three here"
+    )
+    assert cell(table, "accuracy")["floor_name"] == "always Effusion"
+
+
+def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
+    truth = split([NO_FINDING, "Mass"])
+    table = classification_table(
+        "p", "e", predictions(truth["image"], np.full((2, 15), 0.5)), truth, truth, activation="sigmoid", **BOOTSTRAP
+    )
+    assert cell(table, "accuracy")["value"] == pytest.approx(14 / 15)
+    assert cell(table, "label_sensitivity", "Mass")["value"] == 0
+
+
+def test_a_row_says_of_score_floor_and_difference_each_its_own_interval() -> None:
+    score, floor = Estimate(0.8, np.linspace(0.7, 0.9, 101)), Estimate(0.5, np.linspace(0.6, 0.4, 101))
+    row = metric_row("f1", "all", score, floor, "x", confidence=0.9, higher_is_better=False, support=3)
+    assert [row[name] for name in ("value", "low", "high")] == pytest.approx([0.8, 0.71, 0.89])
+    assert [row[name] for name in ("floor", "floor_low", "floor_high")] == pytest.approx([0.5, 0.41, 0.59])
+    # on the same resample both are high or low together: 0.7 - 0.6 to 0.9 - 0.4
+    names = ("difference", "difference_low", "difference_high")
+    assert [row[name] for name in names] == pytest.approx([0.3, 0.12, 0.48])
+    assert row["higher_is_better"] == 0 and row["support"] == 3 and row["floor_name"] == "x" and row["note"] == ""
+
+
 def test_ranking_rows() -> None:
     draw = np.random.default_rng(0)
     labels = draw.choice([NO_FINDING, "Mass", "Mass|Nodule", "Effusion"], 80).tolist()

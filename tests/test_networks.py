@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from cxr.datasets import normalised
 from cxr.errors import InputError
-from cxr.networks import Classifier, TransferClassifier, parametered_layers
+from cxr.networks import Classifier, TransferClassifier, frozen_stages, parametered_layers
 from cxr.resnets import resnet
 from cxr.training import trained_state
 
@@ -57,9 +58,30 @@ def test_batch_norm_that_is_trained_collects_statistics_under_every_kind_of_froz
 
 @pytest.mark.parametrize(("head_input", "width"), [("softmax", 20), ("logits", 20), ("features", 192)])
 def test_the_head_reads_what_is_asked_for(head_input, width):
-    network = TransferClassifier(resnet("resnet10", 20), 0, 15, head_input, "eval")
-    assert network.head.in_features == width
-    assert network(torch.rand(2, 1, 64, 64)).shape == (2, 15)
+    network = TransferClassifier(resnet("resnet10", 20), 0, 15, head_input, "eval").eval()
+    images, source = torch.rand(3, 1, 64, 64), network.backbone
+    expected = {
+        "softmax": torch.softmax(source(normalised(images)), 1),
+        "logits": source(normalised(images)),
+        "features": source.pooled(normalised(images)),
+    }[head_input]
+    read = []
+    network.head.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    found = network(images)
+    assert network.head.in_features == width and found.shape == (3, 15)
+    assert torch.allclose(read[0], expected, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(found, torch.nn.functional.linear(expected, network.head.weight, network.head.bias))
+    sums = read[0].sum(1)
+    assert torch.allclose(sums, torch.ones(3)) == (head_input == "softmax"), "probabilities of one image add up to 1"
+
+
+@pytest.mark.parametrize("layers", [0, 2, 9])
+def test_frozen_stages_are_shared_only_where_no_batch_changes_what_they_give(layers):
+    def shared(mode):
+        return TransferClassifier(resnet("resnet10", 20), layers, 15, "logits", mode).shared
+
+    assert shared("eval") == frozen_stages(resnet("resnet10", 20), layers) != []
+    assert shared("batch") == shared("keras") == []
 
 
 def test_more_layers_than_the_network_has_is_refused():

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from dicoms import write
 from PIL import Image
+from png_files import blank
 from running import executed, snakemake
 
-from cxr import overlays
+from cxr import csv_cells, overlays
 from cxr.boxes import iou
 from cxr.labels import BOXED_FINDINGS, LABELS
 
@@ -40,6 +41,11 @@ def predicted(repository, finished, tmp_path_factory):
     picture.convert("L").crop((0, 40, 256, 200)).resize((640, 400)).save(new / "below/wide.jpg")
     (new / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     os.mkfifo(new / "pipe.png")
+    (new / "endless.png").symlink_to("/dev/zero")
+    (new / "circle.png").symlink_to("circle.png")
+    (new / "wide.png").write_bytes(blank(890_000, 200))
+    with (new / "giant.dcm").open("wb") as file:
+        file.truncate(100 << 30)
     for name in ODD:
         shutil.copy(new / known[0], os.path.join(os.fsencode(new), name))
     ran = executed(repository, finished, "--", "predict", config=[f"predict={{folder: {new}}}"])
@@ -57,7 +63,7 @@ def test_on_a_finished_study_predicting_trains_nothing(repository, finished, pre
 def test_a_test_image_of_the_study_gets_what_the_study_says_of_it(predicted):
     results, new, known, _ = predicted
     folder = results / f"predictions/{new.name}"
-    classes = pd.read_csv(folder / "classes.csv", index_col="image")
+    classes = csv_cells.read_names(folder / "classes.csv").set_index("image")
     assert list(classes.columns) == list(LABELS)
     assert set(classes.index) == {*known, "same.dcm", "below/wide.jpg", *ODD.values()}
     for name in ODD.values():
@@ -100,7 +106,14 @@ def test_boxes_lie_in_the_pixels_of_the_file(predicted):
 def test_what_cannot_be_read_is_listed_with_its_reason(predicted):
     results, new, _, _ = predicted
     rejected = pd.read_csv(results / f"predictions/{new.name}/rejected.csv")
-    reasons = [["broken.png", "truncated"], ["pipe.png", "not a regular file"]]
+    reasons = [
+        ["broken.png", "truncated"],
+        ["circle.png", "not a regular file"],
+        ["endless.png", "not a regular file"],
+        ["giant.dcm", "larger than 400 MB"],
+        ["pipe.png", "not a regular file"],
+        ["wide.png", "longer than 20,000 px"],
+    ]
     assert rejected[["image", "reason"]].to_numpy().tolist() == reasons
 
 
@@ -144,6 +157,12 @@ def test_what_is_said_of_a_picture_depends_on_no_other_and_no_folder_replaces_an
     shutil.copytree(alone, elsewhere)
     code, output = snakemake(repository, finished, "--", "predict", config=[f"predict={{folder: {elsewhere}}}"])
     assert code != 0 and f"another folder, {alone}" in output and "predict.name" in output, output[-2000:]
+    assert (second / "classes.csv").exists()
+
+    (second / "folder.txt").unlink()
+    code, output = snakemake(repository, finished, "--", "predict", config=[f"predict={{folder: {elsewhere}}}"])
+    assert code != 0 and "the file folder.txt that says of which folder is lost" in output, output[-2000:]
+    assert "Traceback" not in output
     assert (second / "classes.csv").exists()
 
 

@@ -1,5 +1,7 @@
 """Settings: one source, clear refusals, and documents that keep in step."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -54,10 +56,17 @@ def test_bad_settings_are_refused_in_one_line_that_names_key_value_and_range(con
         assert word in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "sound", "collapse", "detection"])
-def test_the_shipped_configurations_load(repository, name):
-    loaded = settings.load(yaml.safe_load((repository / "config" / f"{name}.yaml").read_text()))
-    assert loaded.name == {"config": "demo"}.get(name, name)
+SHIPPED = sorted((Path(__file__).resolve().parents[1] / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_configurations_load(path):
+    loaded = settings.load(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert loaded.name == {"config": "demo"}.get(path.stem, path.stem)
+
+
+def test_no_shipped_configuration_is_overlooked():
+    assert {path.stem for path in SHIPPED} >= {"config", "paper", "sound", "collapse", "detection", "sample"}
 
 
 def test_the_papers_configuration_has_the_papers_values(repository):

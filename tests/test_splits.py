@@ -1,6 +1,6 @@
 """Splits as laws: what never crosses, what never moves, and exact counts; the real tables' facts."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +166,31 @@ def test_validation_and_test_are_the_same_for_every_size(records):
         pd.testing.assert_frame_equal(whole[role], small[role])
 
 
-def test_shares_are_met_roughly(records):
-    parts = split(records_of(3000), "patient")
+def test_shares_are_met_roughly():
+    many = records_of(3000)
+    parts = split(many, "patient", validation=0.1, test=0.3)
     patients = {role: rows["patient"].nunique() for role, rows in parts.items()}
     assert sum(patients.values()) == 3000
     assert abs(patients["validation"] - 300) < 55  # more than three standard deviations
-    assert abs(patients["test"] - 300) < 55
+    assert abs(patients["test"] - 900) < 85
+    parts = split(many, "image", validation=0.3, test=0.1)
+    assert abs(len(parts["validation"]) / len(many) - 0.3) < 0.02 and abs(len(parts["test"]) / len(many) - 0.1) < 0.02
+    parts = split(many, "official", validation=0.2)
+    rest = [parts[role]["patient"].nunique() for role in ("train", "validation")]
+    assert abs(rest[1] / sum(rest) - 0.2) < 0.03, "of the patients who are not in the test list"
+
+
+@pytest.mark.parametrize("rule", ["patient", "official"])
+@pytest.mark.parametrize("size", [0, 40])
+def test_images_of_a_patient_stand_together_so_that_a_size_has_no_more_patients_than_it_needs(records, rule, size):
+    for role, rows in split(records, rule, size).items():
+        turns = (rows["patient"] != rows["patient"].shift()).sum()
+        assert turns == rows["patient"].nunique() < len(rows), role
+
+
+def test_images_of_a_patient_stand_apart_under_the_papers_rule(records):
+    rows = split(records, "image", 300)["train"]
+    assert (rows["patient"] == rows["patient"].shift()).mean() < 0.05
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -414,9 +433,24 @@ def test_folds_hold_even_shares_of_every_label(records, boxes):
         assert abs(len(fold["validation"]) - 0.1 * boxes["image"].nunique()) <= 8 * most / 2
 
 
-def test_the_validation_images_of_folds_differ(records, boxes):
-    chosen = [frozenset(fold["validation"]["image"]) for fold in folded(boxes, records, 5)]
-    assert len(set(chosen)) == 5
+@pytest.mark.parametrize("group", ["image", "patient"])
+def test_the_validation_images_of_folds_are_drawn_in_an_order_of_each_folds_own(records, boxes, group):
+    """So two folds share as many as chance has it, (1/8)² of the images that neither tests; in one order nearly all."""
+    folds = folded(boxes, records, 5, group)
+    for one, other in combinations(folds, 2):
+        tested = {*one["test"]["image"], *other["test"]["image"]}
+        first, second = ({*fold["validation"]["image"]} - tested for fold in (one, other))
+        assert len(first & second) < 0.35 * min(len(first), len(second))
+
+
+def test_the_validation_images_of_a_fold_are_not_those_that_the_order_of_the_tests_would_take_first(records):
+    """Of a single label, whose images are dealt to the folds in turn, so that the order of the tests can be read off."""
+    same = boxes_of(records).drop_duplicates("image").assign(label="Mass")
+    folds = folded(same, records, 2, "image", validation=0.2)
+    place = {image: at for fold in folds for at, image in enumerate(fold["test"]["image"])}
+    for fold in folds:
+        ranks = np.array([place[image] for image in fold["validation"]["image"]]) / (len(place) / 2)
+        assert 0.35 < ranks.mean() < 0.65 and ranks.max() > 0.9, "from the whole order, not its beginning"
 
 
 def test_one_fold_is_the_box_split(records, boxes):

@@ -19,6 +19,12 @@ def test_seed_decides_everything() -> None:
     assert not np.array_equal(first[0], other[0]) and not np.array_equal(first[1], other[1])
 
 
+def test_a_seed_draws_other_pictures_of_a_class_too() -> None:
+    first, second = (textures.draw(images=60, side=32, seed=seed) for seed in (4, 5))
+    alike = np.flatnonzero(first[1] == second[1])
+    assert len(alike) and not any(np.array_equal(first[0][k], second[0][k]) for k in alike)
+
+
 def test_no_picture_is_flat_and_none_repeats() -> None:
     pictures, classes = textures.draw(images=80, side=48, seed=1)
     for index, name in enumerate(textures.CLASSES):

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small_study
 import torch
 
-from cxr import detection_scores, torchvision_detector
+from cxr import detection_scores, detector_files, torchvision_detector
 from cxr.boxes import format_box_text, iou
 from cxr.datasets import Stream
 from cxr.device import Device
@@ -16,6 +17,7 @@ from cxr.journal import Journal
 from cxr.labels import BOXED_FINDINGS
 from cxr.runs import plain
 from cxr.settings import Augment, Schedule, TorchvisionDetector
+from cxr.splits import read_split
 from cxr.state import Keeper
 from cxr.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, padded
 from cxr.training import Validation, fit, write_tensors
@@ -98,6 +100,106 @@ def test_an_image_without_a_box_trains(tell, architecture):
     for truth in ({"a.png": TRUTH["a.png"], "b.png": ""}, {"a.png": "", "b.png": ""}):
         _, outcome = train(tell, settings(architecture), schedule, truth=truth)
         assert np.isfinite(outcome.history[["train_loss", "validation_loss"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize("architecture", ["retinanet", "fasterrcnn"])
+def test_a_hundred_boxes_an_image_are_kept_also_those_of_little_confidence(architecture):
+    """Average precision needs them; torchvision's own limits on confidence are 0.05."""
+    torch.manual_seed(0)
+    network = BoxNetwork(settings(architecture), 5, CPU).eval()
+    if architecture == "fasterrcnn":
+        torch.nn.init.zeros_(network.model.roi_heads.box_predictor.cls_score.weight)
+        network.model.roi_heads.box_predictor.cls_score.bias.data = torch.tensor([4.0] + [0.0] * 8)
+    with torch.no_grad():
+        found = network(torch.rand(1, 1, SIDE, SIDE))
+    assert found.shape == (1, 100, 6) and (found[0, :, 1] > 0).all(), "no place is empty"
+    assert found[0, :, 1].min() < 0.05
+
+
+def test_boxes_keep_their_places_and_labels_on_the_way_to_the_network_and_back():
+    """64 pixels are the frame of 1024: a box of the last finding is given to the network 16 times smaller, and comes back."""
+    network, given = BoxNetwork(settings(), 5, CPU), []
+
+    class Told(torch.nn.Module):
+        def forward(self, pictures, truth=None):
+            given.append(truth)
+            corners = torch.tensor([[8.0, 16.0, 32.0, 64.0], [0.0, 0.0, 70.0, 20.0]])
+            boxes = {"boxes": corners, "scores": torch.tensor([0.3, 0.9]), "labels": torch.tensor([8, 1])}
+            return (
+                [boxes] * len(pictures)
+                if truth is None
+                else {"loss": pictures[0].sum() * 0 + 2, "other": torch.ones(())}
+            )
+
+    network.model = Told()
+    truth = torch.from_numpy(padded([labelled("Pneumothorax 128.000 256.000 512.000 1024.000"), labelled("")]))
+    assert network.losses(torch.rand(2, 1, SIDE, SIDE), truth).item() == 3, "the sum"
+    assert given[0][0]["labels"].tolist() == [8] and given[0][0]["boxes"].tolist() == [[8, 16, 32, 64]]
+    assert given[0][1]["boxes"].shape == (0, 4)
+    found = torchvision_detector.predict(network, ["a.png"], pictures, BoxGoal(1), CPU)
+    assert found.drop(columns="confidence").to_numpy().tolist() == [
+        ["a.png", "Atelectasis", 0, 0, 1024, 320], ["a.png", "Pneumothorax", 128, 256, 512, 1024]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trainable", "parts"),
+    [
+        (5, {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4"}),
+        (4, {"layer1", "layer2", "layer3", "layer4"}),
+        (1, {"layer4"}),
+        (0, set()),
+    ],
+)
+def test_trained_parts_are_counted_from_the_end_and_batch_norm_learns_where_all_is_trained(trainable, parts):
+    network = BoxNetwork(settings(), trainable, CPU).train()
+    body = network.model.backbone.body
+    assert {name.split(".")[0] for name, each in body.named_parameters() if each.requires_grad} == parts
+    modes = {norm.training for norm in network.norms}
+    assert modes == {trainable == 5}
+    assert {each.requires_grad for norm in network.norms for each in norm.parameters()} == {trainable == 5}
+
+
+def test_a_job_trains_on_moved_boxes_and_its_model_file_is_the_network_that_predicted(tell, tmp_path, monkeypatch):
+    study, seen, fit_ = small_study.write(tmp_path), [], torchvision_detector.fit
+
+    def watched(network, stream, goal, validation, *rest):
+        seen.append((network, stream, validation))
+        network.set_epsilon(0.01)  # as weights may ask for
+        return fit_(network, stream, goal, validation, *rest)
+
+    monkeypatch.setattr(torchvision_detector, "fit", watched)
+    chosen = settings(
+        augment=Augment(horizontal_flip=1.0), training=Schedule(epochs=1, steps=1, batch=2, learning_rate=1e-3)
+    )
+    out = {
+        name: tmp_path / f"{name}.out"
+        for name in ("model", "history", "facts", "validation_predictions", "predictions")
+    }
+    torchvision_detector.train(
+        train_split=study.split("train"), inputs=study.detector(), outputs=detector_files.Trained(**out),
+        settings=chosen, run=plain(0, CPU, tell),
+    )  # fmt: skip
+    trained, stream, validation = seen[0]
+    inputs, targets = stream(0)
+    for image, boxes in zip(inputs, targets.numpy(), strict=True):
+        pixels = (image[0].flip(1) * 255).round().to(torch.uint8).numpy()
+        name = next(name for name, each in study.pixels.items() if (each == pixels).all())
+        drawn = labelled(read_split(study.split("train")).set_index("image").loc[name, "boxes"])
+        flipped = np.column_stack([drawn[:, 0], 1024 - drawn[:, 3], drawn[:, 2], 1024 - drawn[:, 1], drawn[:, 4]])
+        np.testing.assert_allclose(boxes[boxes[:, 0] > 0], flipped, atol=0.1)
+    still = [labelled(text) for text in read_split(study.split("validation"))["boxes"]]
+    assert (validation.targets == padded(still)).all() and validation.better == ("map50", True)
+    network, restored = torchvision_detector.restore(out["model"], CPU)
+    assert restored == chosen and {norm.eps for norm in network.norms} == {0.01}
+    assert all(torch.equal(each, trained.state_dict()[name]) for name, each in network.state_dict().items())
+    again = torchvision_detector.predict(trained, study.names("test"), study.read, BoxGoal(2), CPU)
+    written = pd.read_csv(out["predictions"])
+    assert again[["image", "label"]].equals(written[["image", "label"]])
+    columns = ["confidence", "x0", "y0", "x1", "y1"]
+    np.testing.assert_allclose(again[columns], written[columns], rtol=1e-4, atol=1e-4)
+    judged = pd.read_csv(out["validation_predictions"])
+    assert judged["image"].unique().tolist() == study.names("validation")
 
 
 class Stopping(Keeper):

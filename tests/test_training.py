@@ -1,5 +1,6 @@
 """The training loop: it learns, is deterministic, keeps what it is told to, stops on nonsense and goes on after a kill."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -78,12 +79,18 @@ def test_the_same_seed_gives_the_same_model(tell, device):
 
 
 def test_keep_best_returns_the_weights_of_the_best_epoch(tell):
-    schedule = Schedule(epochs=4, steps=2, batch=4, learning_rate=0.05, keep="best")
+    """The second of four: what a training of two epochs ends with, to the last bit."""
+    schedule = Schedule(epochs=4, steps=1, batch=4, learning_rate=0.05)
     objective = sigmoid_objective(np.full(15, 0.1), balanced=False)
-    network, outcome = train(tell, objective, schedule)
-    names, read, targets = four_images()
-    confidence, _ = judge(network, names, read, objective, CPU, targets)
-    assert sigmoid_scores(confidence, targets)["accuracy"] == outcome.history["validation_accuracy"].max()
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    best = schedule.model_copy(update={"keep": "best"})
+    network, outcome = train(tell, objective, best, scores=lambda *_: {"accuracy": next(scores)})
+    two, _ = train(tell, objective, schedule.model_copy(update={"epochs": 2}))
+    four, _ = train(tell, objective, schedule)
+    assert outcome.facts["kept_epoch"] == 2 and outcome.facts["epochs"] == 4
+    same = [torch.equal(tensor, two.state_dict()[name]) for name, tensor in network.state_dict().items()]
+    assert all(same)
+    assert not torch.equal(network.backbone.fc.weight, four.backbone.fc.weight)
 
 
 @pytest.mark.parametrize("chance", [None, 2, 3, 5, 8])  # a step and an epoch's end are two chances
@@ -169,6 +176,128 @@ def test_the_running_mean_is_what_is_judged_and_kept(tell):
     names, read, targets = four_images()
     _, loss = judge(mean, names, read, objective, CPU, targets)
     assert loss == pytest.approx(outcome.history["validation_loss"].iloc[-1], rel=1e-5)
+
+
+class Number(torch.nn.Module):
+    """A network of one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+
+class Descent:
+    """A goal whose gradient is 1 in every step, so that Adam moves the number by the learning rate.
+
+    losses: what the epochs' validation losses are told to be. What the loop did is written down: the number before each
+    step, and whether the network was in training mode. What is measured of step n is n.
+    """
+
+    at_once = 4
+
+    def __init__(self, losses=()):
+        self.losses, self.before, self.learning, self.judging = iter(losses), [], [], []
+
+    def learn(self, network, inputs, targets, device):
+        self.before.append(network.value.item())
+        self.learning.append(network.training)
+        return network.value * 1, torch.tensor(float(len(self.before)))
+
+    def judge(self, network, inputs, targets, device):
+        self.judging.append(network.training)
+        return network.value.expand(len(inputs)), next(self.losses, 0.0)
+
+
+def descended(tell, schedule, goal=None, better=("accuracy", True), images=4, keeper=None):
+    """Train the number; return it, the goal and the outcome."""
+    names = [f"{number}.png" for number in range(images)]
+    targets = np.zeros(images, np.float32)
+
+    def read(wanted):
+        return np.zeros((len(wanted), 2, 2), np.uint8)
+
+    network, goal = Number(), goal or Descent()
+    stream = Stream(names, read, targets, Augment(), schedule.batch, 0, CPU.torch)
+    validation = Validation(names, read, targets, lambda *_: {"accuracy": 0.5}, better)
+    outcome = fit(network, stream, goal, validation, schedule, plain(0, CPU, tell, keeper))
+    return network.value.item(), goal, outcome
+
+
+@pytest.mark.parametrize("decay", ["constant", "cosine"])
+def test_every_step_moves_by_the_learning_rate_of_the_schedule(tell, decay):
+    """Of 40 steps a cosine schedule warms up in two, to half and to all of the rate, and ends one step before 0."""
+    schedule = Schedule(epochs=2, steps=20, batch=4, learning_rate=0.01, decay=decay)
+    value, goal, outcome = descended(tell, schedule)
+    moved = -np.diff([*goal.before, value]) / 0.01
+    falling = np.cos(np.arange(38) * np.pi / 2 / 38) ** 2
+    expected = np.ones(40) if decay == "constant" else [0.5, 1, *falling]
+    np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-9)
+    following = 0.01 * np.array([1, 1] if decay == "constant" else [falling[18], 0])
+    np.testing.assert_allclose(outcome.history["learning_rate"], following, atol=1e-9)
+
+
+@pytest.mark.parametrize(("keep", "steps"), [("last", 24), ("best", 12)])
+def test_the_running_mean_of_a_training_forgets_its_first_steps_faster(tell, keep, steps):
+    """By hand from the number's path: the decay of step n is n / (n + 10), but 0.5 at most, from step 10 on."""
+    schedule = Schedule(epochs=2, steps=12, batch=4, learning_rate=0.01, average=0.5, keep=keep)
+    value, goal, _ = descended(tell, schedule, Descent([1, 2]), ("loss", False))
+    path = [*goal.before[1:], 24 * -0.01]
+    mean = 0.0
+    for step, now in enumerate(path[:steps], 1):
+        decay = step / (step + 10) if step < 10 else 0.5
+        mean = decay * mean + (1 - decay) * now
+    assert value == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize(("better", "kept"), [(("loss", False), 2), (("loss", True), 3)])
+def test_less_may_be_better(tell, better, kept):
+    schedule = Schedule(epochs=4, steps=1, batch=4, learning_rate=0.01, keep="best")
+    value, _, outcome = descended(tell, schedule, Descent([0.5, 0.2, 0.9, 0.3]), better)
+    assert outcome.facts["kept_epoch"] == kept
+    assert value == pytest.approx(-0.01 * kept, rel=1e-5)
+    assert outcome.history["validation_loss"].tolist() == [0.5, 0.2, 0.9, 0.3]
+
+
+def test_an_epochs_training_loss_is_the_mean_of_what_its_own_steps_measured(tell):
+    _, _, outcome = descended(tell, Schedule(epochs=3, steps=4, batch=4))
+    assert outcome.history["train_loss"].tolist() == [2.5, 6.5, 10.5]
+    assert outcome.history["step"].tolist() == [4, 8, 12]
+
+
+def test_without_a_number_of_steps_an_epoch_sees_every_image(tell):
+    _, goal, outcome = descended(tell, Schedule(epochs=2, steps=0, batch=2), images=5)
+    assert len(goal.before) == outcome.facts["steps"] == 6
+
+
+def test_a_network_learns_in_training_mode_and_is_judged_in_evaluation_mode(tell):
+    _, goal, _ = descended(tell, Schedule(epochs=3, steps=2, batch=4))
+    assert goal.learning == [True] * 6 and goal.judging == [False] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_what_a_cluster_sends_ahead_of_its_limit_stops_a_training_at_its_next_step(tell, tmp_path, number):
+    """By default SIGUSR1 would end the process, and all since the last saved state with it; afterwards it may again."""
+    keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
+    goal = Descent()
+
+    def learn(*arguments):
+        if len(goal.before) == 2:
+            os.kill(os.getpid(), number)
+        return Descent.learn(goal, *arguments)
+
+    def before(number, frame):  # a handler of the test's own: uncaught, the signal would end all tests
+        pass
+
+    goal.learn = learn
+    former = signal.signal(number, before)
+    try:
+        with pytest.raises(Interrupted, match=number.name):
+            descended(tell, Schedule(epochs=2, steps=4, batch=4), goal, keeper=keeper)
+        assert signal.getsignal(number) == before
+    finally:
+        signal.signal(number, former)
+    assert len(goal.before) == 3
+    assert Keeper(tmp_path / "state", "key", 1e9, tell).load()["step"] == 3
 
 
 class Stopping(Keeper):
@@ -313,3 +442,30 @@ def test_validation_can_be_judged_by_a_part_of_the_network(tell):
     head = history((lambda network: network.backbone.fc, lambda chosen: torch.ones(len(chosen), 192)))
     assert all_of_it["train_loss"].tolist() == head["train_loss"].tolist(), "training is the same"
     assert all_of_it["validation_loss"].tolist() != head["validation_loss"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", {"backbone.fc.weight": torch.zeros(1)}),
+        ("optimizer", {}),
+        ("random", None),
+        ("step", None),
+        ("best", None),
+    ],
+)
+def test_a_state_that_does_not_fit_is_as_good_as_none(tell, tmp_path, name, value):
+    """None: it lacks this part."""
+    schedule = Schedule(epochs=2, steps=2, batch=3, average=0.8)
+    objective = sigmoid_objective(np.full(15, 0.1), balanced=True)
+    whole, _ = train(tell, objective, schedule)
+    with pytest.raises(Interrupted):
+        train(tell, objective, schedule, keeper=Stopping(tmp_path / "state", "key", 0, tell, chance=3))
+    keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
+    content = keeper.load()
+    del content[name]
+    keeper.save(content if value is None else content | {name: value})
+    keeper = Keeper(tmp_path / "state", "key", 1e9, tell)
+    again, _ = train(tell, objective, schedule, keeper=keeper)
+    assert keeper.resumed == 0 and "training starts from the beginning" in (tmp_path / "log.txt").read_text()
+    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in whole.state_dict().items())

@@ -110,6 +110,12 @@ def test_round_trip_loses_at_most_half_a_pixel_and_the_second_nothing(tmp_path: 
     assert voc.read(write(tmp_path / "b.xml", first, side))[1] == first
 
 
+def test_each_direction_is_read_back_by_its_own_size(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml", [("Mass", 100, 200, 300, 400)])
+    path.write_text(path.read_text().replace("<height>1024<", "<height>512<"))
+    assert voc.read(path)[1] == [("Mass", 100, 400, 300, 800)]
+
+
 def test_narrow_boxes_keep_a_pixel(tmp_path: Path) -> None:
     boxes = random_boxes(50, 0.001)
     narrow = [(label, x0, y0, x0 + 0.001, y1) for label, x0, y0, x1, y1 in boxes]

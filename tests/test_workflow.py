@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from lxml import html
 from running import planned, snakemake
+from sklearn.metrics import roc_auc_score
 
 from cxr.labels import LABELS
 
@@ -37,6 +40,165 @@ def test_every_experiment_ends_in_the_report_beside_its_floor(finished):
     ]
     assert len(headline) >= 10
     assert headline[["value", "low", "high", "floor", "floor_low", "floor_high"]].notna().all().all()
+
+
+# The numbers of the report once more from predictions and splits alone, without the package
+
+
+def labels_of(split):
+    """Image names of a split, and its labels as (N, 15) bool."""
+    table = pd.read_csv(split, dtype={"image": "str"})
+    return table["image"], np.array([[label in text.split("|") for label in LABELS] for text in table["labels"]])
+
+
+def probabilities_of(file, images):
+    return pd.read_csv(file).set_index("image").loc[images, list(LABELS)].to_numpy()
+
+
+def majority_of(split):
+    return labels_of(split)[1].mean(axis=0) > 0.5
+
+
+def cells_of(text):
+    """Cells of 64 pixels that the boxes of a text cover by more than half; what several cover counts once."""
+    boxes, lines = [np.array(box.split(" ")[-4:], float) for box in text.split(";")], np.arange(0, 1025, 64)
+
+    def shares(some):
+        start, end = np.max(some, axis=0)[:2], np.min(some, axis=0)[2:]
+        x, y = (
+            np.clip(np.minimum(b, lines[1:]) - np.maximum(a, lines[:-1]), 0, None) / 64
+            for a, b in zip(start, end, strict=True)
+        )
+        return np.outer(y, x)
+
+    subsets = [some for count in range(1, len(boxes) + 1) for some in combinations(boxes, count)]
+    return sum((-1) ** (len(some) + 1) * shares(some) for some in subsets).round(6) > 0.5
+
+
+def f1_of(marked, target):
+    """The paper's F1 of cells (N, 16, 16) bool."""
+    has, hits = target.any(axis=(1, 2)), (marked & target).sum(axis=(1, 2))
+    precision = (hits / np.maximum(marked.sum(axis=(1, 2)), 1)).mean()
+    recall = (hits[has] / target[has].sum(axis=(1, 2))).mean()
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def shown(table, experiment, metric, label=""):
+    """The one row of a table with a number, its label "" read as none."""
+    rows = table[
+        (table["experiment"] == experiment) & (table["metric"] == metric) & (table["label"].fillna("") == label)
+    ]
+    assert len(rows) == 1, (experiment, metric, label)
+    return rows.iloc[0]
+
+
+def classifiers(results):
+    """Protocol, experiment, folder and size of every classifier that the report shows."""
+    for protocol in ("paper", "sound"):
+        for kind in ("softmax", "sigmoid"):
+            yield protocol, f"baseline_{kind}", results / "baseline" / protocol / kind, "all"
+        for pair in pd.read_csv(results / "transfer" / protocol / "selected.csv").itertuples():
+            name = f"c{pair.layers}_s{pair.size}"
+            yield protocol, f"transfer_{name}", results / "transfer_long" / protocol / name, str(pair.size)
+
+
+def test_classifiers_numbers_are_those_of_their_test_predictions_and_training_labels(finished):
+    results = finished / "results/tiny"
+    headline = pd.read_csv(results / "tables/headline.csv")
+    for protocol, experiment, folder, size in classifiers(results):
+        images, truth = labels_of(results / f"splits/{protocol}/{size}/test.csv")
+        train = results / f"splits/{protocol}/{size}/train.csv"
+        found = np.clip(probabilities_of(folder / "predictions.csv", images), 1e-7, 1 - 1e-7)
+        prevalence, table = labels_of(train)[1].mean(axis=0), headline[headline["protocol"] == protocol]
+        accuracy, auroc = shown(table, experiment, "accuracy"), shown(table, experiment, "auroc", "mean14")
+        defined = [at for at in range(14) if 0 < truth[:, at].sum() < len(truth)]
+        areas = [roc_auc_score(truth[:, at], found[:, at]) for at in defined]
+        assert auroc["value"] == pytest.approx(np.mean(areas), abs=1e-5) and auroc["floor"] == 0.5
+        if experiment == "baseline_softmax":
+            first = labels_of(train)[1].argmax(axis=1)
+            always = np.bincount(first).argmax()
+            assert accuracy["value"] == pytest.approx((found.argmax(axis=1) == truth.argmax(axis=1)).mean(), abs=1e-5)
+            assert accuracy["floor"] == pytest.approx((truth.argmax(axis=1) == always).mean(), abs=1e-5)
+            loss, prior = -np.log(found), -np.log(np.clip(prevalence / prevalence.sum(), 1e-7, 1 - 1e-7))
+            expected = [(truth * each).sum(axis=1).mean() for each in (loss, prior)]
+        else:
+            assert accuracy["value"] == pytest.approx(((found > 0.5) == truth).mean(), abs=1e-5)
+            assert accuracy["floor"] == pytest.approx((majority_of(train) == truth).mean(), abs=1e-5)
+            constant = np.clip(prevalence, 1e-7, 1 - 1e-7)
+            expected = [-np.log(np.where(truth, each, 1 - each)).mean() for each in (found, constant)]
+        if experiment.startswith("baseline"):
+            assert shown(table, experiment, "loss")[["value", "floor"]].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_pairs_that_are_selected_gain_most_on_their_validation_images(finished):
+    results = finished / "results/tiny"
+    for protocol, by in (("paper", "accuracy"), ("sound", "auroc")):
+        gains = {}
+        for folder in sorted((results / "transfer" / protocol).glob("c*_s*")):
+            layers, size = map(int, folder.name[1:].split("_s"))
+            splits = results / f"splits/{protocol}/{size}"
+            images, truth = labels_of(splits / "validation.csv")
+            found = probabilities_of(folder / "predictions.csv", images)
+            defined = [at for at in range(15) if 0 < truth[:, at].sum() < len(truth)]
+            gains[layers, size] = {
+                "accuracy": ((found > 0.5) == truth).mean() - (majority_of(splits / "train.csv") == truth).mean(),
+                "auroc": np.mean([roc_auc_score(truth[:, at], found[:, at]) for at in defined]),
+            }[by]
+        best = min(gains, key=lambda pair: (-round(gains[pair], 5), *pair))
+        selected = pd.read_csv(results / "transfer" / protocol / "selected.csv")
+        assert selected.to_numpy().tolist() == [[*best, 1]], gains
+        grid = pd.read_csv(results / "tables" / f"grid_{protocol}.csv").set_index(["layers", "size"])
+        assert grid["selected_rank"].dropna().to_dict() == {best: 1}
+
+
+def test_the_grid_cnns_numbers_are_cut_where_validation_images_say(finished):
+    results = finished / "results/tiny"
+    for protocol, folds in (("paper", 1), ("sound", 2)):
+        cuts = json.loads((results / f"metrics/{protocol}/gridcnn_threshold.json").read_text())
+        marked, wanted, errors = [], [], []
+        for fold in range(folds):
+            each = {}
+            for role, file in (("validation", "validation.npz"), ("test", "predictions.npz")):
+                split = pd.read_csv(results / f"splits/{protocol}/boxes_fold{fold}/{role}.csv")
+                with np.load(results / f"gridcnn/{protocol}/fold{fold}/{file}") as content:
+                    order = [content["images"].tolist().index(image) for image in split["image"]]
+                    confidence, probability = (
+                        content[name][order].astype(float)
+                        for name in ("confidence", "probability" if "probability" in content else "confidence")
+                    )
+                target = np.stack([cells_of(text) for text in split["boxes"]])
+                each[role] = confidence, target
+            threshold = cuts["folds"][fold]["threshold"]
+            if cuts["chosen_on"] == "validation":
+                confidence, target = each["validation"]
+                occurring = np.unique(confidence[confidence > 0])
+                ranks = np.linspace(0, len(occurring) - 1, min(200, len(occurring))).round().astype(int)
+                best = max(f1_of(confidence >= cut, target) for cut in [*occurring[ranks], 1])
+                assert f1_of(confidence >= threshold, target) == pytest.approx(best, rel=1e-9)
+            confidence, target = each["test"]
+            marked.append(confidence >= threshold)
+            wanted.append(target)
+            errors.append(((probability - target) ** 2).mean(axis=(1, 2)))
+        table = pd.read_csv(results / f"metrics/{protocol}/gridcnn.csv")
+        expected = f1_of(np.concatenate(marked), np.concatenate(wanted))
+        assert shown(table, "gridcnn", "f1", "all")["value"] == pytest.approx(expected, abs=1e-4)
+        assert shown(table, "gridcnn", "mse", "all")["value"] == pytest.approx(np.concatenate(errors).mean(), abs=1e-4)
+        everywhere = f1_of(np.ones_like(np.concatenate(wanted)), np.concatenate(wanted))
+        assert shown(table, "gridcnn", "f1", "all")["floor"] >= everywhere - 1e-5, "the best floor, not any"
+
+
+def test_the_headline_shows_what_the_metric_tables_hold(finished):
+    results = finished / "results/tiny"
+    tables = pd.concat([pd.read_csv(path) for path in sorted((results / "metrics").glob("*/*.csv"))])
+    keys, columns = (
+        ["protocol", "experiment", "metric", "label"],
+        ["value", "low", "high", "floor", "floor_low", "floor_high"],
+    )
+    measured = tables.fillna({"label": ""}).set_index(keys)
+    headline = pd.read_csv(results / "tables/headline.csv").fillna({"label": ""})
+    headline = headline[headline["verdict"] != "not measured"].set_index(keys)
+    assert len(headline) > 20
+    pd.testing.assert_frame_equal(headline[columns], measured.loc[headline.index, columns])
 
 
 def test_every_pair_is_a_job_of_its_own_with_model_predictions_history_and_facts(finished):

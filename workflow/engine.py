@@ -1,14 +1,19 @@
 """What a run mends of its engine, Snakemake 9.27."""
 
 import base64
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from snakemake.persistence import MetadataRecord
 from snakemake.utils import update_config
 
 UNSAFE = set("'$`\\!")  # what a shell does not take as it stands, between whichever quotes
 ENCODED = "encoded_config"
+RECORDS = ".records"  # folder in the results: how each of them was made
 
 
 def calm(scheduler: Any) -> None:
@@ -50,6 +55,25 @@ def ask_behind_ancient(dag: Any) -> None:
     dag.update_needrun, dag.bfs = update_needrun, bfs
 
 
+def ask_for_missing_checkpoints(dag: Any) -> None:
+    """Let a class of DAGs (``snakemake.dag.DAG``) run every checkpoint whose output is missing.
+
+    By itself it runs one only for a job that is known to run, and does not ask a job for changed settings before the
+    checkpoints ahead of it are there: without the splits a changed setting was answered by "nothing to be done".
+    """
+    judge = dag.update_needrun
+
+    async def update_needrun(self: Any, *arguments: Any, **options: Any) -> None:
+        if self.workflow.is_main_process:
+            for job in self.jobs:
+                if job.is_checkpoint and not self.finished(job):
+                    missing = [file for file in job.output if not await file.exists()]
+                    self.reason(job).missing_output.update(missing)
+        await judge(self, *arguments, **options)
+
+    dag.update_needrun = update_needrun
+
+
 def keep_until_replaced(job: Any) -> None:
     """Let jobs of a class (``snakemake.jobs.Job``) leave former outputs in place until they have new ones.
 
@@ -79,6 +103,70 @@ def keep_until_replaced(job: Any) -> None:
     job.remove_existing_output, job.cleanup, job.postprocess = remove_existing_output, cleanup, postprocess
 
 
+def keep_records(persistence: Any, results: Path) -> None:
+    """Let a class of Snakemake's memory (``snakemake.persistence.file.FilePersistence``) keep the records of results with them.
+
+    By itself it notes below `.snakemake`, where Snakemake was started, with which settings, code and inputs a file was
+    made. Where that folder is lost, or results are restored from elsewhere, whatever lies there passes for up to date:
+    "nothing to be done" after a changed setting. A record beside the results goes where they go, so it counts first.
+    """
+    read, write, delete = persistence._read_record, persistence._write_record, persistence._delete_record
+    known: dict[str, Any] = {}
+
+    def place(key: str) -> Path | None:
+        """Where the record of a file below the results lies."""
+        if not Path(key).is_relative_to(results):
+            return None
+        name = hashlib.blake2b(os.fsencode(Path(key).relative_to(results)), digest_size=16).hexdigest()
+        return results / RECORDS / f"{name}.json"
+
+    def _read_record(self: Any, key: str) -> Any:
+        if key not in known:
+            known[key] = _record(place(key))
+        return known[key] or read(self, key)
+
+    def _write_record(self: Any, key: str, record: Any) -> None:
+        write(self, key, record)
+        known.pop(key, None)
+        if path := place(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps({"file": key, "record": dict(record.items())}), encoding="utf-8")
+            part.replace(path)
+
+    def _delete_record(self: Any, key: str) -> bool:
+        known.pop(key, None)
+        if path := place(key):
+            path.unlink(missing_ok=True)
+        return delete(self, key)
+
+    persistence._read_record, persistence._write_record = _read_record, _write_record
+    persistence._delete_record = _delete_record
+
+
+def _record(path: Path | None) -> Any:
+    """Read a record; None where there is none, or one that cannot be read."""
+    try:
+        return MetadataRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["record"]) if path else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def around_planning(dag: Any, before: Callable[[Any], None], after: Callable[[Any], None]) -> None:
+    """Let a class of DAGs (``snakemake.dag.DAG``) call functions of the DAG before and after it is first planned.
+
+    Whether the run is a dry one is not known any earlier, and what Snakemake's own `onstart` does comes after planning.
+    """
+    plan = dag.init
+
+    async def init(self: Any, *arguments: Any, **options: Any) -> None:
+        before(self)
+        await plan(self, *arguments, **options)
+        after(self)
+
+    dag.init = init
+
+
 def encode_configuration(factory: Any) -> None:
     """Let a factory of cluster jobs' arguments (``snakemake.spawn_jobs.SpawnedJobArgsFactory``) hand on any --config.
 
@@ -89,7 +177,8 @@ def encode_configuration(factory: Any) -> None:
 
     def workflow_property_to_arg(self: Any, name: str, *arguments: Any, **options: Any) -> str:
         given = self.workflow.config_settings
-        if name != "config_settings.config_args" or not UNSAFE & set("".join(given.config_args or ())):
+        text = "".join(given.config_args or ())
+        if name != "config_settings.config_args" or (text.isprintable() and not UNSAFE & set(text)):
             return argument(self, name, *arguments, **options)
         return f"--config {ENCODED}={base64.urlsafe_b64encode(json.dumps(given.config).encode()).decode()}"
 

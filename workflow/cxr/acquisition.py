@@ -81,10 +81,15 @@ def _images(file: ReleaseFile, root: Path, store: Path, keep: bool, attempts: in
         _fetch(file, root, store, int((file.size or 0) * UNPACKED_SHARE), attempts, tell)
     elif own.name == file.name:
         _verify(own, file, root, tell, "remove it, and it will be downloaded")
+    else:
+        tell(
+            f"{own.name}: no checksum of an archive of this name is published ({file.name} is the release's): it is taken "
+            "as it is"
+        )
     archive = own or store / file.name
     room.require(root, archive.stat().st_size * UNPACKED_SHARE, f"unpacking {archive.name}")
     try:
-        count = unpack.unpack(archive, target, tell)
+        count = unpack.unpack(archive, target, tell, file.size)
     except unpack.DamagedArchive:
         if own is None:
             _set_aside(archive)

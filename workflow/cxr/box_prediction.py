@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cxr import detector, prediction_files, prepared, torchvision_detector
+from cxr import csv_cells, detector, prediction_files, prepared, torchvision_detector
 from cxr.champion import Champion
 from cxr.prepared import Pixels
 from cxr.runs import Run
@@ -20,7 +20,7 @@ def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: predicti
     found = _found(chosen, table["image"].tolist(), pixels, image_size, run)
     own = prepared.to_own_pixels(found, table)
     run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
-    own.to_csv(outputs.predictions, index=False, float_format="%.6g")
+    csv_cells.write(own, outputs.predictions, float_format="%.6g")
     outputs.write_facts(chosen, run)
 
 

@@ -15,9 +15,10 @@ from torch.nn import functional
 from cxr import images, splits
 from cxr.datasets import Stream
 from cxr.errors import InputError
+from cxr.jobs import Job
 from cxr.labels import LABELS, to_matrix
 from cxr.metrics import ranking_scores
-from cxr.runs import Job, Run
+from cxr.runs import Run
 from cxr.settings import Augment, Schedule
 from cxr.training import Objective, Outcome, Validation, fit, infer, whole, write_tensors
 

@@ -2,8 +2,9 @@
 
 Everything ultralytics would do on its own is switched off: it reaches for no network (update check, fonts, AMP test
 model, usage statistics, experiment trackers), writes nothing into the home folder, installs nothing, and runs nothing a
-weights file could smuggle in. Every training setting that changes a result is stated here; ``optimizer=auto``, for one,
-would ignore the learning rate.
+weights file or a ``data.yaml`` could smuggle in. What could do so in spite of the switches is replaced (``FENCED``), and
+the data set is described to it by this module, not by a file. Every training setting that changes a result is stated here;
+``optimizer=auto``, for one, would ignore the learning rate.
 """
 
 import contextlib
@@ -14,11 +15,13 @@ import platform
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from cxr.device import Device
 from cxr.errors import InputError
 from cxr.settings import Yolo
 from cxr.state import Keeper
+from cxr.yolo_labels import DataSet
 
 # ultralytics takes these from the environment while it is imported, before any code could tell it otherwise. Its
 # settings file goes to a folder of this process alone: neither the user's settings nor parallel jobs can reach a run.
@@ -47,8 +51,8 @@ os.environ.update(
 )
 
 import ultralytics  # noqa: E402
-from ultralytics.data import utils as data_utils  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
+from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint, yaml_model_load  # noqa: E402
 from ultralytics.utils import LOGGER, SETTINGS  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
@@ -59,7 +63,74 @@ if _threads is None:
 LOGGER.setLevel("WARNING")
 LOGGER.addFilter(lambda record: "cache='ram'" not in record.getMessage())  # warns of chance; a test shows there is none
 SETTINGS.update(dict.fromkeys(("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"), False))
-data_utils.check_font = lambda font: None  # nothing is drawn, so no font need be fetched
+tasks.SAFE_LOAD = True  # whoever has imported ultralytics before, with another environment
+
+# What fetches from a network, installs a package, starts a process or runs code it was given, by the module that has it.
+FENCED = {
+    "ultralytics.utils.downloads": (
+        "download", "get_github_assets", "get_google_drive_file_info", "is_url", "safe_download",
+    ),
+    "ultralytics.utils.uploads": ("safe_upload",),
+    "ultralytics.utils.events": ("_post",),
+    "ultralytics.utils.dist": ("generate_ddp_command",),
+    "ultralytics.utils.checks": (
+        "check_amp", "check_apt_requirements", "check_font", "check_latest_pypi_version", "check_pip_update_available",
+        "check_requirements", "resolve_platform_uri",
+    ),
+    "ultralytics.data.utils": (  # they read a data.yaml, and run what it names as `download`
+        "check_cls_dataset", "check_det_dataset", "convert_ndjson_to_yolo_if_needed",
+    ),
+}  # fmt: skip
+
+
+def _fence() -> None:
+    """Replace what ultralytics must not do, wherever in it that has been imported to."""
+    for name, functions in FENCED.items():
+        for function in functions:
+            _replace(name, function, _refusing(f"{name}.{function}"))
+    _replace("ultralytics.utils.downloads", "attempt_download_asset", _file_as_it_is)
+    _replace("ultralytics.data.utils", "load_dataset_cache_file", _no_label_cache)
+    _replace("ultralytics.data.utils", "save_dataset_cache_file", _save_no_label_cache)
+    _replace("ultralytics.utils.callbacks.base", "add_integration_callbacks", lambda instance: None)
+    import_module("ultralytics.nn.modules.block").TorchVision.__init__ = _refusing("a layer TorchVision")  # its weights
+
+
+def _replace(module: str, name: str, by: Callable[..., Any]) -> None:
+    original = getattr(import_module(module), name)
+    for each in [found for key, found in sys.modules.items() if key.partition(".")[0] == "ultralytics"]:
+        for attribute, value in list(vars(each).items()):
+            if value is original:
+                setattr(each, attribute, by)
+
+
+def _refusing(what: str) -> Callable[..., Any]:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise InputError(
+            f"ultralytics was about to use {what}, which could fetch something from a network, install a package or run "
+            "code from a file: no job does that. Give a weights file (yolo.pretrained) and an architecture "
+            "(yolo.architecture) that need nothing else"
+        )
+
+    return refuse
+
+
+def _file_as_it_is(file: str | Path, *arguments: Any, **options: Any) -> str:
+    """Return the path of a weights file; by itself ultralytics looks for another name, and then on the internet."""
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such weights file")
+    return str(file)
+
+
+def _no_label_cache(path: Path) -> None:
+    """ultralytics' cache of labels is a pickle, and counts as long as names, sizes and times of the files agree."""
+    raise FileNotFoundError(f"{path}: caches of labels are neither written nor read")
+
+
+def _save_no_label_cache(prefix: str, path: Path, content: dict[str, Any], version: str) -> None:
+    content["version"] = version  # all that is expected of it
+
+
+_fence()
 
 OWN_ARCHITECTURES = Path(__file__).parent
 OVERLAP = 0.7  # boxes of a class that overlap by more (IoU) are one detection
@@ -78,7 +149,7 @@ class Tuned:
 
 def fine_tune(
     *,
-    data_yaml: Path,
+    data: DataSet,
     weights: Path | None,
     architecture: str,
     run_folder: Path,
@@ -89,13 +160,13 @@ def fine_tune(
     progress: Callable[[str], None],
     keeper: Keeper,
 ) -> Tuned:
-    """Train a YOLO on a data set of ``yolo_labels.write_data_set``.
+    """Train a YOLO on a data set that is as its manifest says (``yolo_labels.mend``).
 
-    weights: checkpoint to start from (its own architecture then counts; a head for another number of classes is
-    replaced), or None to train `architecture` from scratch: a name ultralytics knows (yolo11n.yaml), our
-    ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of the loader. keeper: where the state of an
-    unfinished training is kept, between any two steps. One that goes on from there ends with the weights and the
-    history (but for the seconds) of an uninterrupted one: on a CPU, bit for bit.
+    data: with the roles train and validation; its ``data.yaml`` is not read. weights: checkpoint to start from (its own
+    architecture then counts; a head for another number of classes is replaced), or None to train `architecture` from
+    scratch: a name ultralytics knows (yolo11n.yaml), our ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of
+    the loader. keeper: where the state of an unfinished training is kept, between any two steps. One that goes on from
+    there ends with the weights and the history (but for the seconds) of an uninterrupted one: on a CPU, bit for bit.
 
     Leaves ``weights/last.pt`` and ``weights/best.pt`` (best mAP50-95 on validation) in run_folder; ``settings.keep``
     says which one counts. The history has the columns epoch, step, seconds, learning_rate, train_loss, validation_loss
@@ -110,15 +181,13 @@ def fine_tune(
     else:
         _load(weights)
         model = str(weights)
-    if not data_yaml.is_file():
-        raise InputError(f"{data_yaml}: no such file; the rule that writes the YOLO data set has to run first")
-    _forget_label_caches(data_yaml.parent)
     saved = keeper.load()
     shutil.rmtree(run_folder / "weights", ignore_errors=True)  # what an earlier attempt may have left
-    files = {"model": model, "data": str(data_yaml.resolve()), "pretrained": weights is not None}
+    files = {"model": model, "data": str(data.folder.resolve() / "data.yaml"), "pretrained": weights is not None}
     places = {"project": str(run_folder.resolve().parent), "name": run_folder.name, "exist_ok": True}
     trainer = _Trainer(
         files | places | _overrides(settings, weights, seed, device, threads),
+        images=data,
         transfer_from=weights,
         device=device,
         threads=threads,
@@ -136,8 +205,6 @@ def fine_tune(
             f"yolo.batch = {settings.batch} images of yolo.image_size = {settings.image_size} pixels do not fit into "
             f"the memory of {device.torch}; lower one of them"
         ) from None
-    finally:
-        _forget_label_caches(data_yaml.parent)
     parameters = list(trainer.model.parameters())
     images = len(trainer.train_loader.dataset)
     facts = {
@@ -235,6 +302,7 @@ class _Trainer(DetectionTrainer):
         self,
         overrides: dict[str, Any],
         *,
+        images: DataSet,
         transfer_from: Path | None,
         device: Device,
         threads: int,
@@ -242,6 +310,7 @@ class _Trainer(DetectionTrainer):
         keeper: Keeper,
         saved: dict[str, Any] | None,
     ) -> None:
+        self.images = images
         super().__init__(overrides=overrides)
         self.transfer_from, self.arithmetic, self.threads = transfer_from, device, threads
         self.progress, self.keeper, self.saved = progress, keeper, saved
@@ -251,6 +320,12 @@ class _Trainer(DetectionTrainer):
         self.foremost: dict[str, Any] = {}  # epoch, metrics and weights of the best epoch
         self.elapsed = 0.0  # seconds of former attempts
         self.began = self.told = time.perf_counter()
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Say what the data set is; by itself ultralytics reads that from ``data.yaml``, and does what stands there."""
+        folder, findings = self.images.folder.resolve(), self.images.findings
+        roles = {"train": str(folder / "images/train"), "val": str(folder / "images/validation")}
+        return {**roles, "path": folder, "names": dict(enumerate(findings)), "nc": len(findings), "channels": 3}
 
     def get_model(
         self, cfg: Any = None, weights: torch.nn.Module | None = None, verbose: bool = True
@@ -268,12 +343,12 @@ class _Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # progress bars
             dataset = super().build_dataset(img_path, mode, batch)
-        there = {str(path) for path in Path(img_path).glob("*.png")}
-        unreadable = sorted(there - set(dataset.im_files))
-        if unreadable:
+        expected = {str(Path(img_path) / path.name) for path in self.images.pictures(Path(img_path).name)}
+        wrong = sorted(expected ^ set(dataset.im_files))
+        if wrong:
             raise InputError(
-                f"{unreadable[0]}: the image or its label file is damaged ({len(unreadable)} such in {img_path}); "
-                "delete the YOLO data set and run its rule again"
+                f"{wrong[0]}: the image or its label file is missing, damaged or not in the data set's manifest ({len(wrong)} "
+                f"such in {img_path}); run the same command again, which compares them all"
             )
         return dataset
 
@@ -318,22 +393,34 @@ class _Trainer(DetectionTrainer):
         if self.saved is None:
             return
         saved, self.saved = self.saved, None
-        self.model.load_state_dict(saved["model"])
-        self.ema.ema.load_state_dict(saved["ema"])
-        self.ema.updates = saved["ema_updates"]
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if saved["losses"] is not None:
-            self.loss_items = self.tloss = {name: loss.to(self.device) for name, loss in saved["losses"].items()}
+        fresh = deepcopy(self.state())
+        try:
+            self._take_up(saved)
+        except Exception as error:  # it is of this run, whole, and does not fit all the same
+            self._take_up(fresh)
+            self.keeper.refuse(error)
+            return
         self.loss = torch.zeros(())  # `validate` looks at it, though scores judge a detector
-        self.steps_done, self.rows, self.foremost = saved["steps_done"], saved["rows"], saved["foremost"]
-        self.metrics, self.fitness, self.best_fitness = saved["metrics"], saved["fitness"], self.foremost.get("fitness")
         for _ in self.rows:
             self._age_criterion()
-        self.elapsed = saved["seconds"]
         self.progress(
             f"going on after step {self.steps_done} of {len(self.train_loader) * self.epochs}, from the state of an "
             "earlier attempt"
         )
+
+    def _take_up(self, saved: dict[str, Any]) -> None:
+        """Put what `state` returned in the place of what there is; an exception may leave half of it there."""
+        self.model.load_state_dict(saved["model"])
+        self.ema.ema.load_state_dict(saved["ema"])
+        self.ema.updates = saved["ema_updates"]
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.steps_done, self.rows, self.foremost = saved["steps_done"], saved["rows"], saved["foremost"]
+        self.metrics, self.fitness, self.best_fitness = saved["metrics"], saved["fitness"], self.foremost.get("fitness")
+        self.elapsed = saved["seconds"]
+        if (
+            saved["losses"] is not None
+        ):  # last: nothing can fail behind it, and a fresh start has none to put in their place
+            self.loss_items = self.tloss = {name: loss.to(self.device) for name, loss in saved["losses"].items()}
 
     def _keep_state(self) -> None:
         if self.keeper.due():
@@ -611,6 +698,10 @@ def _load(path: Path) -> DetectionModel:
     expected = "expected a YOLO detection checkpoint of ultralytics (a .pt file such as yolo11n.pt, trained for boxes)"
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; {expected}")
+    if not tasks._SafeLoad.SUPPORTED:
+        raise InputError(
+            f"PyTorch {torch.__version__} runs what a weights file holds; install the one of requirements.lock"
+        )
     try:
         model, _ = load_checkpoint(path)
     except Exception as error:  # whatever a foreign pickle makes it trip over
@@ -620,9 +711,3 @@ def _load(path: Path) -> DetectionModel:
     if not isinstance(model, DetectionModel) or task != "detect":
         raise InputError(f"{path}: holds a model for the task '{task}'; {expected}")
     return model
-
-
-def _forget_label_caches(folder: Path) -> None:
-    """ultralytics keeps labels beside the data and takes them for valid as long as names and sizes of files agree."""
-    for path in (folder / "labels").glob("*.cache"):
-        path.unlink()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cxr import images
 from cxr.images import ImageStore
-from cxr.runs import Job, Run
+from cxr.jobs import Job
+from cxr.runs import Run
 
 
 @dataclass(frozen=True)

@@ -5,28 +5,31 @@ Overlays, annotations and colour profiles are left out, and pixels stay as they 
 aspect ratio, pixel spacing), so that boxes can be told in pixels of the file.
 """
 
-import io
+from collections.abc import Callable
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from PIL import Image
-from pydicom.encaps import generate_fragments
-from pydicom.pixels import apply_color_lut, get_decoder
+from pydicom.encaps import generate_fragments, get_frame
+from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
     RLELossless,
 )
 
-from cxr import dicom_grey, dicom_tables
+from cxr import bands, bounds, codestreams, dicom_bytes, dicom_grey, dicom_tables
 from cxr.dicom_elements import items, number, numbers, word
-from cxr.images import UnusableImage
+from cxr.images import UnusableImage, require_bounded
+from cxr.regular import Irregular
 
 PREFIX, PREFIX_AT = b"DICM", 128  # behind the preamble
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # of files without preamble, in either byte order
@@ -36,25 +39,42 @@ COUNTS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 COUNTS_OF_INTEGERS = ("BitsStored", "PixelRepresentation")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"  # neither can be part of compressed pixels
+SPARE = 1 << 16  # bytes
 UNPACK = "decompress it with gdcmconv --raw (or dcmtk's dcmdjpeg), or export it uncompressed"
 
 
-def parse(data: bytes) -> pydicom.FileDataset | None:
+def parse(path: Path, data: bytes) -> pydicom.FileDataset | None:
     """Return the content of a DICOM file, with or without its preamble; None where the bytes are of something else.
 
-    Raises what pydicom raises for a file that says it is DICOM and is damaged.
+    Raises UnusableImage, with path, for one that is larger than any radiograph, and what pydicom raises for a file that
+    says it is DICOM and is damaged.
     """
+    try:
+        return _parsed(data)
+    except Irregular as error:
+        raise UnusableImage(path, error.reason, error.detail) from None
+
+
+def _parsed(data: bytes) -> pydicom.FileDataset | None:
     if data.startswith(PREFIX):
         data = bytes(PREFIX_AT) + data
     if data[PREFIX_AT : PREFIX_AT + len(PREFIX)] == PREFIX:
-        return pydicom.dcmread(io.BytesIO(data))
+        return _read(data, PREFIX_AT + len(PREFIX))
     if not data.startswith(FIRST_GROUPS):
         return None
     try:
-        header = pydicom.dcmread(io.BytesIO(data), force=True)
+        header = _read(data, 0, force=True)
+    except Irregular:
+        raise
     except Exception:  # pydicom raises many types for bytes that mean nothing
         return None
     return header if any(mark in header for mark in MARKS) else None
+
+
+def _read(data: bytes, start: int, force: bool = False) -> pydicom.FileDataset:
+    header = pydicom.dcmread(dicom_bytes.Parts(dicom_bytes.inflated(data, start)), force=force)
+    header.buffer = None  # else it would keep all bytes of the file beside the elements made of them
+    return header
 
 
 def decode(path: Path, header: pydicom.FileDataset) -> np.ndarray:
@@ -62,6 +82,8 @@ def decode(path: Path, header: pydicom.FileDataset) -> np.ndarray:
     pixels = _require_pixels(path, header)
     _require_complete(path, header, pixels)
     _require_one_frame(path, header)
+    bits = header.SamplesPerPixel * max(8, header.BitsAllocated)
+    require_bounded(path, header.Columns, header.Rows, bits)
     syntax = _syntax(path, header, pixels)
     _require_whole(path, header, pixels, syntax)
     values, kind = _stored(path, header, syntax)
@@ -69,11 +91,14 @@ def decode(path: Path, header: pydicom.FileDataset) -> np.ndarray:
     if kind in GREY and values.ndim == 2:
         return dicom_grey.shown(values, _with_functional_groups(header), syntax.is_little_endian)
     if kind == "PALETTE COLOR" and values.ndim == 2:
-        return _luminance(_palette(path, values, header, syntax))
+        colours = _palette(path, values, header, syntax)
+        return bands.mapped(lambda band: _luminance(colours(band)), values)
     if kind == "RGB" and values.ndim == 3:
-        return _luminance(values * (255 / white))
+        return bands.mapped(lambda band: _luminance(band * (255 / white)), values)
     if kind in ("YBR_FULL", "YBR_FULL_422") and values.ndim == 3:
-        return _whole(values[..., 0] * (255 / white))  # Y is the luminance
+        if header.BitsAllocated <= 8:  # deeper ones pydicom does not convert
+            return bands.mapped(lambda band: _luminance(convert_color_space(band, kind, "RGB")), values)
+        return bands.mapped(lambda band: _whole(band[..., 0] * (255 / white)), values)  # Y is the luminance
     told = f"{kind}, {header.SamplesPerPixel} samples a pixel; export it as MONOCHROME2 or RGB"
     raise UnusableImage(path, "colours that cannot be read", told)
 
@@ -88,7 +113,7 @@ def _require_pixels(path: Path, header: pydicom.FileDataset) -> str:
             return keyword
     if not len(header):  # pydicom drops all where compressed pixel data has no end
         raise UnusableImage(path, "truncated", "it ends before its pixel data does")
-    kind = UID(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "").name
+    kind = UID(word(header, "SOPClassUID") or word(header.file_meta, "MediaStorageSOPClassUID")).name
     if (number(header, "Rows") and number(header, "Columns")) or "Image Storage" in kind:
         told = "its header is that of an image, but none follows: it is cut off, or was stored without it"
         raise UnusableImage(path, "a DICOM file without its pixels", told)
@@ -110,6 +135,7 @@ def _require_complete(path: Path, header: pydicom.FileDataset, pixels: str) -> N
 
 
 def _require_one_frame(path: Path, header: pydicom.FileDataset) -> None:
+    """Raise UnusableImage where there are several frames, and note in the header that there is one."""
     frames = numbers(header, "NumberOfFrames")
     if frames and not np.isfinite(frames[0]):
         told = f"NumberOfFrames is {header.NumberOfFrames!r}, not a number; export the image again"
@@ -117,6 +143,9 @@ def _require_one_frame(path: Path, header: pydicom.FileDataset) -> None:
     if frames and frames[0] > 1:
         told = f"{frames[0]:.0f} frames; give the one that is meant a file of its own"
         raise UnusableImage(path, "more than one frame", told)
+    header.NumberOfFrames = 1
+    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # says where the frames begin
+        header.pop(table, None)
 
 
 def _syntax(path: Path, header: pydicom.FileDataset, pixels: str) -> UID:
@@ -151,6 +180,39 @@ def _require_whole(path: Path, header: pydicom.FileDataset, pixels: str, syntax:
             raise UnusableImage(path, "truncated", "its compressed pixels have no end")
 
 
+def _require_bounded_stream(path: Path, header: pydicom.FileDataset, syntax: UID) -> None:
+    """Raise UnusableImage where compressed pixels would become a larger picture than any radiograph is."""
+    stream = get_frame(header.PixelData, 0, number_of_frames=1)
+    if syntax == RLELossless:
+        _require_short_segments(path, header, stream)
+        return
+    size = None
+    if syntax in JPEG2000TransferSyntaxes:
+        size = codestreams.of_jpeg2000(stream)
+    elif syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes:
+        size = codestreams.of_jpeg(stream)
+    if size is None:
+        told = f"{syntax.name}: its compressed pixels do not say how large the picture is; send it again, or {UNPACK}"
+        raise UnusableImage(path, "unreadable", told)
+    if objection := bounds.objection(size.width, size.height, size.bits):
+        raise UnusableImage(path, objection[0], f"as its compressed pixels state it: {objection[1]}")
+
+
+def _require_short_segments(path: Path, header: pydicom.FileDataset, stream: bytes) -> None:
+    """Raise UnusableImage where a segment of RLE holds more than the bytes of the picture, and some to spare.
+
+    pydicom decodes all of a segment before it looks how long it is: two bytes can become 128.
+    """
+    most = 2 * header.Rows * header.Columns + SPARE
+    count = min(int.from_bytes(stream[:4], "little"), 15)
+    ends = [int.from_bytes(stream[4 * n : 4 * n + 4], "little") for n in range(1, count + 1)] + [len(stream)]
+    for start, end in pairwise(ends):
+        if codestreams.unpacked(stream[start:end], most) > most:
+            raise UnusableImage(
+                path, "unreadable", f"{RLELossless.name}: more pixels than the header tells of; {UNPACK}"
+            )
+
+
 # ---- from pixel data to values
 
 
@@ -166,13 +228,15 @@ def _stored(path: Path, header: pydicom.FileDataset, syntax: UID) -> tuple[np.nd
     if not decoder.is_available:
         told = f"{syntax.name}; install one of: {', '.join(decoder.missing_dependencies)}; or {UNPACK}"
         raise UnusableImage(path, "no decoder for its compression is installed", told)
+    if syntax.is_encapsulated:
+        _require_bounded_stream(path, header, syntax)
     aside = _bits_below(header, syntax)
     try:
         values, told = decoder.as_array(
             header,
             index=0,
             correct_unused_bits=not aside,
-            as_rgb=header.BitsAllocated <= 8,  # deeper ones pydicom does not convert
+            as_rgb=False,  # `decode` converts colours, in bands
         )
     except Exception as error:  # each decoder has its own types
         words = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
@@ -201,8 +265,10 @@ def _without_bits_below(values: np.ndarray, header: pydicom.FileDataset, below: 
     return (values << (spare if used else spare - below)) >> spare
 
 
-def _palette(path: Path, values: np.ndarray, header: pydicom.FileDataset, syntax: UID) -> np.ndarray:
-    """Return the colours (H, W, 3) from 0 to 255 of a palette."""
+def _palette(
+    path: Path, values: np.ndarray, header: pydicom.FileDataset, syntax: UID
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes values (h, W) of a palette colours (h, W, 3) from 0 to 255. values: all that will be looked up."""
     span = (float(values.min()), float(values.max()))
     tables = [
         dicom_tables.read(
@@ -216,9 +282,13 @@ def _palette(path: Path, values: np.ndarray, header: pydicom.FileDataset, syntax
     ]
     if all(tables):
         white = max(table.white for table in tables)
-        return np.stack([table.look_up(values) * (255 / white) for table in tables], axis=-1)
+        return lambda band: np.stack([table.look_up(band) * (255 / white) for table in tables], axis=-1)
     if "SegmentedRedPaletteColorLookupTableData" not in header:
         raise UnusableImage(path, "an incomplete DICOM header", "no palette of its colours; export the image again")
+    return lambda band: _from_segments(band, header)
+
+
+def _from_segments(values: np.ndarray, header: pydicom.FileDataset) -> np.ndarray:
     colours = apply_color_lut(values, header)[..., :3]
     return colours * (255 / np.iinfo(colours.dtype).max)
 

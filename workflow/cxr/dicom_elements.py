@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
+MOST_BYTES = 1 << 20  # of an element; the longest that counts, a lookup table, has 1 << 17
+
 
 def numbers(header: Dataset, keyword: str) -> list[float]:
     """Return the values of an element as numbers, NaN for a value that is none; [] where there is nothing to read."""
@@ -32,7 +34,15 @@ def items(header: Dataset, keyword: str) -> list[Dataset]:
     return [item for item in value if isinstance(item, Dataset)] if several else []
 
 
+def too_long(header: Dataset, keyword: str) -> bool:
+    """Say whether an element has more bytes than any that counts: its values would be made one by one."""
+    held = getattr(header.get_item(keyword), "value", None)  # as it stands in the file
+    return isinstance(held, bytes) and len(held) > MOST_BYTES
+
+
 def _value(header: Dataset, keyword: str) -> object:
+    if too_long(header, keyword):
+        return None
     try:
         return header.get(keyword)
     except Exception:  # pydicom converts a value when it is asked for, and raises many types for one of a wrong form

@@ -5,12 +5,17 @@ lowest to the highest value), grey is turned over where low values are meant to 
 nothing. Elements that are empty, or hold what is no number, count as absent.
 """
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_rescale, apply_windowing
 
-from cxr import dicom_tables
+from cxr import bands, dicom_tables
 from cxr.dicom_elements import items, number, numbers, word
+
+Transform = Callable[[np.ndarray], np.ndarray]  # of any part of a picture
 
 WHITE = 255
 WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -26,25 +31,48 @@ def shown(values: np.ndarray, header: Dataset, little_endian: bool) -> np.ndarra
     header: the file's, with PhotometricInterpretation MONOCHROME1 or MONOCHROME2; little_endian: the byte order in which
     its lookup tables are stored. A picture of padding alone is black.
     """
-    real = ~_padding(values, header) & np.isfinite(values)
-    if not real.any():
+    real, span, filler = _real(header, values.dtype), None, None
+    for rows in bands.of(values.shape):
+        held = values[rows][real(values[rows])]
+        if held.size:
+            span, filler = _wider(span, held), held[0]
+    if span is None:
         return np.zeros(values.shape, np.uint8)
-    units = _units(np.where(real, values, values[real][0]), header, little_endian)  # of real values alone
-    grey = _grey(units, header, little_endian)
+    units = _units(header, little_endian, span)
+
+    def filled(rows: slice) -> np.ndarray:
+        band = values[rows]
+        return units(np.where(real(band), band, filler))  # of real values alone
+
+    @functools.cache
+    def extent() -> tuple[float, float]:
+        return functools.reduce(_wider, map(filled, bands.of(values.shape)), None)
+
+    grey = _grey(header, little_endian, extent)
     # Not pydicom's `apply_presentation_lut`: it takes the picture's brightest pixel for white.
-    if word(header, "PhotometricInterpretation") == "MONOCHROME1" or word(header, "PresentationLUTShape") == "INVERSE":
-        grey = WHITE - grey
-    return np.where(real, np.rint(grey), 0).astype(np.uint8)
+    inverse = word(header, "PhotometricInterpretation") == "MONOCHROME1"
+    inverse = inverse or word(header, "PresentationLUTShape") == "INVERSE"
+    picture = np.empty(values.shape, np.uint8)
+    for rows in bands.of(values.shape):
+        levels = grey(filled(rows))
+        picture[rows] = np.where(real(values[rows]), np.rint(WHITE - levels if inverse else levels), 0)
+    return picture
 
 
-def _padding(values: np.ndarray, header: Dataset) -> np.ndarray:
-    """Say which values are padding: one value, or all from it to a limit on either side of it."""
+def _wider(span: tuple[float, float] | None, values: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest of values, and of what was known before."""
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if span is None else (min(span[0], low), max(span[1], high))
+
+
+def _real(header: Dataset, dtype: np.dtype) -> Transform:
+    """Return what says which values are neither padding, that is one value or all from it to a limit, nor no numbers."""
     ends = [next((end for name in names if (end := number(header, name)) is not None), None)
             for names in (PADDING, PADDING_LIMIT)]  # fmt: skip
     if ends[0] is None:
-        return np.zeros(values.shape, bool)
-    ends = [_as_stored(end, values.dtype) for end in ends if end is not None]
-    return (values >= min(ends)) & (values <= max(ends))
+        return np.isfinite
+    ends = [_as_stored(end, dtype) for end in ends if end is not None]
+    return lambda values: ((values < min(ends)) | (values > max(ends))) & np.isfinite(values)
 
 
 def _as_stored(value: float, dtype: np.dtype) -> float:
@@ -56,30 +84,33 @@ def _as_stored(value: float, dtype: np.dtype) -> float:
     return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value
 
 
-def _units(values: np.ndarray, header: Dataset, little_endian: bool) -> np.ndarray:
-    """Return what the modality transform makes of stored values, float64."""
+def _units(header: Dataset, little_endian: bool, span: tuple[float, float]) -> Transform:
+    """Return the modality transform: from stored values to units, float64. span: the lowest and highest stored value."""
     if word(header, "SOPClassUID") in NOT_FOR_DISPLAY:
-        return values.astype(np.float64)
-    span = (float(values.min()), float(values.max()))
+        return lambda values: values.astype(np.float64)
     for item in items(header, "ModalityLUTSequence"):
         if table := dicom_tables.read(item, little_endian=little_endian, span=span):
-            return table.look_up(values).astype(np.float64)
+            return lambda values: table.look_up(values).astype(np.float64)
     rescale = Dataset()
     rescale.RescaleSlope = number(header, "RescaleSlope") or 1.0  # a slope of 0 would leave nothing to see
     rescale.RescaleIntercept = number(header, "RescaleIntercept") or 0.0
-    return apply_rescale(values, rescale)
+    return lambda values: apply_rescale(values, rescale)
 
 
-def _grey(units: np.ndarray, header: Dataset, little_endian: bool) -> np.ndarray:
-    """Return grey values 0 to 255, not rounded."""
-    low, high = float(units.min()), float(units.max())
+def _grey(header: Dataset, little_endian: bool, extent: Callable[[], tuple[float, float]]) -> Transform:
+    """Return what makes units grey values 0 to 255, not rounded. extent: tells the lowest and highest unit."""
     for item in items(header, "VOILUTSequence"):
-        if table := dicom_tables.read(item, little_endian=little_endian, span=(low, high)):
-            return table.look_up(units) * (WHITE / table.white)
+        if table := dicom_tables.read(item, little_endian=little_endian, span=extent()):
+            return lambda units: table.look_up(units) * (WHITE / table.white)
     if window := _window(header):
-        with np.errstate(over="ignore"):  # far below a sigmoid window, where the answer is 0
-            return apply_windowing(units, window)
-    return (units - low) * (WHITE / (high - low)) if high > low else np.zeros_like(units)
+        return lambda units: _windowed(units, window)
+    low, high = extent()
+    return lambda units: (units - low) * (WHITE / (high - low)) if high > low else np.zeros_like(units)
+
+
+def _windowed(units: np.ndarray, window: Dataset) -> np.ndarray:
+    with np.errstate(over="ignore"):  # far below a sigmoid window, where the answer is 0
+        return apply_windowing(units, window)
 
 
 def _window(header: Dataset) -> Dataset | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
-from cxr.dicom_elements import numbers
+from cxr.dicom_elements import numbers, too_long
 
 MOST_ENTRIES = 1 << 16  # what a count of 0 means, since the count has 16 bits itself
 DEPTHS = (8, 10, 12, 14, 16)  # bits in which devices make grey values
@@ -80,7 +80,7 @@ def depth(largest: int, claimed: int) -> int:
 
 def _words(holder: Dataset, keyword: str, little_endian: bool) -> np.ndarray:
     """Return the 16-bit words of a table, (N,) int64 from 0, empty where there are none."""
-    value = holder.get(keyword)
+    value = None if too_long(holder, keyword) else holder.get(keyword)
     if isinstance(value, bytes):
         value = np.frombuffer(value + bytes(len(value) % 2), "<u2" if little_endian else ">u2")
     elif value is None:

@@ -1,7 +1,8 @@
 """One file fetched over HTTP, resumed where an earlier attempt, or an earlier process, ended.
 
 What has arrived lies in `<name>.part`; `<name>.part.json` beside it says from which address, with which validator (ETag
-or Last-Modified) and of what total size, so that bytes of two different files are never joined.
+or Last-Modified) and of what total size, so that bytes of two different files are never joined. Only http and https are
+spoken, and a server that was asked by https cannot lead to an address without it.
 """
 
 import errno
@@ -11,6 +12,7 @@ import os
 import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from cxr.errors import InputError
 from cxr.journal import Journal
 
 CHUNK = 1 << 16
+LARGEST = 10_000_000_000  # bytes of a file whose size nobody says; the largest of the release has 4.2 GB
 LONGEST_WAIT = 60.0  # s between two attempts
 TRY_AGAIN = (408, 425, 429)  # and all 5xx: busy, not wrong
 WEB_PAGES = ("text/html", "application/xhtml+xml")
@@ -45,6 +48,42 @@ class Dropped(Exception):
     def __init__(self, why: str, wait: float | None = None):
         super().__init__(why)
         self.wait = wait
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another address, but never from https to http, nor to anything else than these."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        fp.close()  # or its body would be read to the end, however long it is
+        safe = req.type == "https"
+        if urllib.parse.urlsplit(newurl).scheme not in (("https",) if safe else ("https", "http")):
+            raise InputError(
+                f"{self.name}: {req.full_url}: the server leads to {newurl}, which is not "
+                f"{'https: the file could be changed on its way' if safe else 'http or https'}; nothing was taken from "
+                f"there; {BY_HAND}"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(name: str) -> urllib.request.OpenerDirector:
+    """Return what opens http and https addresses for the file `name`, through the user's proxies, and no others."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(name),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 class Meter:
@@ -126,7 +165,7 @@ def fetch(
 def _alone(part: Path) -> Iterator[IO[bytes]]:
     """Open the partial file for this process alone; a killed process leaves no lock behind."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+    with os.fdopen(locks.cautiously(part, os.O_RDWR | os.O_CREAT), "r+b", buffering=0) as file:
         if not locks.take(file):
             raise InputError(f"{part}: another process is downloading this file; wait for it to end")
         yield file
@@ -163,11 +202,18 @@ class Transfer:
             return
         with response:
             total = self._accept(response, before)
-            if total is not None:
-                needed = total - self.have() + self.room_after
-                room.require(self.part.parent, needed, f"{self.name} ({total / 1e6:.0f} MB)")
-            self._append(response, total)
-        have, expected = self.have(), total if total is not None else self.size
+            expected = total if total is not None else self.size
+            if expected is not None:
+                needed = expected - self.have() + self.room_after
+                room.require(self.part.parent, needed, f"{self.name} ({expected / 1e6:.0f} MB)")
+            self._append(response, total, LARGEST if expected is None else expected)
+        have = self.have()
+        if expected is None and have > LARGEST:
+            self._begin_anew()
+            raise InputError(
+                f"{self.name}: {self.url}: neither the table nor the server says how large this file is, and it has more "
+                f"than {LARGEST} bytes; what was sent is removed. Put its size into the table (download.table)"
+            )
         if expected is not None and have < expected:
             raise Dropped(f"the connection ended after {have} of {expected} bytes")
         if expected is not None and have > expected:
@@ -199,7 +245,7 @@ class Transfer:
         if before is not None and before.validator:
             headers["If-Range"] = before.validator
         try:
-            return urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=self.timeout)
+            return _opener(self.name).open(urllib.request.Request(self.url, headers=headers), timeout=self.timeout)
         except urllib.error.HTTPError as answer:
             with answer:
                 if answer.code == 416 and before is not None:
@@ -260,9 +306,10 @@ class Transfer:
         os.replace(fresh, _note(self.part))
         return total
 
-    def _append(self, response: http.client.HTTPResponse, total: int | None) -> None:
+    def _append(self, response: http.client.HTTPResponse, total: int | None, most: int) -> None:
+        """Write what the server sends; stop where it is more than `most` bytes in all, which are then wrong ones."""
         have = self.have()
-        while True:
+        while have <= most:
             try:
                 chunk = response.read1(CHUNK)
             except (OSError, http.client.HTTPException) as error:

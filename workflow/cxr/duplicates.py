@@ -55,7 +55,6 @@ def settle(
     sides = {used[name]: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in several}
     with writing(root, store, 0, workers, progress) as building:
         keys = {path: key_of(root, path) for paths in several.values() for path in paths}
-        building.look_again(keys.values())
         names = list(several)
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cxr import seals
 from cxr.errors import Done
 from cxr.journal import Journal
 
@@ -35,6 +36,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             os.link(kept / name, path)
+            seals.take_along(kept / name, path)
         raise Done("finished before in this run: its results are taken back")
     yield
     try:
@@ -42,6 +44,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
         kept.mkdir(parents=True)
         for name, path in files.items():
             os.link(path, kept / name)
+            seals.take_along(path, kept / name)
         mark.write_text(f"{batch} {key}", encoding="utf-8")
     except OSError as error:  # a file system without hard links
         tell(f"results are not kept for another attempt of this job's bundle ({error.strerror})")

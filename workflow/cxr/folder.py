@@ -3,11 +3,15 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from cxr import regular
 from cxr.errors import InputError
+from cxr.image_names import KNOWN_ENDING
+
+Aside = Callable[[str, str, str], None]  # called with a path, why it does not count, and details of that
 
 RESULTS_LOCK = ".cxr-lock"  # every run has this file in its results folder; a name that no other program gives
 
@@ -15,12 +19,13 @@ RESULTS_LOCK = ".cxr-lock"  # every run has this file in its results folder; a n
 def fingerprint(root: Path, ending: str = ".png", include: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
     """Hash the (relative path, bytes, modification time) of the images below root that count (`counts`).
 
-    A change detector that opens no file. Raises InputError if root is missing.
+    A change detector that opens no file. Raises InputError if root is missing, or as `walk` does; of new images (ending
+    "") what cannot be read is left to the job that sets it aside.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for path, entry in sorted(walk(root, ending)):
-        if counts(path, include, exclude) and is_file(entry):
-            stat = entry.stat()
+    for path, entry in sorted(walk(root, ending, None if ending else _pass_over)):
+        stat = _stat(entry) if counts(path, include, exclude) and is_file(entry) else None
+        if stat:
             digest.update(os.fsencode(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
     return digest.hexdigest()
 
@@ -67,23 +72,30 @@ def is_file(entry: os.DirEntry) -> bool:
         return False
 
 
-def walk(root: Path, ending: str = ".png") -> Iterator[tuple[str, os.DirEntry]]:
+def _stat(entry: os.DirEntry) -> os.stat_result | None:
+    """Return the status of an entry; None where it is gone, or cannot be looked at."""
+    try:
+        return entry.stat()
+    except OSError:
+        return None
+
+
+def _pass_over(path: str, reason: str, detail: str) -> None:
+    pass
+
+
+def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterator[tuple[str, os.DirEntry]]:
     """Yield (path relative to root, entry) of everything with this ending, in any case, anywhere below root.
 
     ending: "" stands for every file. Symbolic links are followed, each folder is entered once. Names that begin with a
     dot do not count: folders being unpacked, macOS's `._` files. Nor do the results of a run below root, which hold
-    pictures under the images' names. Raises InputError where root is missing or a folder cannot be read.
+    pictures under the images' names. What vanishes meanwhile was not there. aside: told of folders below root that cannot
+    be read, which are left out, and of those that have an image's name; without it such a folder raises InputError, as
+    does a root that is missing or cannot be read.
     """
     if not os.path.isdir(root):
         holds = "the label table and the PNG images" if ending else "the images"
-        found = (
-            "a file"
-            if os.path.isfile(root)
-            else f"a link to {os.readlink(root)}, which is no folder"
-            if (os.path.islink(root))
-            else "no such folder"
-        )
-        raise InputError(f"{legible(root)}: {found}; expected the folder that holds {holds}")
+        raise InputError(f"{legible(root)}: {_no_folder(root)}; expected the folder that holds {holds}")
     waiting = [""]
     entered = {_identity(os.stat(root))}
     while waiting:
@@ -97,17 +109,31 @@ def walk(root: Path, ending: str = ".png") -> Iterator[tuple[str, os.DirEntry]]:
                         continue
                     if entry.name.lower().endswith(ending) if ending else not is_folder(entry):
                         yield path, entry
-                    elif is_folder(entry) and not os.path.exists(os.path.join(root, path, RESULTS_LOCK)):
-                        below.append((path, _identity(entry.stat())))
+                        continue
+                    if aside and KNOWN_ENDING.search(entry.name):
+                        aside(path, "a folder, not an image file", "the files in it count")
+                    stat = _stat(entry) if is_folder(entry) else None
+                    if stat and not os.path.exists(os.path.join(root, path, RESULTS_LOCK)):
+                        below.append((path, _identity(stat)))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
         except OSError as error:
-            raise InputError(
-                f"{legible(os.path.join(root, folder))}: cannot read this folder ({error.strerror})"
-            ) from None
+            why = f"cannot read this folder ({error.strerror})"
+            if aside is None or not folder:
+                raise InputError(f"{legible(os.path.join(root, folder))}: {why}") from None
+            aside(folder, "unreadable", why)
         # Sorted, because of two links to one folder the first is entered: it must be the same one everywhere.
         for path, identity in sorted(below, reverse=True):
             if identity not in entered:
                 entered.add(identity)
                 waiting.append(path)
+
+
+def _no_folder(path: Path) -> str:
+    """Say what is where a folder should be."""
+    if os.path.islink(path):
+        return f"a link to {legible(os.readlink(path))}, which is no folder"
+    return regular.kind(path) if os.path.lexists(path) else "no such folder"
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int]:

@@ -1,21 +1,24 @@
 """Which GPU a training job gets: found by NVML (no torch), claimed by a file lock that dies with its process.
 
-Locks, not a count of running jobs, because they hold between several runs on one machine and after a kill. A GPU that
-cannot be found here is hidden from PyTorch: no job ever trains on one that it has not claimed.
+Locks, not a count of running jobs, because they hold between several runs on one machine and after a kill. They hold
+between the jobs of one user: the folder of the locks is closed to all others, and two users who share a machine have to
+share out its GPUs (CUDA_VISIBLE_DEVICES). A GPU that cannot be found here is hidden from PyTorch: no job ever trains on
+one that it has not claimed.
 """
 
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pynvml
-from filelock import FileLock, Timeout
 
+from cxr import locks
 from cxr.errors import InputError
 from cxr.journal import Journal
 
@@ -23,6 +26,7 @@ VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 NO_DRIVER = (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)
 DRIVER = (Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg"))  # one is there where a driver is
 POLL = 0.5  # seconds between two looks for a free slot
+ELSEWHERE = "set TMPDIR to a folder on a local disk that only this user may write, the same one in all runs"
 
 
 @dataclass(frozen=True)
@@ -192,14 +196,36 @@ def _wait(found: list[Gpu], slots: int, tell: Journal) -> tuple[Gpu, AbstractCon
 
 
 def _try(path: Path) -> AbstractContextManager[object] | None:
-    """Take a lock that is free. FileLock, not `locks`: its forked children, such as loaders, do not keep it alive."""
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        return FileLock(path, fallback_to_soft=False).acquire(blocking=False)  # a soft lock would outlive a kill
-    except Timeout:
-        return None
-    except OSError as error:
+    """Take a lock that is free; it dies with this process, also where forked children, such as loaders, outlive it."""
+    with ExitStack() as stack:
+        try:
+            _require_private(path.parent)
+            file = stack.enter_context(open(path, "ab", buffering=0, opener=locks.cautiously))
+            held = locks.attempt(file) and os.fstat(file.fileno()).st_nlink > 0  # removed meanwhile, it guards nothing
+        except InputError as error:
+            raise InputError(f"{error}; or {ELSEWHERE}") from None
+        except OSError as error:
+            raise InputError(
+                f"{path}: the lock of a GPU cannot be taken ({error.strerror}); remove this file, or {ELSEWHERE}"
+            ) from None
+        locks.keep_from_children(file)
+        return stack.pop_all() if held else None
+
+
+def _require_private(folder: Path) -> None:
+    """Make the folder of the locks, or check that only this user can hold, remove or replace one."""
+    with suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{folder}: the locks of the GPUs need a folder of this name, and this is none; remove it")
+    if found.st_uid != os.geteuid():
         raise InputError(
-            f"{path}: the lock of a GPU cannot be taken ({error.strerror}); remove this file, or set TMPDIR to a folder "
-            "on a local disk that may be written"
-        ) from None
+            f"{folder}: the folder of the locks of the GPUs belongs to another user (number {found.st_uid}), who has to "
+            "remove it"
+        )
+    if found.st_mode & 0o077:
+        raise InputError(
+            f"{folder}: other users have access to the locks of the GPUs (mode {stat.S_IMODE(found.st_mode):o}); "
+            f"chmod 700 {folder}"
+        )

@@ -1,7 +1,8 @@
-"""Is a file the one that is meant: by the published checksums, or else by what its first download was.
+"""Is a file the one that is meant: by the published SHA-256, or else by what its first download was.
 
-`downloads.csv` in the data folder keeps size and SHA-256 of files without a published checksum as first seen (columns
-name, url, bytes, sha256, first_seen); a later download must be the same file.
+`downloads.csv` in the data folder keeps size and SHA-256 of files without a published one as first seen (columns name, url,
+bytes, sha256, first_seen); a later download must be the same file. A published MD5 is compared as well, but two files of
+one MD5 can be made on purpose: it shows a damaged download, not a forged one.
 """
 
 import csv
@@ -47,10 +48,10 @@ def of_file(path: Path) -> Seen:
 
 
 def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
-    """Check that path is the release's file, by the ledger where no checksum is published, and say what was compared.
+    """Check that path is the release's file, by the ledger where no SHA-256 is published, and say what was compared.
 
-    A file that is new in the ledger is recorded there. Raises WrongFile where the size, or a checksum that was published
-    or recorded, is another one.
+    Without a published SHA-256 that is said each time; a file that is new in the ledger is recorded there. Raises
+    WrongFile where the size, or a checksum that was published or recorded, is another one.
     """
     seen = of_file(path)
     published = {"bytes": file.size, "SHA-256": file.sha256, "MD5": file.md5}
@@ -61,7 +62,11 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
     compared = [what for what in ("SHA-256", "MD5") if published[what]]
     if compared:
         tell(f"{file.name}: {seen.size} bytes, {' and '.join(compared)} as published")
+    if file.sha256:
         return seen
+    missing = (
+        "no SHA-256 is published, and an MD5 does not show a forged file" if file.md5 else "no checksum is published"
+    )
     with _opened(ledger) as rows:
         first = next((row for row in rows if row["name"] == file.name), None)
         if first is None:
@@ -76,11 +81,11 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
             )
     if first is None:
         tell(
-            f"{file.name}: no checksum is published; what was downloaded first counts from now on "
+            f"{file.name}: {missing}; what was downloaded first counts from now on "
             f"({seen.size} bytes, SHA-256 {seen.sha256}, recorded in {ledger.name})"
         )
     else:
-        tell(f"{file.name}: no checksum is published; the same file as on {first['first_seen']} ({ledger.name})")
+        tell(f"{file.name}: {missing}; the same file as on {first['first_seen']} ({ledger.name})")
     return seen
 
 
@@ -98,7 +103,7 @@ class _Rows(list[dict[str, str]]):
 def _opened(path: Path) -> Iterator[_Rows]:
     """Give the rows of the ledger to one process at a time; write what was appended if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", newline="", encoding="utf-8") as file:
+    with open(path, "a+", newline="", encoding="utf-8", opener=locks.cautiously) as file:
         locks.take(file, wait=True)
         rows = _read(path, file)
         known = len(rows)

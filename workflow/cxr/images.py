@@ -6,17 +6,23 @@ asked for, and `<store>/ledger.csv`, which says whose pixels lie where. Pixels a
 pixels that were lost with a shard are written to their old place, so an index made earlier stays true. The ledger is
 replaced as a whole after each shard's worth of images; what a killed run wrote beyond it belongs to nobody and is
 overwritten.
+
+Ledger and index hold the checksum of every row of pixels, and a process that reads a row compares it the first time. What
+is damaged or lost is then decoded again from its file, in its old place. Building a store looks at the shards' sizes alone:
+to compare all rows would mean reading the whole store for a few new images.
 """
 
 import hashlib
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +30,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxr import ledger, locks, png
+from cxr import bounds, checksums, ledger, locks, png, regular
 from cxr.errors import InputError
 from cxr.folder import counts, is_file, is_folder, legible, walk
 from cxr.image_names import canonical
@@ -34,14 +40,18 @@ from cxr.tables import REJECTED_COLUMNS
 
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
 AHEAD = 4  # images decoded in advance, a worker: enough to keep all busy, few enough to fit in memory
+LARGE = 16_000_000  # px; decoding one more of these at a time would be what decides how much memory all workers need
+LARGE_FILE = 64_000_000  # bytes
 ROOT = "root"  # the file of a store that names the folder its images were decoded from
 INDEX_COLUMNS = {
     "image": "str",
     "path": "str",
     "shard": "int32",
     "row": "int32",
+    "checksum": "str",
     "box_shard": "int32",
     "box_row": "int32",
+    "box_checksum": "str",
     "width": "int32",
     "height": "int32",
     "mode": "category",
@@ -53,7 +63,10 @@ INDEX_COLUMNS = {
     "bits": "int32",
     "orientation": "int32",
 }
+PLACE = ["shard", "row", "checksum"]
+ANEW = "delete the index (data/images.csv) and run again: only what is missing or changed will be decoded"
 UNSEEN = Picture()
+ONE_LARGE = threading.Lock()
 
 Progress = Callable[[int, int, float], None]
 
@@ -88,7 +101,7 @@ def find_images(
         if is_folder(entry):
             rejected.append((legible(path), "a directory, not an image file", ""))
         elif not is_file(entry):
-            rejected.append((legible(path), "not a regular file", "a dangling link or a special file"))
+            rejected.append((legible(path), "not a regular file", regular.kind(root / path)))
         else:
             paths.setdefault(canonical(entry.name), []).append(path)
     return paths, rejected_rows(rejected)
@@ -128,29 +141,45 @@ def rejected_rows(rows: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
 def decode(path: Path) -> tuple[np.ndarray, str, png.Facts]:
     """Decode a PNG to grey values (H, W), uint8 or, as stored, uint16 (`png.values`); say its Pillow mode and its facts.
 
-    Raises UnusableImage with reason "missing", "zero bytes", "truncated", "unreadable", "not square" or
-    "smaller than 64 px".
+    Of several threads one at a time decodes a large picture (`LARGE`): that takes up to 1.2 GB, another up to 0.3 GB, and
+    what is returned at most 0.2 GB. Raises UnusableImage with reason "missing", "zero bytes", "truncated", "unreadable",
+    "not square", "smaller than 64 px", or one of `content` or `bounds.objection`.
     """
-    data = content(path)
-    require_whole_png(path, data)
+    with ONE_LARGE if _is_large(path) else nullcontext():
+        data = content(path)
+        require_whole_png(path, data)
+        try:
+            facts = png.facts(data)
+            require_radiograph(path, facts)
+            return *png.values(data, facts), facts
+        except UnusableImage:
+            raise
+        except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
+            raise UnusableImage(path, "unreadable", str(error)) from None
+
+
+def _is_large(path: Path) -> bool:
     try:
-        facts = png.facts(data)
-        require_radiograph(path, facts)
-        return *png.values(data, facts), facts
-    except UnusableImage:
-        raise
-    except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
-        raise UnusableImage(path, "unreadable", str(error)) from None
+        with regular.opened(path, bounds.MOST_BYTES) as it:
+            facts = png.header(it.file.read(png.HEADER))
+            return it.size > LARGE_FILE or facts.width * facts.height > LARGE
+    except (OSError, ValueError):
+        return False  # decoding it will say what is wrong, before anything is decoded
 
 
 def content(path: Path) -> bytes:
-    """Return the bytes of a file; UnusableImage where it is missing, cannot be read, or is empty."""
+    """Return the bytes of a file of at most `bounds.MOST_BYTES`.
+
+    Raises UnusableImage where it is missing, cannot be read, is empty, or no such file (`regular.Irregular`).
+    """
     try:
-        data = Path(path).read_bytes()
+        data = regular.content(path, bounds.MOST_BYTES)
     except FileNotFoundError:
         raise UnusableImage(path, "missing") from None
     except OSError as error:
         raise UnusableImage(path, "unreadable", error.strerror or "") from None
+    except regular.Irregular as error:
+        raise UnusableImage(path, error.reason, error.detail) from None
     if not data:
         raise UnusableImage(path, "zero bytes")
     return data
@@ -166,10 +195,17 @@ def require_whole_png(path: Path, data: bytes) -> None:
 
 
 def require_radiograph(path: Path, facts: png.Facts) -> None:
-    """Raise UnusableImage for what no image of the release is: not square, or an icon."""
+    """Raise UnusableImage for what no image of the release is: larger than any radiograph, not square, or an icon."""
+    require_bounded(path, facts.width, facts.height, facts.bits)
     if facts.width != facts.height:
         raise UnusableImage(path, "not square", f"{facts.width}x{facts.height}", facts.width, facts.height)
     require_size(path, facts.width, facts.height)
+
+
+def require_bounded(path: Path, width: int, height: int, bits: int) -> None:
+    """Raise UnusableImage for a picture that is larger than any radiograph; bits: see `bounds.objection`."""
+    if objection := bounds.objection(width, height, bits):
+        raise UnusableImage(path, *objection)
 
 
 def require_size(path: Path, width: int, height: int) -> None:
@@ -239,13 +275,14 @@ def update_store(
 ) -> pd.DataFrame:
     """Bring a store up to date with the images and return its index (`INDEX_COLUMNS`), sorted by image.
 
-    paths: image name → path relative to root; boxed: names that are also stored at `box_size` pixels (shard, row of the
-    index are the place at `size`, box_shard, box_row that at `box_size`, -1 where there is none). Only images that are
-    new, changed, or whose pixels are lost are decoded, each once for both sides, by `workers` threads (Pillow decodes
-    outside the interpreter's lock); places do not depend on their number. progress(done, total, seconds) is called
-    after each decoded image; total counts only those. An unusable image stays in the index with its reason as status,
-    and is tried again the next time. bits: that count of 16-bit images that do not say it; 0: what `png.readings` makes
-    of all of them, so that these are decoded twice when they are new, and again when another one changes the reading.
+    paths: image name → path relative to root; boxed: names that are also stored at `box_size` pixels (shard, row, checksum
+    of the index are the place at `size`, box_shard, box_row, box_checksum that at `box_size`; -1, -1, "" where there is
+    none). Only images that are new, changed, or whose pixels are lost are decoded, each once for both sides, by `workers`
+    threads (Pillow decodes outside the interpreter's lock); places do not depend on their number. progress(done, total,
+    seconds) is called after each decoded image; total counts only those. An unusable image stays in the index with its
+    reason as status, and is tried again the next time. bits: that count of 16-bit images that do not say it; 0: what
+    `png.readings` makes of all of them, so that these are decoded twice when they are new, and again when another one
+    changes the reading.
 
     Raises InputError if the store cannot be written, is being written by another process, or its ledger is damaged.
     """
@@ -254,11 +291,13 @@ def update_store(
     sides = {name: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in keys}
     with writing(root, store, len(paths) * size**2 + len(boxed) * box_size**2, workers, progress) as building:
         known = building.ledger
-        building.look_again(keys.values())
-        lost = _lost(store, known, set(keys.values()), {size, box_size} if boxed else {size})
+        present = set(keys.values())
+        used = sorted({size, box_size} if boxed else {size})
+        lost = {side: _restorable(known, side, _beyond(store, known, side), present) for side in used}
         building.total = sum(map(len, lost.values())) + len(_missing(known, keys, sides))
         for side, places in lost.items():
-            building.mend(side, places)
+            if places:
+                building.mend(side, places)
         seen = building.add(_missing(known, keys, sides))
         sound = {name: key for name, key in keys.items() if key in known.pictures}
         peaks = {known.pictures[key].peak for key in sound.values() if known.pictures[key].by_folder}
@@ -266,7 +305,7 @@ def update_store(
         building.total += len(again)
         seen |= building.add(again)
     pictures = {name: seen.get(key) or known.pictures[key] for name, key in keys.items()}
-    nowhere = (-1, -1)
+    nowhere = Place(-1, -1)
     places = [known.of_side(size).get(picture.digest, nowhere) for picture in pictures.values()]
     box_places = [
         known.of_side(box_size).get(picture.digest, nowhere) if name in boxed else nowhere
@@ -275,11 +314,13 @@ def update_store(
     columns = {
         "image": list(pictures),
         "path": [legible(paths[name]) for name in pictures],
-        "shard": [shard for shard, _ in places],
-        "row": [row for _, row in places],
-        "box_shard": [shard for shard, _ in box_places],
-        "box_row": [row for _, row in box_places],
-        **{column: [getattr(picture, column) for picture in pictures.values()] for column in list(INDEX_COLUMNS)[6:]},
+        "shard": [place.shard for place in places],
+        "row": [place.row for place in places],
+        "checksum": [place.checksum for place in places],
+        "box_shard": [place.shard for place in box_places],
+        "box_row": [place.row for place in box_places],
+        "box_checksum": [place.checksum for place in box_places],
+        **{column: [getattr(picture, column) for picture in pictures.values()] for column in list(INDEX_COLUMNS)[8:]},
     }
     return pd.DataFrame(columns).astype(INDEX_COLUMNS)
 
@@ -315,23 +356,24 @@ def _missing(
     return tasks
 
 
-def _lost(store: Path, known: Ledger, present: set[FileKey], sides: set[int]) -> dict[int, dict[Place, FileKey]]:
-    """Return side → place → a file to decode it from, for the pixels whose shard is missing or too short.
+def _beyond(store: Path, known: Ledger, side: int) -> dict[str, Place]:
+    """Return digest → place of the pixels whose shard is missing or too short."""
+    places = known.of_side(side)
+    rows = {shard: _rows(_shard(store, side, shard), side) for shard in {place.shard for place in places.values()}}
+    return {digest: place for digest, place in places.items() if place.row >= rows[place.shard]}
 
-    Lost pixels that no present file can restore are struck from the ledger.
+
+def _restorable(
+    known: Ledger, side: int, gone: Mapping[str, Place], present: Collection[FileKey]
+) -> dict[Place, FileKey]:
+    """Return place → a file to decode it from, of pixels (digest → place) that are gone, in ascending order.
+
+    What no present file can restore is struck from the ledger.
     """
     files = {picture.digest: key for key, picture in known.pictures.items() if key in present}
-    lost: dict[int, dict[Place, FileKey]] = {}
-    for side in sorted(sides):
-        places = known.of_side(side)
-        rows = {shard: _rows(_shard(store, side, shard), side) for shard in {shard for shard, _ in places.values()}}
-        gone = {digest: place for digest, place in places.items() if place[1] >= rows[place[0]]}
-        for digest in gone.keys() - files.keys():
-            del places[digest]
-        restorable = {place: files[digest] for digest, place in gone.items() if digest in files}
-        if restorable:
-            lost[side] = dict(sorted(restorable.items()))
-    return lost
+    for digest in gone.keys() - files.keys():
+        del known.of_side(side)[digest]
+    return {place: files[digest] for digest, place in sorted(gone.items(), key=itemgetter(1)) if digest in files}
 
 
 def _rows(shard: Path, side: int) -> int:
@@ -368,31 +410,13 @@ class Building:
             for side, pixels in prepared.pixels.items():
                 if picture.digest not in self.ledger.of_side(side):
                     self._write(side, ends[side], pixels)
-                    self.ledger.of_side(side)[picture.digest] = ends[side]
+                    self.ledger.of_side(side)[picture.digest] = ends[side]._replace(checksum=checksums.of_row(pixels))
                     ends[side] = ledger.after(ends[side])
             if number % ledger.SHARD_IMAGES == 0:
                 self.commit()
         if tasks:
             self.commit()
         return seen
-
-    def look_again(self, keys: Iterable[FileKey]) -> None:
-        """Bring files that an earlier version's ledger knows to what is known today; those read otherwise are forgotten.
-
-        Only their chunks are read: what is neither of 16 bits nor turned is as it was.
-        """
-        unknown = {key for key in keys if key in self.ledger.pictures and not self.ledger.pictures[key].depth}
-        for key in unknown:
-            try:
-                facts = png.facts_of(self.root / key.path)
-            except (OSError, ValueError):
-                facts = None
-            if facts is None or facts.deep or facts.orientation != 1:
-                del self.ledger.pictures[key]
-            else:
-                self.ledger.pictures[key] = replace(self.ledger.pictures[key], depth=facts.depth)
-        if unknown:
-            self.commit()
 
     def mend(self, side: int, lost: Mapping[Place, FileKey]) -> None:
         """Write lost pixels to their old places.
@@ -401,11 +425,12 @@ class Building:
         """
         tasks = [Task(key, (side,), self.ledger.pictures[key].bits) for key in lost.values()]
         for place, (task, prepared) in zip(lost, self._prepared(tasks), strict=True):
-            expected = self.ledger.pictures[task.key]
-            if prepared.picture.digest == expected.digest:
+            digest = self.ledger.pictures[task.key].digest
+            same = prepared.picture.digest == digest
+            if same and checksums.of_row(prepared.pixels[side]) == place.checksum:
                 self._write(side, place, prepared.pixels[side])
             else:  # changed without a trace in size and time: struck before a later row makes its place look sound
-                del self.ledger.of_side(side)[expected.digest]
+                del self.ledger.of_side(side)[digest]
                 self.commit()
         self.commit()
 
@@ -483,7 +508,7 @@ def _writing(store: Path, needed: int) -> Iterator[None]:
 
 @contextmanager
 def _locked(store: Path, wait: bool = False) -> Iterator[None]:
-    with (store / "lock").open("w", encoding="utf-8") as file:
+    with open(store / "lock", "a", encoding="utf-8", opener=locks.cautiously) as file:
         if not locks.take(file, wait):
             raise InputError(f"{store}: another run is writing this image store; wait for it to end")
         yield
@@ -504,25 +529,44 @@ def read_index(path: Path) -> pd.DataFrame:
 
 
 class ImageStore:
-    """Read access to the pixels of one side; made by `open_store`."""
+    """Read access to the pixels of one side; made by `open_store`. Rows are compared with their checksums once.
 
-    def __init__(self, store: Path, side: int, places: pd.DataFrame):
-        self.store, self.side = store, side
+    places: image, path, status, shard, row and checksum of each image.
+    """
+
+    def __init__(self, store: Path, side: int, places: pd.DataFrame, tell: Callable[[str], None]):
+        self.store, self.side, self.places, self.tell = store, side, places, tell
         self.images = pd.Index(places["image"])
         self.status = places["status"]
         self.shards = places["shard"].to_numpy()
         self.rows = places["row"].to_numpy()
-        self.maps: dict[int, np.memmap] = {}
+        self.checksums = places["checksum"].to_numpy(dtype=object)
+        self.sound = np.zeros(len(places), dtype=bool)  # compared by this process
+        self.maps: dict[int, np.ndarray] = {}
 
     def read(self, images: Sequence[str]) -> np.ndarray:
         """Return pixels (N, side, side) uint8 of the images, in their order; the array is the caller's own.
 
-        Raises InputError for an image that the store does not hold at this side.
+        Pixels that are not as they were written are decoded again from their files, which is told. Raises InputError for
+        an image whose pixels cannot be had so, and for one that the store does not hold at this side.
         """
+        found = self._find(images)
+        pixels = self._pixels(found)
+        damaged = self._damaged(found, pixels)
+        if damaged:
+            _mend(self.store, self.side, self.places, self.places.iloc[found[damaged]], self.tell)
+            self.maps.clear()
+            pixels[damaged] = self._pixels(found[damaged])
+            if self._damaged(found[damaged], pixels[damaged]):
+                raise self._irreparable(found[damaged[0]])
+        return pixels
+
+    def _find(self, images: Sequence[str]) -> np.ndarray:
+        """Return the numbers of images that are all stored."""
         found = self.images.get_indexer(pd.Index(images, dtype=self.images.dtype))
-        shards, rows = np.where(found < 0, -1, self.shards[found]), self.rows[found]
-        if (shards < 0).any():
-            number = int(np.argmax(shards < 0))
+        absent = np.where(found < 0, -1, self.shards[found]) < 0
+        if absent.any():
+            number = int(np.argmax(absent))
             known = (
                 f"its status is '{self.status.iloc[found[number]]}'" if found[number] >= 0 else "it is not in the index"
             )
@@ -530,18 +574,46 @@ class ImageStore:
                 f"{self.store}: image '{images[number]}' is not stored at {self.side} px ({known}); "
                 "build the image cache again with this image among its images (for boxed ones: in the box list)"
             )
-        pixels = np.empty((len(found), self.side, self.side), dtype=np.uint8)
+        return found
+
+    def _pixels(self, found: np.ndarray) -> np.ndarray:
+        """Return what lies in the images' places; zeros beyond the end of a shard."""
+        shards, rows = self.shards[found], self.rows[found]
+        pixels = np.zeros((len(found), self.side, self.side), dtype=np.uint8)
         for shard in np.unique(shards):
-            here = shards == shard
-            pixels[here] = self._map(int(shard))[rows[here]]
+            held = self._map(int(shard))
+            here = (shards == shard) & (rows < len(held))
+            pixels[here] = held[rows[here]]
         return pixels
 
-    def _map(self, shard: int) -> np.memmap:
+    def _damaged(self, found: np.ndarray, pixels: np.ndarray) -> list[int]:
+        """Return which of the pixels are not as they were written; those are compared that have not been before."""
+        damaged = []
+        for number in np.flatnonzero(~self.sound[found]).tolist():
+            if checksums.of_row(pixels[number]) == self.checksums[found[number]]:
+                self.sound[found[number]] = True
+            else:
+                damaged.append(number)
+        return damaged
+
+    def _irreparable(self, number: int) -> InputError:
+        path = _shard(self.store, self.side, int(self.shards[number]))
+        return InputError(
+            f"{path}: the pixels of image '{self.images[number]}' in this part of the image cache (row {self.rows[number]}) "
+            f"are not as they were written, and its file {self.places['path'].iloc[number]} is not as it was; {ANEW}"
+        )
+
+    def _map(self, shard: int) -> np.ndarray:
         if shard not in self.maps:
-            path = _shard(self.store, self.side, shard)
-            shape = (_rows(path, self.side), self.side, self.side)
-            self.maps[shard] = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+            self.maps[shard] = _mapped(self.store, self.side, shard)
         return self.maps[shard]
+
+
+def _mapped(store: Path, side: int, shard: int) -> np.ndarray:
+    """Return the rows of a shard, (N, side, side), as a memory map; none where there is no file."""
+    path = _shard(store, side, shard)
+    shape = (_rows(path, side), side, side)
+    return np.memmap(path, dtype=np.uint8, mode="r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
 
 
 def open_store(
@@ -549,43 +621,78 @@ def open_store(
 ) -> ImageStore:
     """Open the pixels of an index: of all usable images (side: the `size` it was built with) or the boxed (`box_size`).
 
-    Pixels lost since (a shard that is missing or too short) are decoded again from their files, which is told.
-    Raises InputError where that cannot be done.
+    Pixels lost since (a shard that is missing or too short) are decoded again from their files, which is told, as are those
+    that turn out to be damaged when they are read. Raises InputError where that cannot be done.
     """
     store = Path(store)
-    names = {"all": ("shard", "row"), "boxed": ("box_shard", "box_row")}[kind]
-    places = index[["image", "status", *names]].set_axis(["image", "status", "shard", "row"], axis=1)
+    names = {"all": ("shard", "row", "checksum"), "boxed": ("box_shard", "box_row", "box_checksum")}[kind]
+    places = index[["image", "path", "status", *names]].rename(columns=dict(zip(names, PLACE, strict=True)))
     ends = places[places["row"] >= 0].groupby("shard")["row"].max()
     if _short(store, side, ends):
-        _mend(store, index, side, ends, tell)
+        _mend(store, side, places, places, tell)
         for shard in _short(store, side, ends):
             path = _shard(store, side, shard)
             raise InputError(
                 f"{path}: this part of the image cache holds {_rows(path, side)} images of {side} px, the index names "
-                f"{ends[shard] + 1}, and their files are not as they were; delete the index (data/images.csv) and run "
-                "again: only what is missing or changed will be decoded"
+                f"{ends[shard] + 1}, and their files are not as they were; {ANEW}"
             )
-    return ImageStore(store, side, places)
+    return ImageStore(store, side, places, tell)
 
 
 def _short(store: Path, side: int, ends: pd.Series) -> list[int]:
     return [int(shard) for shard, last in ends.items() if _rows(_shard(store, side, int(shard)), side) <= last]
 
 
-def _mend(store: Path, index: pd.DataFrame, side: int, ends: pd.Series, tell: Callable[[str], None]) -> None:
-    """Decode the lost pixels of one side again, unless another process has done so meanwhile."""
+def _mend(store: Path, side: int, places: pd.DataFrame, suspect: pd.DataFrame, tell: Callable[[str], None]) -> None:
+    """Decode the lost and the damaged pixels of one side again, unless another process has done so meanwhile.
+
+    places: of the index; suspect: those that were found out. All of the side is compared with its checksums, so that it
+    is done once, whatever is read next.
+    """
     try:
         root = Path(os.fsdecode((store / ROOT).read_bytes()))
     except OSError:
         return
     with _writing(store, 0), _locked(store, wait=True):
-        if not _short(store, side, ends):
+        if not _lost(store, side, suspect) | _changed(store, side, suspect):
             return
         building = Building(root, store, 1, lambda *_: None)
-        listed = set(index.loc[index["status"] == OK, "path"])
+        known = building.ledger
+        lost, changed = _lost(store, side, places), _changed(store, side, places)
+        gone = {digest: place for digest, place in known.of_side(side).items() if place in lost | changed}
+        listed = set(places.loc[places["status"] == OK, "path"])
         present = {
-            key for key in building.ledger.pictures if legible(key.path) in listed and key_of(root, key.path) == key
+            key
+            for key, picture in known.pictures.items()
+            if picture.digest in gone and legible(key.path) in listed and key_of(root, key.path) == key
         }
-        lost = _lost(store, building.ledger, present, {side}).get(side, {})
-        tell(f"{len(lost)} images of {side} px are lost from the image cache: decoding them again")
-        building.mend(side, lost)
+        restorable = _restorable(known, side, gone, present)
+        for what, which in (("lost from", lost), ("damaged in", changed)):
+            if which:
+                count = len(restorable.keys() & which)
+                tell(f"{count} images of {side} px are {what} the image cache: decoding them again")
+        building.mend(side, restorable)
+
+
+def _lost(store: Path, side: int, places: pd.DataFrame) -> set[Place]:
+    """Return the places of an index that lie beyond the end of their shard."""
+    ends = {shard: _rows(_shard(store, side, shard), side) for shard in places["shard"].unique().tolist()}
+    return {place for place in _named(places) if place.row >= ends[place.shard]}
+
+
+def _changed(store: Path, side: int, places: pd.DataFrame) -> set[Place]:
+    """Return the places of an index that hold something else than what was written."""
+    changed = set()
+    for shard, named in itertools.groupby(sorted(_named(places)), key=itemgetter(0)):
+        pixels = _mapped(store, side, shard)
+        changed |= {
+            place
+            for place in named
+            if place.row < len(pixels) and checksums.of_row(pixels[place.row]) != place.checksum
+        }
+    return changed
+
+
+def _named(places: pd.DataFrame) -> set[Place]:
+    stored = places[places["row"] >= 0]
+    return {Place(*place) for place in zip(*(stored[name].tolist() for name in PLACE), strict=True)}

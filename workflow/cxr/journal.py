@@ -4,15 +4,38 @@ import contextlib
 import errno
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cxr.errors import Done, InputError, Interrupted
 
+# Unicode's categories of what has no shape of its own, or acts on its surroundings: control characters, formats (among
+# them those that turn the direction of a text), separators of lines and of paragraphs.
+INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    r"""Return a text as one line in which nothing hides: newlines, ANSI escapes and the like as \\n, \\x1b, \\u202e.
+
+    A byte of a file's name that is no UTF-8 (Python keeps it as a surrogate) becomes \\xNN.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if unicodedata.category(character) in INVISIBLE or "\ud800" <= character <= "\udfff":
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
 
 class Journal:
-    """Log of one job, used as a context manager and called with a line of text.
+    """Log of one job, used as a context manager and called with a text, which becomes one line (`visible`).
 
     An InputError raised inside, a run stopped from outside and a full disk end the process with exit code 1 and a
     message as the last line; Done ends it with exit code 0. A log that cannot be written (a full disk) does not stop the job.
@@ -25,15 +48,16 @@ class Journal:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_symlink():  # whatever it leads to would be emptied
+            self.path.unlink()
         self.path.write_text("", encoding="utf-8")
         return self
 
     def __call__(self, text: str) -> None:
-        for line in text.splitlines():
-            stamped = f"{time.monotonic() - self.began:7.1f} s  {line}\n"
-            with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-                file.write(stamped)
-            sys.stderr.write(f"[{self.name}] {stamped}")
+        stamped = f"{time.monotonic() - self.began:7.1f} s  {visible(text)}\n"
+        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
+            file.write(stamped)
+        sys.stderr.write(f"[{self.name}] {stamped}")
         sys.stderr.flush()
 
     def __exit__(

@@ -1,20 +1,29 @@
 """The ledger of an image store: what was learnt of every file seen, and whose pixels lie where in the shards."""
 
 import csv
+import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
+from cxr import checksums
 from cxr.errors import InputError
 
 SHARD_IMAGES = 1024
 OK = "ok"
 COLUMNS = ["path", "bytes", "mtime_ns", "width", "height", "mode", "digest", "depth", "stated", "peak", "bits",
-           "values", "orientation", "side", "shard", "row"]  # fmt: skip
-EARLIER = ["path", "bytes", "mtime_ns", "width", "height", "mode", "digest", "side", "shard", "row"]
+           "values", "orientation", "side", "shard", "row", "checksum"]  # fmt: skip
+# Headers of earlier versions, whose rows of pixels have no checksums.
+EARLIER = [COLUMNS[:-1], [*COLUMNS[:7], "side", "shard", "row"]]
 
-Place = tuple[int, int]  # shard, row
+
+class Place(NamedTuple):
+    """Where pixels lie: shard, and row in it; with the checksum of what was written there."""
+
+    shard: int
+    row: int
+    checksum: str = checksums.NONE
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,9 @@ class FileKey:
 class Picture:
     """What is known of a file: size in px, Pillow mode, digest of its grey pixels, "ok" or why it cannot be used.
 
-    depth: bits a sample, 0 in a ledger from before this was looked at. Of 16 bits: stated, its sBIT (0: none), peak, the
-    highest value, bits, how many were taken to count, and values, the digest of the values as stored. orientation: EXIF's.
-    digest is "" where a file was looked at and its pixels were not wanted yet.
+    depth: bits a sample. Of 16 bits: stated, its sBIT (0: none), peak, the highest value, bits, how many were taken to
+    count, and values, the digest of the values as stored. orientation: EXIF's. digest is "" where a file was looked at and
+    its pixels were not wanted yet.
     """
 
     width: int = 0
@@ -70,37 +79,46 @@ class Ledger:
 
     def end(self, side: int) -> Place:
         """Return the place after the last one in use."""
-        return after(max(self.of_side(side).values(), default=(0, -1)))
+        return after(max(self.of_side(side).values(), default=Place(0, -1)))
 
 
 def after(place: Place) -> Place:
-    shard, row = place
-    return (shard, row + 1) if row + 1 < SHARD_IMAGES else (shard + 1, 0)
+    return Place(place.shard, place.row + 1) if place.row + 1 < SHARD_IMAGES else Place(place.shard + 1, 0)
+
+
+def of_earlier_version(path: Path) -> bool:
+    """Say whether a ledger was written by an earlier version; `load` knows nothing of what it holds."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return next(csv.reader(file), None) in EARLIER
+    except (OSError, csv.Error):
+        return False
 
 
 def load(path: Path) -> Ledger:
-    """Read a ledger, also one of an earlier version; of a file that is not there an empty one.
+    """Read a ledger; of a file that is not there, or is of an earlier version, an empty one.
 
-    Raises InputError where the file is damaged.
+    Raises InputError where the file is damaged: its last line is the checksum of all that stands before it.
     """
     ledger = Ledger()
-    if not path.exists():
+    if not path.exists() or of_earlier_version(path):
         return ledger
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.reader(file)
-            header = next(rows, None)
-            if header not in (COLUMNS, EARLIER):
-                raise ValueError("the header is not a ledger's")
-            for row in rows:
-                name, size, modified, width, height, mode, digest, *facts, side, shard, at = row
-                depth, stated, peak, bits, values, orientation = facts or (0, 0, 0, 0, "", 1)
-                ledger.pictures[FileKey(name, int(size), int(modified))] = Picture(
-                    int(width), int(height), mode, digest, OK,
-                    int(depth), int(stated), int(peak), int(bits), values, int(orientation),
-                )  # fmt: skip
-                if int(side):
-                    ledger.of_side(int(side))[digest] = int(shard), int(at)
+        text, last = _parted(path.read_bytes())
+        rows = csv.reader(io.StringIO(text, newline=""))
+        if next(rows, None) != COLUMNS:
+            raise ValueError("the header is not a ledger's")
+        if last != _checksum(text):
+            raise ValueError("it is not as it was written")
+        for row in rows:
+            name, size, modified, width, height, mode, digest, *facts, side, shard, at, checksum = row
+            depth, stated, peak, bits, values, orientation = facts
+            ledger.pictures[FileKey(name, int(size), int(modified))] = Picture(
+                int(width), int(height), mode, digest, OK,
+                int(depth), int(stated), int(peak), int(bits), values, int(orientation),
+            )  # fmt: skip
+            if int(side):
+                ledger.of_side(int(side))[digest] = Place(int(shard), int(at), checksum)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: not readable as the ledger of an image store ({error}); delete the folder {path.parent}, "
@@ -111,19 +129,29 @@ def load(path: Path) -> Ledger:
 
 def save(path: Path, ledger: Ledger) -> None:
     """Replace a ledger as a whole: a row a file and side, and one with side 0 of a file whose pixels are not stored."""
+    lines = io.StringIO(newline="")
+    rows = csv.writer(lines)  # its own line ends: with others, a carriage return in a path would not be quoted
+    rows.writerow(COLUMNS)
+    for key, picture in ledger.pictures.items():
+        seen = (key.path, key.size, key.modified, picture.width, picture.height, picture.mode, picture.digest)
+        deep = (picture.depth, picture.stated, picture.peak, picture.bits, picture.values, picture.orientation)
+        places = [(side, *of[picture.digest]) for side, of in ledger.places.items() if picture.digest in of]
+        rows.writerows((*seen, *deep, *place) for place in places or [(0, 0, 0, checksums.NONE)])
+    text = lines.getvalue()
     temporary = path.with_name(path.name + ".new")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file)  # its own line ends: with others, a carriage return in a path would not be quoted
-        rows.writerow(COLUMNS)
-        for key, picture in ledger.pictures.items():
-            seen = (key.path, key.size, key.modified, picture.width, picture.height, picture.mode, picture.digest)
-            deep = (picture.depth, picture.stated, picture.peak, picture.bits, picture.values, picture.orientation)
-            places = [(side, *of[picture.digest]) for side, of in ledger.places.items() if picture.digest in of]
-            rows.writerows((*seen, *deep, *place) for place in places or [(0, 0, 0)])
-        flush(file)
+        file.write(text + _checksum(text))
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
-def flush(file: IO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _parted(data: bytes) -> tuple[str, str]:
+    """Return what stands before the last line, and the last line."""
+    text = data.decode("utf-8", "surrogateescape")
+    start = text.rfind("\n") + 1
+    return text[:start], text[start:]
+
+
+def _checksum(text: str) -> str:
+    return checksums.of_bytes(text.encode("utf-8", "surrogateescape"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr import pictures
+from cxr import csv_cells, pictures, regular
 from cxr.errors import InputError
 from cxr.folder import is_file, legible, walk
 from cxr.images import UnusableImage, digest_of, shrink
@@ -36,16 +36,22 @@ def prepare(
 
     bits: of 16-bit PNG files, see `pictures.decode`. index: a row a usable image (`COLUMNS`; image is the path below the
     folder, spelled by `folder.legible`, side that of the squared image, left and top its margins in pixels). rejected: a
-    row a file that cannot be used, with the reason. note: says which folder this was (`predicted`). Raises InputError where
-    the folder holds no file, or none that can be used.
+    row a file that cannot be used, or a folder that cannot be read, with the reason. note: says which folder this was
+    (`predicted`). One image is in memory at a time (`pictures.decode`). Raises InputError where the folder holds no file,
+    or none that can be used.
     """
-    entries = sorted(walk(folder, ""), key=lambda found: found[0])
-    if not entries:
-        raise InputError(
-            f"{folder}: no file anywhere below this folder (predict.folder); put PNG, JPEG or DICOM files there"
-        )
     rows: dict[str, tuple] = {}
     bad: list[tuple[str, str, str]] = []
+
+    def aside(path: str, reason: str, detail: str) -> None:
+        bad.append((legible(path), reason, detail))
+        tell(f"{legible(path)}: {reason}" + (f" ({detail})" if detail else ""))
+
+    entries = sorted(walk(folder, "", aside), key=lambda found: found[0])
+    if not entries:
+        raise InputError(
+            f"{legible(folder)}: no file anywhere below this folder (predict.folder); put PNG, JPEG or DICOM files there"
+        )
     progress = Progress(tell, "images")
     files = [(side, path.open("wb")) for side, path in sides]
     try:
@@ -54,8 +60,7 @@ def prepare(
             try:
                 pixels, kind = _decoded(folder / path, entry, name in rows, bits)
             except UnusableImage as error:
-                bad.append((name, error.reason, error.detail))
-                tell(f"{name}: {error.reason}" + (f" ({error.detail})" if error.detail else ""))
+                aside(path, error.reason, error.detail)
                 continue
             square, left, top = squared(pixels)
             for side, file in files:
@@ -72,14 +77,15 @@ def prepare(
         name, reason, detail = bad[0]
         said = f"{reason} ({detail})" if detail else reason
         raise InputError(f"{legible(folder)}: none of {len(entries)} files can be used; the first, {name}: {said}")
-    pd.DataFrame(list(rows.values()), columns=COLUMNS).to_csv(index, index=False)
-    pd.DataFrame(bad, columns=REJECTED).to_csv(rejected, index=False)
+    bad.sort()
+    csv_cells.write(pd.DataFrame(list(rows.values()), columns=COLUMNS), index)
+    csv_cells.write(pd.DataFrame(bad, columns=REJECTED), rejected)
     write_note(folder, note)
 
 
 def _decoded(path: Path, entry: os.DirEntry, taken: bool, bits: int) -> tuple[np.ndarray, str]:
     if not is_file(entry):  # a pipe would be waited for
-        raise UnusableImage(path, "not a regular file", "a dangling link or a special file")
+        raise UnusableImage(path, "not a regular file", regular.kind(path))
     if taken:
         raise UnusableImage(path, "another file's name is spelled alike", "rename one of them")
     return pictures.decode(path, bits)

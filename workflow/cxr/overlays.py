@@ -2,20 +2,21 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from cxr import figures, prepared
+from cxr import figures, made, prepared
 from cxr.journal import Journal
 from cxr.labels import LABELS
 
 FINDINGS = 5  # most probable labels beside a picture
 BOXES = 8  # most certain boxes on a picture
 LONGEST = 255  # bytes of a file's name
+PICTURE = re.compile(r"\.png~*$")
 TITLE = 60  # characters of an image's name above its picture
 
 
@@ -39,16 +40,13 @@ def write(
     name: of the run. facts: of the three models, by what they predict (classes, boxes, cells). thresholds:
     <detector>_threshold.json of the study: what is below is not drawn as a box, and no cell is outlined.
     """
-    models = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in facts.items()}
-    cuts = {
-        path.stem.removesuffix("_threshold"): json.loads(path.read_text(encoding="utf-8"))["folds"]
-        for path in thresholds
-    }
+    models = {kind: made.read_json(path) for kind, path in facts.items()}
+    cuts = {path.stem.removesuffix("_threshold"): made.read_json(path)["folds"] for path in thresholds}
     cut = {kind: _threshold(models[kind]["experiment"], cuts) for kind in ("boxes", "cells")}
     table = prepared.read_index(index)
     stored = prepared.Pixels(pixels, table, side)
-    probabilities = pd.read_csv(classes, dtype={"image": "str"}, keep_default_na=False).set_index("image")
-    found = pd.read_csv(boxes, dtype={"image": "str"}, keep_default_na=False)
+    probabilities = made.read_names(classes, ["image", *LABELS]).set_index("image")
+    found = made.read_names(boxes, ["image", "label", "confidence", *prepared.BOX])
     drawn = prepared.to_frame(found[found["confidence"] >= cut["boxes"]], table)
     with np.load(cells) as file:
         maps = dict(zip(file["images"].tolist(), file["confidence"], strict=True))
@@ -81,9 +79,12 @@ def write(
 
 def file_name(image: str) -> str:
     """Return the path of an image's picture below the folder: `<image>.png`, names that would be too long cut to 200
-    bytes and a checksum."""
+    bytes and a checksum.
+
+    A folder called `x.png` gets a ~, since the picture of an image called `x` has that name.
+    """
     *above, name = image.split("/")
-    return "/".join(map(_fitting, [*above, f"{name}.png"]))
+    return "/".join(map(_fitting, [*(f"{it}~" if PICTURE.search(it) else it for it in above), f"{name}.png"]))
 
 
 def _fitting(name: str) -> str:

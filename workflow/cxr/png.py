@@ -11,19 +11,26 @@ gAMA, colour profiles and tRNS change nothing, as in the libraries that read the
 """
 
 import io
-import mmap
+import os
 import struct
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from cxr import bands, regular
+from cxr.bounds import MOST_BYTES
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
+HEADER = 33  # bytes of the signature and the first chunk
 COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # colour type → samples that are no alpha
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → samples as they are stored, alpha among them
 GREY, GREY_ALPHA = 0, 4
+MOST_CHUNKS = 1_000_000  # a file of 400 MB has fewer, also in chunks of 8 kB as most writers make them
+MOST_EXIF = 1 << 16  # bytes; in JPEG, from where EXIF comes, there is no room for more
 WIDTHS = (8, 10, 12, 14, 16)  # bits that stored values are taken to have
 STRAY = 10_000  # one pixel in so many may lie above what counts: hot pixels of the detector, which become white
 LUMINANCE = (19595, 38470, 7471)  # ITU-R 601-2 in 65536ths, as Pillow has it
@@ -56,30 +63,50 @@ class Facts:
     def deep(self) -> bool:
         return self.depth == 16
 
+    @property
+    def bits(self) -> int:
+        """Bits of a decoded pixel, all its samples together."""
+        return SAMPLES.get(self.colour, 4) * max(self.depth, 8)
 
-def facts(data: bytes | mmap.mmap) -> Facts:
-    """Read the chunks of a PNG file, given as its bytes or a map of them. Raises ValueError where they are no PNG's.
+
+def facts(data: bytes) -> Facts:
+    """Read the chunks of a PNG file, given as its bytes. Raises ValueError where they are no PNG's.
 
     An sBIT that the format does not allow and an EXIF block that cannot be read count as none.
     """
-    if data[:8] != SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
-        raise ValueError("not a PNG file")
-    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    stated, orientation, at = 0, 1, len(SIGNATURE)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"sBIT":
-            stated = max(data[at + 8 : at + 8 + min(length, COLOURS.get(colour, 0))], default=0)
-        elif kind == b"eXIf":
-            orientation = _orientation(data[at + 8 : at + 8 + length])
-        at += 12 + length
-    return Facts(width, height, depth, colour, stated if stated <= depth else 0, orientation)
+    return _facts(lambda at, count: data[at : at + count], len(data))
 
 
 def facts_of(path: Path) -> Facts:
-    """Read the chunks of a file, of whose pixels nothing is read. Raises ValueError or OSError."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return facts(data)
+    """Read the chunks of a file, of whose pixels nothing is read. Raises ValueError or OSError.
+
+    Not through a map of it: where a file is cut off meanwhile, reading from a map ends the process.
+    """
+    with regular.opened(path, MOST_BYTES) as it:
+        return _facts(lambda at, count: os.pread(it.file.fileno(), count, at), it.size)
+
+
+def header(start: bytes) -> Facts:
+    """Read the size, depth and colour type of a PNG file from its first 33 bytes. Raises ValueError as `facts`."""
+    if start[:8] != SIGNATURE or start[12:16] != b"IHDR" or len(start) < HEADER:
+        raise ValueError("not a PNG file")
+    return Facts(*struct.unpack_from(">IIBB", start, 16))
+
+
+def _facts(read: Callable[[int, int], bytes], size: int) -> Facts:
+    """Read the chunks of size bytes. read: from a place and a count to the bytes there."""
+    first = header(read(0, HEADER))
+    stated, orientation, at = 0, 1, len(SIGNATURE)
+    for _ in range(MOST_CHUNKS):
+        length, kind = struct.unpack(">I4s", read(at, 8).ljust(8, b"\0"))
+        if kind == b"sBIT":
+            stated = max(read(at + 8, min(length, COLOURS.get(first.colour, 0))), default=0)
+        elif kind == b"eXIf":
+            orientation = _orientation(read(at + 8, min(length, MOST_EXIF)))
+        at += 12 + length
+        if kind == b"IEND" or at + 12 > size:
+            return replace(first, stated=stated if stated <= first.depth else 0, orientation=orientation)
+    raise ValueError(f"more than {MOST_CHUNKS:,} chunks")
 
 
 def _orientation(block: bytes) -> int:
@@ -105,15 +132,22 @@ def values(data: bytes, stated: Facts) -> tuple[np.ndarray, str]:
         elif stated.colour == GREY:
             found = np.asarray(image)
         elif stated.colour == GREY_ALPHA:
-            quarters = _samples(image, "RGBA").astype(np.uint16)
-            found = quarters[..., 0] << 8 | quarters[..., 1]
+            quarters = _samples(image, "RGBA")
+            found = bands.mapped(
+                lambda band: band[..., 0].astype(np.uint16) << 8 | band[..., 1], quarters, dtype=np.uint16
+            )
         else:
             (tile,) = image.tile
             with Image.open(io.BytesIO(data), formats=["PNG"]) as again:
                 lower = _samples(again, LOWER[tile.args])[..., :3]
-            deep = np.asarray(image)[..., :3].astype(np.uint64) << 8 | lower
-            found = ((deep @ np.array(LUMINANCE, np.uint64) + 0x8000) >> 16).astype(np.uint16)
+            found = bands.mapped(_luminance, np.asarray(image)[..., :3], lower, dtype=np.uint16)
     return TURNS[stated.orientation](found), mode
+
+
+def _luminance(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Return the luminance (H, W) of colours of 16 bits; upper, lower: (H, W, 3) the bytes of their samples."""
+    deep = upper.astype(np.uint64) << 8 | lower
+    return (deep @ np.array(LUMINANCE, np.uint64) + 0x8000) >> 16
 
 
 def _samples(image: Image.Image, layout: str) -> np.ndarray:
@@ -131,10 +165,13 @@ def grey(image: Image.Image) -> np.ndarray:
 
 
 def peak(pixels: np.ndarray) -> int:
-    """Return the highest of the values (H, W) that fits the bits which all but one pixel in `STRAY` need."""
-    stray = pixels.size // STRAY
-    width = needed(int(np.partition(pixels, -1 - stray, axis=None)[-1 - stray]))
-    return int(pixels[pixels < 2**width].max())
+    """Return the highest of the values (H, W) uint16 that fits the bits which all but one pixel in `STRAY` need."""
+    counts = np.zeros(1 << 16, np.int64)
+    for rows in bands.of(pixels.shape):
+        counts += np.bincount(pixels[rows].ravel(), minlength=len(counts))
+    rank = pixels.size - 1 - pixels.size // STRAY
+    width = needed(int(np.searchsorted(counts.cumsum(), rank, side="right")))
+    return int(np.flatnonzero(counts[: 2**width])[-1])
 
 
 def needed(highest: int) -> int:
@@ -180,4 +217,7 @@ def scaled(pixels: np.ndarray, bits: int) -> np.ndarray:
     if pixels.dtype == np.uint8:
         return pixels
     white = 2**bits - 1
-    return ((np.minimum(pixels, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    return bands.mapped(
+        lambda band: (np.minimum(band, white).astype(np.uint32) * 255 + white // 2) // white,
+        pixels,
+    )

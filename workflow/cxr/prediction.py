@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr import gridcnn, prediction_files
+from cxr import csv_cells, gridcnn, prediction_files
 from cxr.classification import sigmoid_objective
 from cxr.errors import InputError
 from cxr.labels import LABELS
@@ -35,7 +35,7 @@ def classes(
     objective = sigmoid_objective(np.array(chosen.facts["prevalence"]), chosen.facts["balanced"])
     confidences = infer(network, table["image"].tolist(), pixels.read, objective, run.device)
     result = pd.concat([table[["image"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
-    result.to_csv(outputs.predictions, index=False, float_format="%.6g")
+    csv_cells.write(result, outputs.predictions, float_format="%.6g")
     outputs.write_facts(chosen, run)
 
 

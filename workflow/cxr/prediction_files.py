@@ -9,8 +9,9 @@ import pandas as pd
 
 from cxr import champion, prepared
 from cxr.champion import Champion
+from cxr.jobs import Job
 from cxr.prepared import Pixels
-from cxr.runs import Job, Run
+from cxr.runs import Run
 
 
 @dataclass(frozen=True)

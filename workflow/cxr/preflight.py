@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from cxr import boxes as box_list
-from cxr import duplicates, images, records, remarks, splits
+from cxr import csv_cells, duplicates, images, ledger, made, records, remarks, splits
 from cxr.errors import InputError
 from cxr.folder import idle, legible
 from cxr.journal import Journal, Progress
+from cxr.tables import REJECTED_COLUMNS
 
 
 def write(
@@ -55,17 +56,18 @@ def write(
         )
     usable.to_csv(records_path, index=False)
     here.to_csv(boxes_path, index=False, float_format="%.3f")
-    rejected.to_csv(rejected_path, index=False)
-    notes += json.loads(image_notes.read_text(encoding="utf-8"))
+    csv_cells.write(rejected, rejected_path)
+    notes += made.read_sentences(image_notes)
     counts = records.preflight_summary(table, usable, boxes, rejected, notes)
     summary.write_text(json.dumps(counts, indent=1), encoding="utf-8")
     text.write_text(records.format_summary(counts) + "\n", encoding="utf-8")
-    tell(records.format_summary(counts))
+    for line in records.format_summary(counts).split("\n"):
+        tell(line)
 
 
 def _rejected_files(path: Path) -> pd.DataFrame:
     """Read what `decode_images` set aside; a file may be called "NA"."""
-    table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    table = made.read_texts(path, REJECTED_COLUMNS)
     return table.assign(row=pd.to_numeric(table["row"], errors="coerce").astype("Int64"))
 
 
@@ -108,6 +110,8 @@ def decode_images(
     unknown = [
         (legible(path), "not in the label table", "") for name in sorted(set(found) - known) for path in found[name]
     ]
+    if ledger.of_earlier_version(folder / "ledger.csv"):
+        tell(f"{folder}: an earlier version made this image cache, without checksums: every image is decoded once more")
     sides = {"size": size, "box_size": box_size, "workers": workers}
     used, aside = duplicates.settle(root, wanted, boxed, folder, **sides, progress=Progress(tell, "images compared"))
     second = [(legible(it.path), f"duplicate file name: {it.why}", f"{legible(it.used)} is used") for it in aside]
@@ -115,9 +119,8 @@ def decode_images(
     table.to_csv(index, index=False)
     tell(f"{(table['status'] == 'ok').sum()} images decoded, {(table['status'] != 'ok').sum()} unusable")
     others = images.rejected_rows(second + unknown)
-    pd.DataFrame(bad_files.to_dict("records") + others.to_dict("records"), columns=others.columns).to_csv(
-        rejected, index=False
-    )
+    aside_files = pd.DataFrame(bad_files.to_dict("records") + others.to_dict("records"), columns=others.columns)
+    csv_cells.write(aside_files, rejected)
     said += remarks.on_duplicates(aside) + remarks.on_pixels(table, bits)
     notes.write_text(json.dumps(said, indent=1), encoding="utf-8")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxr import made
 from cxr.boxes import FRAME
 from cxr.errors import InputError
 
@@ -16,7 +17,7 @@ class Pixels:
 
     def __init__(self, path: Path, index: pd.DataFrame, side: int):
         shape = (len(index), side, side)
-        if path.stat().st_size != np.prod(shape):
+        if not path.is_file() or path.stat().st_size != np.prod(shape):
             raise InputError(f"{path}: does not hold {len(index)} images of {side} px; delete it and run again")
         self.maps = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
         self.rows = {name: row for row, name in enumerate(index["image"])}
@@ -27,8 +28,8 @@ class Pixels:
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """Read the table of usable images."""
-    return pd.read_csv(path, dtype={"image": "str"}, keep_default_na=False)
+    """Read the table of usable images. Raises InputError where it is damaged."""
+    return made.read_names(path, ["image", "kind", "width", "height", "side", "left", "top", "digest"])
 
 
 def to_own_pixels(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:

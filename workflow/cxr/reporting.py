@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cxr import report, report_inputs
+from cxr import csv_cells, report, report_inputs
 from cxr.journal import Journal
 
 
@@ -46,7 +46,7 @@ def write(
     inputs = report_inputs.ReportInputs(
         settings=yaml.safe_load(settings.read_text(encoding="utf-8")),
         summary=json.loads(summary.read_text(encoding="utf-8")),
-        rejected=_rejected_counts(pd.read_csv(rejected, keep_default_na=False)),
+        rejected=_rejected_counts(csv_cells.restored(pd.read_csv(rejected, keep_default_na=False))),
         leakage=pd.concat(
             [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in leakage]
         ).drop_duplicates(ignore_index=True),
@@ -68,7 +68,7 @@ def write(
     page.write_text(report.build(inputs), encoding="utf-8")
     tables.mkdir(parents=True, exist_ok=True)
     for name, table in report.tables(inputs).items():
-        table.to_csv(tables / f"{name}.csv", index=False)
+        csv_cells.write(table, tables / f"{name}.csv")
     tell(f"{len(inputs.metrics)} metric rows of {len(metrics)} experiments")
 
 

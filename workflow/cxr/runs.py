@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy
 import torch
 
-from cxr import gpus, weights
+from cxr import gpus, seals
 from cxr.device import Device, choose
 from cxr.errors import InputError
+from cxr.jobs import RESULTS, Job
 from cxr.journal import Journal
 from cxr.outputs import whole
 from cxr.state import Keeper
@@ -66,11 +67,11 @@ def started(
     """Claim a device and take up the state of an earlier attempt; on leaving without error, the state is removed.
 
     params: what the rule passes, with `common` (seed, precision), `code`, and `state` (path). inputs: name → file or
-    files. environment: CXR_GPU_SLOTS (jobs a GPU) and CXR_CHECKPOINT (seconds between states) are read,
-    CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are set.
+    files. environment: CXR_GPU_SLOTS (jobs a GPU), CXR_CHECKPOINT (seconds between states) and CXR_RESULTS (folder of the
+    results) are read, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are set. Raises seals.Damaged where an input is.
     """
     began = time.time()
-    identity = identify(params, inputs)
+    identity = identify(params, inputs, Path(environment[RESULTS]))
     with gpus.claimed(environment, int(environment["CXR_GPU_SLOTS"]), tell) as gpu:
         keeper = Keeper(Path(params["state"]), identity["key"], float(environment["CXR_CHECKPOINT"]), tell)
         device = choose(params["common"]["precision"], threads)
@@ -84,16 +85,6 @@ def started(
         run = Run(params["common"]["seed"], device, keeper, tell, threads, identity, began)
         yield run
         keeper.clear()
-
-
-class Job(Protocol):
-    """What a workflow tells a job's script of itself; values come with `items()`."""
-
-    log: Any  # the first is its journal
-    params: Any
-    input: Any
-    output: Any
-    threads: int
 
 
 @contextmanager
@@ -113,13 +104,17 @@ def of_job(job: Job, name: str, environment: MutableMapping[str, str]) -> Iterat
         yield run, out
 
 
-def identify(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return key, code and input hashes of a run; two runs with one key do the same computation on the same data."""
+def identify(params: Mapping[str, Any], inputs: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """Return key, code and input hashes of a run; two runs with one key do the same computation on the same data.
+
+    Raises seals.Damaged for an input below `results` that is not what its job wrote.
+    """
     hashes = {
-        name: [weights.sha256_of(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+        name: [seals.verified(Path(path), results) for path in ([paths] if isinstance(paths, str) else paths)]
         for name, paths in inputs.items()
-        if name not in PLACES
     }
+    for name in PLACES:
+        hashes.pop(name, None)
     settings = {name: value for name, value in params.items() if name not in FORGOTTEN}
     text = json.dumps([settings, hashes], sort_keys=True, default=str)
     return {

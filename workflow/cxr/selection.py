@@ -38,7 +38,8 @@ def write_grid(
     table = pd.DataFrame(rows).sort_values(["layers", "size"], ignore_index=True)
     table.to_csv(grid, index=False, float_format="%.6g")
     gain = table["accuracy"] - table["majority_accuracy"] if select_by == "accuracy" else table["auroc"]
-    best = table.assign(gain=gain).sort_values(["gain", "layers", "size"], ascending=[False, True, True])
+    # rounded: equal gains over different majorities differ in their last digits, and would be no ties
+    best = table.assign(gain=gain.round(12)).sort_values(["gain", "layers", "size"], ascending=[False, True, True])
     best = best.head(select)[["layers", "size"]].assign(rank=range(1, min(select, len(best)) + 1))
     best.to_csv(selected, index=False)
 

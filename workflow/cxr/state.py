@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cxr import locks
 from cxr.errors import Interrupted
 from cxr.journal import Journal
 
@@ -22,9 +23,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # SIGUSR1: what a clu
 class Keeper:
     """Keeps the state of one run in one file, which belongs to `key` (a hash of settings, data and code).
 
-    The file is a line of JSON (key, SHA-256 of the rest) before what torch.save writes. It is replaced as a whole,
-    so a kill at any moment leaves the former or the new one. interval: seconds between saves; they come less often where
-    saving takes more than 1% of the time. Without a path nothing is kept.
+    The file is a line of JSON (key, version of PyTorch, SHA-256 of the rest) before what torch.save writes. It is
+    replaced as a whole, so a kill at any moment leaves the former or the new one. interval: seconds between saves; they
+    come less often where saving takes more than 1% of the time. Without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None, key: str, interval: float, tell: Journal):
@@ -35,27 +36,26 @@ class Keeper:
         self.resumed = 0  # how often the run was taken up before
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved last, or None where there is nothing of this run that can be read."""
-        import torch
-
-        if self.path is None or not self.path.exists():
+        """Return what was saved last, or None where there is nothing of this run that can be used, which is told."""
+        if self.path is None:
             return None
-        data = self.path.read_bytes()
-        line, _, body = data.partition(b"\n")
         try:
-            head = json.loads(line)
-            sound = {"key", "resumed"} <= head.keys() and head["sha256"] == hashlib.sha256(body).hexdigest()
-        except (ValueError, KeyError, TypeError, AttributeError):
-            head, sound = {}, False
-        if not sound:
-            self.tell(f"{self.path}: damaged, not used; training starts from the beginning")
+            head, content = self._read()
+        except FileNotFoundError:
             return None
-        if head["key"] != self.key:
-            self.tell(f"{self.path}: belongs to other settings, data or code, not used; training starts anew")
+        except Exception as error:  # whatever ails the file, training can begin anew
+            self.refuse(error)
             return None
-        content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         self.resumed = head["resumed"] + 1
         return content
+
+    def refuse(self, error: Exception) -> None:
+        """Tell that what was saved is not used. error: why, also one that came of taking up what `load` returned."""
+        self.resumed = 0
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        self.tell(
+            f"{self.path}: this training state is not used, and training starts from the beginning: {reason[:300]}"
+        )
 
     def due(self) -> bool:
         """Say whether to save now: after `interval`, less often where saving is slow, at once when asked to stop."""
@@ -69,21 +69,28 @@ class Keeper:
         A disk without room costs the state, not the run: it is told, and training goes on.
         """
         began = time.monotonic()
-        if self.path is not None:
-            try:
-                self._write(content)
-            except OSError as error:
-                self.tell(f"{self.path}: the training state could not be saved ({error.strerror}); training goes on")
+        trouble = self._trouble_of_writing(content) if self.path is not None else "no place for it is known"
         self.last = time.monotonic()
         self.spent = self.last - began
         if self.asked is not None:
             name = signal.Signals(self.asked).name
+            if trouble:
+                raise Interrupted(f"stopped by {name}, and the training state could not be saved ({trouble})")
             raise Interrupted(f"stopped by {name}, the training state is saved; the same command goes on from here")
+        if trouble and self.path is not None:
+            self.tell(f"{self.path}: the training state could not be saved ({trouble}); training goes on")
 
     def clear(self) -> None:
         """Remove the state: the run's results are written. One that was asked to stop keeps it, for whoever asked."""
-        if self.path is not None and self.asked is None:
-            self.path.unlink(missing_ok=True)
+        if self.path is None or self.asked is not None:
+            return
+        try:
+            for path in (self._new(), self.path):
+                path.unlink(missing_ok=True)
+        except OSError as error:  # the results are there all the same
+            self.tell(
+                f"{self.path}: this training state could not be removed ({error.strerror}); it is not needed any more"
+            )
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -99,17 +106,49 @@ class Keeper:
             for number, handler in former.items():
                 signal.signal(number, handler)
 
+    def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return head and content of the file; raise an exception of any kind where it is not one of this run."""
+        import torch
+
+        with open(self.path, "rb", opener=locks.cautiously) as file:
+            line, _, body = file.read().partition(b"\n")
+        try:
+            head = json.loads(line)
+            sound = head["sha256"] == hashlib.sha256(body).hexdigest() and type(head["resumed"]) is int
+        except (ValueError, LookupError, TypeError, RecursionError):
+            sound = False
+        if not sound:
+            raise ValueError("it is damaged")
+        if head.get("key") != self.key:
+            raise ValueError("it belongs to other settings, data or code")
+        if head.get("torch") != torch.__version__:
+            raise ValueError(f"it was saved by PyTorch {head.get('torch')}, and this is {torch.__version__}")
+        content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError("it is damaged")
+        return head, content
+
+    def _trouble_of_writing(self, content: Mapping[str, Any]) -> str:
+        """Write the file; return what came between, or nothing."""
+        try:
+            self._write(content)
+        except (OSError, MemoryError) as error:
+            return getattr(error, "strerror", None) or "no memory is left"
+        return ""
+
     def _write(self, content: Mapping[str, Any]) -> None:
         import torch
 
         buffer = io.BytesIO()
         torch.save(dict(content), buffer)
         body = buffer.getvalue()
-        head = {"key": self.key, "resumed": self.resumed, "sha256": hashlib.sha256(body).hexdigest()}
+        own = {"key": self.key, "resumed": self.resumed, "torch": torch.__version__}
+        head = own | {"sha256": hashlib.sha256(body).hexdigest()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(self.path.name + ".new")
+        new = self._new()
+        new.unlink(missing_ok=True)
         try:
-            with new.open("wb") as file:
+            with new.open("xb") as file:  # x: no link that someone has put there is followed
                 file.write(json.dumps(head).encode() + b"\n")
                 file.write(body)
                 file.flush()
@@ -118,3 +157,6 @@ class Keeper:
         except OSError:
             new.unlink(missing_ok=True)
             raise
+
+    def _new(self) -> Path:
+        return self.path.with_name(self.path.name + ".new")

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cxr import regular
 from cxr.errors import InputError
 from cxr.image_names import canonical
 
+MOST_BYTES = 100_000_000  # of a table; the release's label table has 8 MB
 REJECTED_COLUMNS = ["table", "row", "item", "reason", "detail"]
 ABSENT = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "-", "?", "unknown", "unk"})  # no value is given
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -70,12 +72,15 @@ class Sheet:
 def read_text(path: Path, expected: str) -> Text:
     """Read a text file: UTF-8, UTF-16 or UTF-32 with or without a mark, else Latin-1 as a guess.
 
-    Raises InputError for a file that is missing, unreadable or no text, saying what it is instead where that shows.
+    Raises InputError for a file that is missing, unreadable, larger than `MOST_BYTES` or no text, saying what it is
+    instead where that shows.
     """
     try:
-        data = path.read_bytes()
+        data = regular.content(path, MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    except regular.Irregular as error:
+        raise InputError(f"{path}: {error}; expected {expected}") from None
     begins = data[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
     for first, what in OTHER_FILES.items():
         if begins.startswith(first):

@@ -187,6 +187,17 @@ class _Training:
         saved = self.run.keeper.load()
         if saved is None:
             return
+        fresh = copy.deepcopy(self.state())
+        try:
+            self.take_up(saved)
+        except Exception as error:  # it is of this run, whole, and does not fit all the same
+            self.take_up(fresh)
+            self.run.keeper.refuse(error)
+            return
+        self.run.tell(f"going on after step {self.step} of {self.total}, from the state of an earlier attempt")
+
+    def take_up(self, saved: dict[str, Any]) -> None:
+        """Put what `state` returned in the place of what there is; an exception may leave half of it there."""
         self.network.load_state_dict(saved["network"], strict=False)
         if self.schedule.average:
             self.judged.load_state_dict(saved["averaged"], strict=False)
@@ -196,7 +207,6 @@ class _Training:
         self.losses = saved["losses"].to(self.device.torch)
         self.step = self.first = saved["step"]
         self.rows, self.best, self.elapsed = saved["rows"], saved["best"], saved["seconds"]
-        self.run.tell(f"going on after step {self.step} of {self.total}, from the state of an earlier attempt")
 
     def ended(self) -> bool:
         waited = len(self.rows) - self.best["epoch"]

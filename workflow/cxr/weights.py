@@ -2,10 +2,13 @@
 
 import hashlib
 import re
+import sys
 from pathlib import Path
 
+from cxr import regular
 from cxr.errors import InputError
 
+MOST_BYTES = 10_000_000_000  # those of a ResNet50 have 0.1 GB
 SHORTEST_PREFIX = 8  # hex digits; download pages often print no more
 
 
@@ -25,7 +28,12 @@ def verify(path: Path, sha256: str, what: str) -> Path:
     if not path.exists():
         raise InputError(f"{what}: the file {path} does not exist; {advice}")
     if not path.is_file():
-        raise InputError(f"{what}: {path} is a directory, not a weights file; {advice}")
+        found = "a directory" if path.is_dir() else regular.kind(path)
+        raise InputError(f"{what}: {path} is {found}, not a weights file; {advice}")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(
+            f"{what}: the file {path} has {path.stat().st_size:,} bytes, no weights file is so large; {advice}"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{what}: the file {path} has zero bytes, its download was cut off; {advice}")
     if sha256 and not (found := sha256_of(path)).startswith(sha256.lower()):
@@ -37,9 +45,11 @@ def verify(path: Path, sha256: str, what: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read."""
+    """Return the SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read, or is no regular file."""
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with regular.opened(Path(path), sys.maxsize) as it:
+            return hashlib.file_digest(it.file, "sha256").hexdigest()
+    except regular.Irregular as error:
+        raise InputError(f"{path}: {error}; check the path") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cxr import detector, detector_files, splits, weights
+from cxr import detector, detector_files, splits, weights, yolo_data
 from cxr.runs import Run
 from cxr.settings import Yolo
 
@@ -29,20 +29,25 @@ def off_the_shelf(
 def fine_tune(
     *,
     data: Path,
+    manifest: Path,
     settings: Yolo,
     run_folder: Path,
     inputs: detector_files.Inputs,
     outputs: detector_files.Trained,
     run: Run,
 ) -> None:
-    """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images."""
+    """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images.
+
+    data: folder of the data set, which is compared with its manifest first (`yolo_data.intact`). Predictions read the
+    image cache, not the data set.
+    """
     given = None
     own: dict[str, Any] = {"settings": settings.model_dump(), "from": "scratch"}
     if settings.pretrained:
         given = weights.verify(Path(settings.pretrained), settings.sha256, "COCO weights of YOLO (yolo.pretrained)")
         own |= {"from": given.name, "weights_sha256": weights.sha256_of(given)}
     tuned = detector.fine_tune(
-        data_yaml=data / "data.yaml",
+        data=yolo_data.intact(manifest, data, inputs.pixels(run).read, run.tell),
         weights=given,
         architecture=settings.architecture,
         run_folder=run_folder / "run",

@@ -1,14 +1,18 @@
 """The boxed images as a YOLO data set: ``images/<role>/*.png``, ``labels/<role>/*.txt`` and ``data.yaml``.
 
 A label line is ``class cx cy w h``, the class an index into the findings, the rest fractions of the side with eight
-digits (1e-5 px of 1024 after a round trip). ``data.yaml`` holds no ``path``: ultralytics then resolves the roles beside
-the file itself, so the folder may lie, or be moved, anywhere, whatever the user's ``datasets_dir`` is.
+digits (1e-5 px of 1024 after a round trip). ``data.yaml`` is for programs of the user; no job reads it. It holds no
+``path``: ultralytics then resolves the roles beside the file itself, so the folder may lie, or be moved, anywhere.
+
+Beside the folder lies its manifest, with which it is compared before a training: what is missing or damaged is written
+again from the image cache, what is strange is removed.
 """
 
 import hashlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +22,35 @@ from PIL import Image
 
 from cxr.boxes import FRAME, parse_box_text
 from cxr.errors import InputError
+from cxr.folder import legible
 
 Box = tuple[str, float, float, float, float]
 CHUNK = 32  # images in memory at once
 KEYS = {"train": "train", "validation": "val", "test": "test"}  # our roles in the words of data.yaml
+KINDS = ("images", "labels")
+MANIFEST = ["image", "file", "label", "boxes", "box_text", "sha256", "label_sha256"]
+Pixels = Callable[[Sequence[str]], np.ndarray]  # image names → (N, S, S) uint8
+
+
+class OtherPicture(InputError):
+    """The image cache holds another picture of an image than when the data set was made."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set below `folder`, as it should be. manifest: columns `MANIFEST` and role."""
+
+    folder: Path
+    findings: tuple[str, ...]
+    manifest: pd.DataFrame
+
+    @property
+    def roles(self) -> list[str]:
+        return list(self.manifest["role"].unique())
+
+    def pictures(self, role: str) -> list[Path]:
+        """Return the image files of a role."""
+        return [self.folder / file for file in self.manifest.loc[self.manifest["role"] == role, "file"]]
 
 
 def format_label(boxes: Sequence[Box], findings: Sequence[str]) -> str:
@@ -60,17 +89,16 @@ def read(path: Path, findings: Sequence[str]) -> list[Box]:
 
 
 def write_data_set(
-    splits: Mapping[str, pd.DataFrame],
-    pixels: Callable[[Sequence[str]], np.ndarray],
-    folder: Path,
-    findings: Sequence[str],
+    splits: Mapping[str, pd.DataFrame], pixels: Pixels, folder: Path, findings: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
     """Write images, labels and ``data.yaml``, and remove what no longer belongs there.
 
     splits: a box split (columns image, boxes) for each role of train, validation, test (two roles may hold the same
-    images). pixels: image names → (N, S, S) uint8. Returns a manifest a role: image, file and label (relative to
-    folder), boxes (their number), sha256 of the image file, label_sha256. Unchanged files keep their time stamps.
+    images). Returns a manifest a role: image, file and label (relative to folder), boxes (their number), box_text (they
+    themselves, as in the split), sha256 of the image file, label_sha256. Unchanged files keep their time stamps. Raises
+    InputError where the folder is a link.
     """
+    _sweep(folder, {name for role, split in splits.items() for image in split["image"] for name in _files(role, image)})
     manifests = {}
     for role, split in splits.items():
         rows = []
@@ -79,22 +107,102 @@ def write_data_set(
             for image, text, picture in zip(part["image"], part["boxes"], pixels(part["image"].tolist()), strict=True):
                 boxes = parse_box_text(text)
                 png, label = _png(picture), format_label(boxes, findings).encode()
-                file, label_file = f"images/{role}/{image}", f"labels/{role}/{Path(image).stem}.txt"
+                file, label_file = _files(role, image)
                 _write(folder / file, png)
                 _write(folder / label_file, label)
-                hashes = (hashlib.sha256(content).hexdigest() for content in (png, label))
-                rows.append((image, file, label_file, len(boxes), *hashes))
-        manifests[role] = pd.DataFrame(rows, columns=["image", "file", "label", "boxes", "sha256", "label_sha256"])
-    kept = {folder / name for manifest in manifests.values() for name in [*manifest["file"], *manifest["label"]]}
-    for kind in ("images", "labels"):
-        for path in sorted((folder / kind).rglob("*"), reverse=True):
-            if path.is_file() and path not in kept:
-                path.unlink()
-            elif path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-    content = {KEYS[role]: f"images/{role}" for role in splits} | {"names": dict(enumerate(findings))}
-    _write(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+                rows.append((image, file, label_file, len(boxes), text, _sha256(png), _sha256(label)))
+        manifests[role] = pd.DataFrame(rows, columns=MANIFEST)
+    _write(folder / "data.yaml", _description(list(splits), findings))
     return manifests
+
+
+def inconsistency(data: DataSet) -> str:
+    """Say what a manifest contradicts itself in, "" where it is sound: paths, number of boxes, label checksums."""
+    for row in data.manifest.itertuples():
+        if (
+            row.role not in KEYS
+            or Path(row.image).name != row.image
+            or (row.file, row.label) != _files(row.role, row.image)
+        ):
+            return f"'{row.file}' is not the file of a picture '{row.image}' for '{row.role}'"
+        try:
+            boxes = parse_box_text(row.box_text)
+            label = format_label(boxes, data.findings).encode()
+        except (InputError, ValueError) as error:
+            return f"the boxes of '{row.image}' are not readable ({error})"
+        if len(boxes) != row.boxes or _sha256(label) != row.label_sha256:
+            return f"the boxes of '{row.image}' are not those of its label file"
+    return ""
+
+
+def mend(data: DataSet, pixels: Pixels) -> tuple[list[str], list[str]]:
+    """Bring a data set to what its manifest (`inconsistency`: none) says; return what was written again and what removed.
+
+    Both as paths relative to the folder. Every file is read and compared by its SHA-256. Raises OtherPicture where pixels
+    gives another one than is recorded, InputError where the folder is a link.
+    """
+    rows = data.manifest
+    removed = _sweep(data.folder, {*rows["file"], *rows["label"]})
+    pictures = rows[[not _holds(data.folder / row.file, row.sha256) for row in rows.itertuples()]]
+    labels = rows[[not _holds(data.folder / row.label, row.label_sha256) for row in rows.itertuples()]]
+    for start in range(0, len(pictures), CHUNK):
+        part = pictures.iloc[start : start + CHUNK]
+        for row, picture in zip(part.itertuples(), pixels(part["image"].tolist()), strict=True):
+            png = _png(picture)
+            if _sha256(png) != row.sha256:
+                raise OtherPicture(
+                    f"{legible(data.folder / row.file)}: missing or damaged, and the image cache gives another picture of "
+                    f"'{row.image}' than the one it held"
+                )
+            _write(data.folder / row.file, png)
+    for row in labels.itertuples():
+        _write(data.folder / row.label, format_label(parse_box_text(row.box_text), data.findings).encode())
+    description = _description(data.roles, data.findings)
+    others = [] if _holds(data.folder / "data.yaml", _sha256(description)) else ["data.yaml"]
+    _write(data.folder / "data.yaml", description)
+    return [*pictures["file"], *labels["label"], *others], removed
+
+
+def _files(role: str, image: str) -> tuple[str, str]:
+    """Where a picture and its label file lie, relative to the folder."""
+    return f"images/{role}/{image}", f"labels/{role}/{Path(image).stem}.txt"
+
+
+def _description(roles: Sequence[str], findings: Sequence[str]) -> bytes:
+    content = {KEYS[role]: f"images/{role}" for role in roles} | {"names": dict(enumerate(findings))}
+    return yaml.safe_dump(content, sort_keys=False).encode()
+
+
+def _sweep(folder: Path, kept: set[str]) -> list[str]:
+    """Remove what is not to be kept (relative paths), empty folders too; return the files removed.
+
+    ultralytics would take pictures that are no one's for unlabelled ones, and trusts `*.npy` and `*.cache` beside them.
+    """
+    removed = []
+    for place in (folder, *(folder / kind for kind in KINDS)):
+        if place.is_symlink():
+            raise InputError(
+                f"{legible(place)}: a link; the files of a data set are replaced and removed, which is not done through a "
+                "link: remove it, and run the same command again"
+            )
+    for kind in KINDS:
+        for path in sorted((folder / kind).rglob("*"), reverse=True):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink() or not path.is_dir():
+                if name not in kept:
+                    path.unlink()
+                    removed.append(name)
+            elif not any(path.iterdir()):
+                path.rmdir()
+    return removed
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and _sha256(path.read_bytes()) == sha256
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _png(picture: np.ndarray) -> bytes:
@@ -108,5 +216,7 @@ def _write(path: Path, content: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
+    temporary.unlink(missing_ok=True)  # nothing is written through a link that lies there
+    with temporary.open("xb") as file:
+        file.write(content)
     os.replace(temporary, path)

@@ -1,14 +1,10 @@
+import os
 from pathlib import Path
 
-from cxr import comparison
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import comparison, jobs
 
 kinds = ("predictions", "facts", "scores", "train", "test")
-with (
-    Journal(snakemake.log[0], f"compare {snakemake.wildcards.protocol}") as tell,
-    whole(snakemake.output.items()) as out,
-):
+with jobs.opened(snakemake, f"compare {snakemake.wildcards.protocol}", os.environ) as (tell, out):
     comparison.write(
         jobs=snakemake.params.jobs,
         **{kind: [Path(path) for path in snakemake.input[kind]] for kind in kinds},

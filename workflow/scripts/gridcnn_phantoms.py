@@ -1,13 +1,10 @@
+import os
 from pathlib import Path
 
-from cxr import pretraining
-from cxr.journal import Journal, Progress
-from cxr.outputs import whole
+from cxr import jobs, pretraining
+from cxr.journal import Progress
 
-with (
-    Journal(snakemake.log[0], f"grid CNN phantoms {snakemake.wildcards.protocol}") as tell,
-    whole(snakemake.output.items()) as out,
-):
+with jobs.opened(snakemake, f"grid CNN phantoms {snakemake.wildcards.protocol}", os.environ) as (tell, out):
     pretraining.draw(
         Path(out["drawn"]),
         **snakemake.params.settings,

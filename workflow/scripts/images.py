@@ -1,10 +1,9 @@
+import os
 from pathlib import Path
 
-from cxr import preflight
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, preflight
 
-with Journal(snakemake.log[0], "images") as tell, whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, "images", os.environ) as (tell, out):
     preflight.decode_images(
         root=Path(snakemake.params.root),
         label_table=Path(snakemake.input.labels),

@@ -1,14 +1,11 @@
+import os
 from pathlib import Path
 
-from cxr import evaluation
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import evaluation, jobs
 from cxr.settings import Evaluation
 
-with (
-    Journal(snakemake.log[0], f"metrics {snakemake.params.protocol} {snakemake.params.experiment}"),
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.params
+with jobs.opened(snakemake, f"metrics {job.protocol} {job.experiment}", os.environ) as (_, out):
     evaluation.write_classifier(
         protocol=snakemake.params.protocol,
         experiment=snakemake.params.experiment,

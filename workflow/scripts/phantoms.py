@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from cxr import phantoms
+from cxr import phantoms, seals
 from cxr.journal import Journal, Progress
 
 settings = snakemake.params.settings
@@ -12,3 +12,4 @@ with Journal(snakemake.log[0], "phantoms") as tell:
         workers=snakemake.threads,
         progress=Progress(tell, "images"),
     )
+    seals.write(snakemake.output)

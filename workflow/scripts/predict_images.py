@@ -1,10 +1,9 @@
+import os
 from pathlib import Path
 
-from cxr import new_images
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, new_images
 
-with Journal(snakemake.log[0], "predict images") as tell, whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, "predict images", os.environ) as (tell, out):
     new_images.prepare(
         folder=Path(snakemake.params.folder),
         bits=snakemake.params.bits,

@@ -1,10 +1,9 @@
+import os
 from pathlib import Path
 
-from cxr import overlays
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, overlays
 
-with Journal(snakemake.log[0], "predict overlays") as tell, whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, "predict overlays", os.environ) as (tell, out):
     overlays.write(
         name=snakemake.params.name,
         index=Path(snakemake.input.table),

@@ -1,13 +1,12 @@
+import os
 from pathlib import Path
 
-from cxr import reporting
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, reporting
 
 source_facts, source_history = map(Path, snakemake.input.source)
 alone = ("leakage", "grids", "selected", "comparisons", "sheets", "failures", "maps", "froc")
 both = ("metrics", "facts", "histories")  # of the experiments known beforehand, then of the long transfer runs
-with Journal(snakemake.log[0], "report") as tell, whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, "report", os.environ) as (tell, out):
     reporting.write(
         settings=Path(snakemake.input.settings),
         summary=Path(snakemake.input.summary),

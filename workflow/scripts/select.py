@@ -1,10 +1,9 @@
+import os
 from pathlib import Path
 
-from cxr import selection
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, selection
 
-with Journal(snakemake.log[0], f"select {snakemake.wildcards.protocol}"), whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, f"select {snakemake.wildcards.protocol}", os.environ) as (_, out):
     selection.write_grid(
         pairs=snakemake.params.pairs,
         predictions=[Path(path) for path in snakemake.input.predictions],

@@ -1,10 +1,9 @@
+import os
 from pathlib import Path
 
-from cxr import sheets
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, sheets
 
-with Journal(snakemake.log[0], "sheet") as tell, whole(snakemake.output.items()) as out:
+with jobs.opened(snakemake, "sheet", os.environ) as (tell, out):
     sheets.write_detections(
         predictions=[Path(path) for path in snakemake.input.predictions],
         thresholds=Path(snakemake.input.thresholds),

@@ -1,14 +1,10 @@
+import os
 from pathlib import Path
 
-from cxr import splitting
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, splitting
 from cxr.settings import Split
 
-with (
-    Journal(snakemake.log[0], f"splits {snakemake.wildcards.protocol}") as tell,
-    whole(snakemake.output.items()) as out,
-):
+with jobs.opened(snakemake, f"splits {snakemake.wildcards.protocol}", os.environ) as (tell, out):
     splitting.write_all(
         records=Path(snakemake.input.records),
         box_table=Path(snakemake.input.table),

@@ -1,16 +1,10 @@
+import os
 from pathlib import Path
 
-from cxr import splits, voc
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, splits, voc
 
-with (
-    Journal(
-        snakemake.log[0],
-        f"voc {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold} {snakemake.wildcards.role}",
-    ) as tell,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with jobs.opened(snakemake, f"voc {job.protocol} fold {job.fold} {job.role}", os.environ) as (tell, out):
     manifest = voc.write_split(splits.read_split(Path(snakemake.input.split)), Path(snakemake.params.folder))
     manifest.to_csv(out["manifest"], index=False)
     tell(f"{len(manifest)} XML files in {snakemake.params.folder}")

@@ -1,13 +1,10 @@
+import os
 from pathlib import Path
 
-from cxr import yolo_data
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr import jobs, yolo_data
 
-with (
-    Journal(snakemake.log[0], f"yolo data {snakemake.wildcards.protocol} fold {snakemake.wildcards.fold}") as tell,
-    whole(snakemake.output.items()) as out,
-):
+job = snakemake.wildcards
+with jobs.opened(snakemake, f"yolo data {job.protocol} fold {job.fold}", os.environ) as (tell, out):
     yolo_data.write(
         split_files={role: Path(snakemake.input[role]) for role in ("train", "validation")},
         index=Path(snakemake.input.index),
