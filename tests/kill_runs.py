@@ -10,7 +10,8 @@ which signal takes turns in a random order, so that all of them come up alike. O
 splits; their moments are drawn from those at which a training that had saved its state was under way in the undisturbed run,
 and from the drawn one on it is waited for such a training: without this most kills would fall between two trainings of
 this small study. The seventh starts from nothing, and is killed at a moment drawn from all of the undisturbed run's, whatever
-is under way then.
+is under way then. A moment is told by how much the run has written to its log, not by the clock: a run that is faster or
+slower than the undisturbed one is killed as far on in its work.
 
 A run "goes on" where a training took up a saved state, as the facts of its model say. After SIGTERM to the engine none
 does: it lets the jobs that run come to their end.
@@ -175,13 +176,15 @@ def plans(runs: int, draw: random.Random) -> Iterator[Plan]:
         yield Plan(*turns.pop(), moment=draw.random(), anywhere=run % 7 == 6)
 
 
-def disturb(engine: subprocess.Popen, folder: Path, plan: Plan, moments: list[float], draw: random.Random) -> str:
+def disturb(
+    engine: subprocess.Popen, folder: Path, log: Path, plan: Plan, moments: list[int], draw: random.Random
+) -> str:
     """Wait for the moment and send the signal; return what was hit, with the saved states at hand.
 
-    moments: to draw from, in seconds after the start.
+    moments: to draw from, in bytes of the log.
     """
     began = time.monotonic()
-    while engine.poll() is None and time.monotonic() - began < moments[int(plan.moment * len(moments))]:
+    while engine.poll() is None and log.stat().st_size < moments[int(plan.moment * len(moments))]:
         time.sleep(0.02)
     waits_for = (lambda: jobs(engine)) if plan.anywhere else (lambda: trainings_under_way(engine, folder))
     while (plan.victim == "job" or not plan.anywhere) and engine.poll() is None and not waits_for():
@@ -208,8 +211,8 @@ def main() -> None:
         moments, of_trainings = finish(root / "whole", root / "whole.log")
         expected = tables(root / "whole")
         print(
-            f"undisturbed: {moments[-1]:.0f} s, {len(of_trainings) / len(moments):.0%} of them with a training under way that "
-            f"had saved its state; {len(expected)} tables",
+            f"undisturbed: {len(of_trainings) / len(moments):.0%} of the time with a training under way that had saved its "
+            f"state; {len(expected)} tables",
             flush=True,
         )
         same = going_on = 0
@@ -217,7 +220,7 @@ def main() -> None:
             folder, log = root / f"run{run}", root / f"run{run}.log"
             folder.mkdir() if plan.anywhere else shutil.copytree(root / "prepared", folder)
             engine = start(folder, log)
-            hit = disturb(engine, folder, plan, moments if plan.anywhere else of_trainings, draw)
+            hit = disturb(engine, folder, log, plan, moments if plan.anywhere else of_trainings, draw)
             engine.wait()
             again = start(folder, log).wait()
             found, resumed = tables(folder), taken_up(folder)
@@ -237,13 +240,12 @@ def main() -> None:
     sys.exit(same < options.runs)
 
 
-def finish(folder: Path, log: Path, *targets: str) -> tuple[list[float], list[float]]:
-    """Run without a disturbance; return moments all along, and those at which a training had saved its state, in seconds."""
-    began = time.monotonic()
+def finish(folder: Path, log: Path, *targets: str) -> tuple[list[int], list[int]]:
+    """Run without a disturbance; return the log's bytes every tenth of a second, and while a training had saved its state."""
     engine = start(folder, log, *targets)
     moments, of_trainings = [], []
     while engine.poll() is None:
-        moments.append(time.monotonic() - began)
+        moments.append(log.stat().st_size)
         if states(folder):
             of_trainings.append(moments[-1])
         time.sleep(0.1)
