@@ -1,7 +1,6 @@
 """A folder of new images among which lies everything that a folder can hold: what is an image is prepared, the rest named."""
 
 import os
-import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dicoms import RAMP, deflate_more, stating, write
+from odd_files import bind_socket
 from png_files import blank
 from png_files import png as png_file
 from pydicom import uid
@@ -97,12 +97,7 @@ def new(tmp_path, bombs, monkeypatch) -> Path:
         ("to pipe.png", "pipe.png"),
     ):
         (root / name).symlink_to(target)
-    here = os.getcwd()
-    os.chdir(root)  # the path of a socket must be short
-    try:
-        socket.socket(socket.AF_UNIX).bind("socket.png")
-    finally:
-        os.chdir(here)
+    bind_socket(root, "socket.png")
     _happening_meanwhile(root, monkeypatch)
     return root
 

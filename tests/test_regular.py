@@ -1,12 +1,12 @@
 """Files that are none, never end or change meanwhile: each reader says so in a sentence and waits for nothing."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from odd_files import bind_socket
 from png_files import blank, orientation
 
 from cxr import boxes, png, records, regular, splits, weights
@@ -31,12 +31,7 @@ def odd(tmp_path) -> Path:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "random").symlink_to("/dev/urandom")
-    here = os.getcwd()
-    os.chdir(tmp_path)  # the path of a socket must be short
-    try:
-        socket.socket(socket.AF_UNIX).bind("socket")
-    finally:
-        os.chdir(here)
+    bind_socket(tmp_path, "socket")
     (tmp_path / "folder").mkdir()
     (tmp_path / "to pipe").symlink_to("pipe")
     with (tmp_path / "giant").open("wb") as file:
