@@ -191,9 +191,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory, ten_set: Path) -> detector.T
     return tune(ten_set, tmp_path_factory.mktemp("whole") / "run", LONGER)
 
 
-def judge(trainer: detector._Trainer) -> tuple[dict[str, float], float]:
+def judge(trainer: detector._Trainer, fitness: Sequence[float] = JUDGED) -> tuple[dict[str, float], float]:
+    """Validate an epoch, and say that its fitness is the one given for it."""
     validator = trainer.validator
-    trainer.validator = lambda _: validator(trainer) | {"fitness": JUDGED[trainer.epoch]}
+    trainer.validator = lambda _: validator(trainer) | {"fitness": fitness[trainer.epoch]}
     try:
         return super(detector._Trainer, trainer).validate()
     finally:

@@ -1,7 +1,7 @@
 """Which weights a YOLO training leaves: those of the epoch that its settings name, and of no other."""
 
 import pytest
-from test_detector import SMALL, squares, tune, written
+from test_detector import SMALL, judge, squares, tune, written
 
 from cxr import detector
 
@@ -19,12 +19,7 @@ def test_the_weights_are_those_that_were_judged_in_the_kept_epoch(data, tmp_path
 
     def validate(trainer):
         judged.append({name: tensor.clone().float() for name, tensor in trainer.ema.ema.state_dict().items()})
-        validator = trainer.validator
-        trainer.validator = lambda _: validator(trainer) | {"fitness": FITNESS[trainer.epoch]}
-        try:
-            return super(detector._Trainer, trainer).validate()
-        finally:
-            trainer.validator = validator
+        return judge(trainer, FITNESS)
 
     monkeypatch.setattr(detector._Trainer, "validate", validate)
     tuned = tune(data, tmp_path / "run", SMALL.model_copy(update={"epochs": 3, "keep": keep, "mosaic": 0.0}))
