@@ -203,8 +203,8 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, by all that follows
     draw = random.Random(options.seed)
-    with tempfile.TemporaryDirectory(prefix="kill-runs-") as name:
-        root = Path(name)
+    with tempfile.TemporaryDirectory(prefix="kill-runs-") as place:
+        root = Path(place)
         (root / "prepared").mkdir()
         finish(root / "prepared", root / "prepared.log", "data")
         shutil.copytree(root / "prepared", root / "whole")
@@ -217,7 +217,8 @@ def main() -> None:
         )
         same = going_on = 0
         for run, plan in enumerate(plans(options.runs, draw), 1):
-            folder, log = root / f"run{run}", root / f"run{run}.log"
+            name = f"run{run:02}"  # as long as "whole": the log names the folder
+            folder, log = root / name, root / f"{name}.log"
             folder.mkdir() if plan.anywhere else shutil.copytree(root / "prepared", folder)
             engine = start(folder, log)
             hit = disturb(engine, folder, log, plan, moments if plan.anywhere else of_trainings, draw)
