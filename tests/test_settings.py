@@ -83,3 +83,8 @@ def test_the_papers_configuration_has_the_papers_values(repository):
 def test_readme_and_schema_are_in_step_with_the_definitions(repository):
     assert (repository / "config/README.md").read_text() == reference.markdown(), "run make docs"
     assert (repository / "config/schema.json").read_text() == reference.schema(), "run make docs"
+
+
+def test_a_job_records_the_settings_that_it_was_given_and_no_default():
+    given = {"head": "findings", "loss": "overlap", "training": {"epochs": 3}}
+    assert settings.GridCNN(**given).received() == given

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from lxml import html
 from running import planned, snakemake
 from sklearn.metrics import roc_auc_score
@@ -210,6 +211,33 @@ def test_every_pair_is_a_job_of_its_own_with_model_predictions_history_and_facts
         assert list(pd.read_csv(folder / "predictions.csv").columns) == ["image", "patient", *LABELS]
         facts = json.loads((folder / "facts.json").read_text())
         assert facts["seed"] == 0 and facts["trained_parameters"] < facts["parameters"]
+
+
+SECTIONS = {  # first folder of the results → the section of a protocol's settings that its facts quote
+    "baseline": ("baseline", "training"),
+    "transfer": ("transfer", "training"),
+    "transfer_long": ("transfer", "long"),
+    "gridcnn": ("gridcnn",),
+    "yolo_finetuned": ("yolo",),
+    "torchvision_detector": ("torchvision_detector",),
+}
+
+
+def test_facts_state_no_setting_that_differs_from_the_studys_own(finished):
+    results = finished / "results/tiny"
+    study, seen = yaml.safe_load((results / "settings.yaml").read_text()), set()
+    for path in results.rglob("facts.json"):
+        stated = json.loads(path.read_text()).get("settings")
+        experiment, protocol, *_ = path.relative_to(results).parts
+        if stated is None:
+            continue
+        seen.add((experiment, protocol))
+        section = study[protocol]
+        for name in SECTIONS[experiment]:
+            section = section[name]
+        assert stated == {name: section[name] for name in stated}, path
+        assert not stated.keys() & {"enabled", "confidence", "tune_confidence", "threshold", "tune_threshold"}, path
+    assert seen >= {(name, "sound") for name in SECTIONS}
 
 
 def test_the_resolved_settings_lie_beside_the_results(finished):

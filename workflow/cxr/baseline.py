@@ -44,6 +44,6 @@ def train(
         run,
     )
     predict(predicted, outputs.predictions)
-    facts = {"network": network, "activation": activation, "balanced": balanced, "settings": schedule.model_dump()}
+    facts = {"network": network, "activation": activation, "balanced": balanced, "settings": schedule.received()}
     state = {"network": network, "activation": activation, "state_dict": model.backbone.cpu().state_dict()}
     classification.write(outcome, outputs, facts, state, run)

@@ -222,7 +222,7 @@ def fine_tune(
         "tensors": len(trainer.model.state_dict()),
         "weights": "" if weights is None else weights.name,
         "architecture": architecture if weights is None else Path(trainer.model.yaml.get("yaml_file", "")).name,
-        "settings": settings.model_dump(),
+        "settings": settings.received(),
         **device.facts(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -332,7 +332,7 @@ def train(
         for role, table in tables.items()
     }
     network = built(settings, roles["train"].drawn)
-    own = {"network": "18-layer grid CNN", "settings": settings.model_dump()}
+    own = {"network": "18-layer grid CNN", "settings": settings.received()}
     if pretrained is not None:
         own["pretrained_on"] = _start_from(pretrained, network)
         run.tell(f"starts from weights pre-trained on {own['pretrained_on']}")
@@ -342,7 +342,7 @@ def train(
     for names, path in ((roles["validation"].names, outputs.validation_predictions), (tested, outputs.predictions)):
         confidence = infer(network, names, read, judged, run.device)
         np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
-    write_tensors({"settings": settings.model_dump(), "state": network.cpu().state_dict()}, outputs.model)
+    write_tensors({"settings": settings.received(), "state": network.cpu().state_dict()}, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1), encoding="utf-8")
 

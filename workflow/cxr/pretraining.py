@@ -70,7 +70,5 @@ def train(
     write_tensors({"pretrained_on": what, "state": network.cpu().state_dict()}, model)
     fingerprint.write_text(weights.sha256_of(model) + "\n", encoding="utf-8")
     outcome.history.to_csv(history, index=False)
-    facts.write_text(
-        json.dumps({"network": "18-layer grid CNN", "pretrained_on": what, **outcome.facts, **run.facts()}, indent=1),
-        encoding="utf-8",
-    )
+    own = {"network": "18-layer grid CNN", "settings": settings.received(), "pretrained_on": what}
+    facts.write_text(json.dumps(own | outcome.facts | run.facts(), indent=1), encoding="utf-8")

@@ -19,6 +19,10 @@ PAPER_SIZES = [100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000,
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def received(self) -> dict[str, Any]:
+        """Return the settings that were given, without defaults: a job is given those that it uses, and records no other."""
+        return self.model_dump(exclude_unset=True)
+
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
     return Field(default, description=meaning, validate_default=True, **limits)

@@ -224,11 +224,11 @@ def train(
     outcome = fit(network, stream, goal, validation, settings.training, run)
     for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
         predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
-    saved = {"settings": settings.model_dump(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
+    saved = {"settings": settings.received(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
     write_tensors(saved, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(
-        json.dumps({**own, "settings": settings.model_dump(), **outcome.facts, **run.facts()}, indent=1),
+        json.dumps({**own, "settings": settings.received(), **outcome.facts, **run.facts()}, indent=1),
         encoding="utf-8",
     )
 

@@ -65,7 +65,7 @@ def train(
         "frozen_batchnorm": frozen_batchnorm,
         "balanced": balanced,
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
-        "settings": schedule.model_dump(),
+        "settings": schedule.received(),
     }
     if probed:
         facts["added_layer"] = {"before": before, "after": look()}

@@ -42,7 +42,7 @@ def fine_tune(
     image cache, not the data set.
     """
     given = None
-    own: dict[str, Any] = {"settings": settings.model_dump(), "from": "scratch"}
+    own: dict[str, Any] = {"settings": settings.received(), "from": "scratch"}
     if settings.pretrained:
         given = weights.verify(Path(settings.pretrained), settings.sha256, "COCO weights of YOLO (yolo.pretrained)")
         own |= {"from": given.name, "weights_sha256": weights.sha256_of(given)}
