@@ -1,6 +1,9 @@
 # Transfer learning on NIH ChestX-ray14: from the official tables and images to one report.
 # This file is the table of contents: configuration, rules by stage, and what a user can ask for.
 
+import csv
+import dataclasses
+import functools
 import hashlib
 import os
 import sys
@@ -14,17 +17,19 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 # The package is imported here (settings only) and by the scripts, which run in processes of their own.
-PACKAGE = f"{workflow.basedir}/workflow"
+HERE = workflow.current_basedir  # the folder of this file, also where another workflow uses it as a module
+PACKAGE = f"{HERE}/workflow"
 sys.path.insert(0, PACKAGE)
 os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
 os.environ.update(MPLBACKEND="agg")  # matplotlib cannot be imported where a user has set one that it does not know
 
-import engine
-import guard
-import integrity
-import slurm_jobs
-from cxr import decoders, fingerprint, finished, folder, gpus, layouts, predicted, settings
-from cxr.errors import InputError
+from cxr import experiments, settings
+from cxr.data import folder, layouts
+from cxr.data.formats import decoders
+from cxr.download import acquire, release
+from cxr.inference import destination
+from cxr.runtime import finished, gpus
+from runner import engine, fingerprint, guard, integrity, places, plans, slurm_jobs
 
 engine.ask_behind_ancient(DAG)
 engine.ask_for_missing_checkpoints(DAG)
@@ -34,13 +39,10 @@ engine.encode_configuration(SpawnedJobArgsFactory)
 # A configuration says what differs from the defaults in workflow/cxr/settings.py; without --configfile, the demo's.
 if not workflow.overwrite_configfiles:
 
-    configfile: f"{workflow.basedir}/config/config.yaml"
+    configfile: f"{HERE}/config/config.yaml"
 
 
-try:
-    SETTINGS = settings.load(engine.decoded(config))
-except InputError as error:
-    sys.exit(f"Error: {error}")
+SETTINGS = engine.or_exit(settings.load, engine.decoded(config))
 
 
 pathvars:

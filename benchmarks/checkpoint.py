@@ -15,15 +15,15 @@ import lines
 import numpy as np
 import torch
 
-from cxr.classification import sigmoid_objective, sigmoid_scores
-from cxr.datasets import Stream
-from cxr.device import choose
-from cxr.journal import Journal
-from cxr.networks import Classifier
-from cxr.runs import plain
+from cxr.classifiers.fit import sigmoid_objective, sigmoid_scores
+from cxr.classifiers.networks import Classifier
+from cxr.runtime.journal import Journal
 from cxr.settings import DEFAULTS, Augment, Schedule
-from cxr.state import SHARE, Keeper
-from cxr.training import Validation, fit
+from cxr.training.batches import Stream
+from cxr.training.checkpoint import SHARE, Keeper
+from cxr.training.device import choose
+from cxr.training.loop import Validation, fit
+from cxr.training.runs import plain
 
 SIDE = 64
 ROUNDS = 2

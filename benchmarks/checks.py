@@ -30,12 +30,15 @@ from PIL import Image
 from steps import SIDE, Step, Way, classifier
 from table import machine
 
-from cxr import checksums, features, images, weights
-from cxr.device import Device, choose
-from cxr.journal import Journal
+from cxr.classifiers import frozen_features
+from cxr.data import image_cache, image_store
 from cxr.labels import LABELS
+from cxr.runtime import checksums
+from cxr.runtime.journal import Journal
 from cxr.settings import Schedule
-from cxr.training import trained_state, write_tensors
+from cxr.training.device import Device, choose
+from cxr.training.loop import trained_state
+from cxr.training.tensors import write_tensors
 
 SET = 100  # images of the smallest pair
 PAIR = 500  # steps of a pair in the paper
@@ -76,7 +79,7 @@ def in_turn(checked: Callable[[], object], plain: Callable[[], object], rounds: 
 def start_of_a_pair() -> float:
     """Return the seconds that a job takes to import what it needs."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", "from cxr import transfer"], check=True)
+    subprocess.run([sys.executable, "-c", "from cxr.classifiers import transfer"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -86,31 +89,33 @@ def step_of(layers: int, batch: int, device: Device, after: str | None) -> float
     return float(np.median([step.take() for _ in range(3)]))
 
 
-def filled(folder: Path, stage: str, shape: tuple[int, ...], rows, device: Device, tell: Journal) -> features.Features:
+def filled(
+    folder: Path, stage: str, shape: tuple[int, ...], rows, device: Device, tell: Journal
+) -> frozen_features.Features:
     """Fill a store of one stage with random numbers."""
     kind = "bfloat16" if device.bfloat16 else "float32"
-    filling = features.Filling(folder, kind, {stage: shape}, rows, tell)
+    filling = frozen_features.Filling(folder, kind, {stage: shape}, rows, tell)
     some = torch.randn(64, *shape)
     numbers = some.bfloat16().view(torch.int16).numpy().view(np.uint16) if device.bfloat16 else some.numpy()
     for place in filling.missing().tolist():
         filling.write(stage, np.array([place]), numbers[[place % len(numbers)]])
     filling.save()
-    store = features.Store(folder / "store.json", folder, kind, {stage: shape}, len(filling.rows))
-    return features.Features(store, stage, store.numbers(stage), store.table([stage]))
+    store = frozen_features.Store(folder / "store.json", folder, kind, {stage: shape}, len(filling.rows))
+    return frozen_features.Features(store, stage, store.numbers(stage), store.table([stage]))
 
 
 def of_features(folder: Path, layers: int, steps: int, batch: int, rounds: int, device: Device, tell: Journal) -> Cost:
     names = [f"{number:08d}_000.png" for number in range(SET)]
     schedule = Schedule(epochs=1, steps=steps, batch=batch)
-    rows = features.wanted_rows({"all": names}, [], dict.fromkeys(names, "0123456789abcdef"), schedule, 0)
+    rows = frozen_features.wanted_rows({"all": names}, [], dict.fromkeys(names, "0123456789abcdef"), schedule, 0)
     network = classifier(layers)
-    shapes = features.choose_stages(network.backbone, [layers], len(rows), SIDE, 4, 1e3, tell)
+    shapes = frozen_features.choose_stages(network.backbone, [layers], len(rows), SIDE, 4, 1e3, tell)
     ((stage, shape),) = shapes.items()
     found = filled(folder / f"c{layers}", stage, shape, rows, device, tell)
     targets = np.zeros((SET, len(LABELS)), np.float32)
 
     def read(sound: set[int]) -> None:
-        stream = features.FeatureStream(names, replace(found, sound=sound), targets, batch, 0, device.torch)
+        stream = frozen_features.FeatureStream(names, replace(found, sound=sound), targets, batch, 0, device.torch)
         for step in range(steps):
             stream(step)
 
@@ -128,12 +133,12 @@ def of_images(folder: Path, count: int, batch: int, rounds: int, device: Device)
     for name in names:
         Image.fromarray(random.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(folder / name, compress_level=0)
     paths = dict(zip(names, names, strict=True))
-    index = images.update_store(
+    index = image_cache.update_store(
         folder, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
     )
 
     def read(sound: bool) -> None:
-        store = images.open_store(folder / "store", index, SIDE, "all", print)
+        store = image_store.open_store(folder / "store", index, SIDE, "all", print)
         store.sound[:] = sound
         for start in range(0, count, batch):
             store.read(names[start : start + batch])
@@ -151,7 +156,7 @@ def of_model(folder: Path, layers: int, rounds: int) -> tuple[int, float]:
     """Return the size of a pair's model file, and the seconds of its SHA-256."""
     path = folder / "model.pt"
     write_tensors({"state_dict": trained_state(classifier(layers))}, path)
-    return path.stat().st_size, min(seconds(lambda: weights.sha256_of(path)) for _ in range(rounds))
+    return path.stat().st_size, min(seconds(lambda: checksums.sha256_of(path)) for _ in range(rounds))
 
 
 def flags() -> str:

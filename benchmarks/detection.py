@@ -17,13 +17,14 @@ import pandas as pd
 import torch
 from torchmetrics.detection import MeanAveragePrecision
 
-from cxr import detections
-from cxr.average_precision import COCO_OVERLAPS, COCO_RECALLS, precision_estimates
 from cxr.boxes import GRID, format_box_text
-from cxr.detection_scores import Fold, choose_thresholds, score_folds
-from cxr.detections import Cells, ImageBoxes
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics import bootstrap_weights
+from cxr.metrics import detections
+from cxr.metrics.average_precision import COCO_OVERLAPS, COCO_RECALLS, precision_estimates
+from cxr.metrics.bootstrap import bootstrap_weights
+from cxr.metrics.detection import score_folds
+from cxr.metrics.detections import Cells, ImageBoxes
+from cxr.metrics.pooling import Fold, choose_thresholds
 
 FOLDS = 5
 CONFIDENCE = 0.95

@@ -37,15 +37,19 @@ def prepare(folder: Path) -> None:
     """Draw the phantoms, cache them, write a split file a size, and random source weights."""
     import pandas as pd
 
-    from cxr import images, phantoms, records, splits, transfer
+    from cxr.classifiers import transfer
+    from cxr.data import image_cache as data_image_cache
+    from cxr.data import image_files as data_image_files
+    from cxr.data import label_list, splits
+    from cxr.phantoms import data_set
 
     root = folder / "data"
-    phantoms.write_data_set(
+    data_set.write_data_set(
         root, patients=60, images=max(SIZES) + VALIDATION, boxed=20, size=1024, seed=SEED, workers=2
     )
-    table, _ = records.read_label_table(root / "Data_Entry_2017_v2020.csv")
-    paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
-    index = images.update_store(
+    table, _ = label_list.read_label_table(root / "Data_Entry_2017_v2020.csv")
+    paths = {name: found[0] for name, found in data_image_files.find_images(root)[0].items()}
+    index = data_image_cache.update_store(
         root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
     )
     others = pd.concat([index.head(1)] * (INDEXED - len(index)), ignore_index=True)
@@ -67,10 +71,10 @@ def settings(steps: int, batch: int):
 
 
 def run_features(folder: Path, steps: int, batch: int) -> None:
-    from cxr import transfer
-    from cxr.device import choose
-    from cxr.journal import Journal
-    from cxr.runs import plain
+    from cxr.classifiers import transfer
+    from cxr.runtime.journal import Journal
+    from cxr.training.device import choose
+    from cxr.training.runs import plain
 
     schedule, augment = settings(steps, batch)
     with Journal(folder / "features.log", "features") as tell:
@@ -83,21 +87,21 @@ def run_features(folder: Path, steps: int, batch: int) -> None:
 
 
 def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: int) -> None:
-    from cxr import classification, transfer
-    from cxr.device import choose
-    from cxr.journal import Journal
-    from cxr.runs import plain
+    from cxr.classifiers import fit, transfer
+    from cxr.runtime.journal import Journal
+    from cxr.training.device import choose
+    from cxr.training.runs import plain
 
     schedule, augment = settings(steps, batch)
     out = folder / way / f"c{layers}_s{size}"
     out.mkdir(parents=True)
     with Journal(out / "log", way) as tell:
         transfer.train(
-            inputs=classification.Inputs(
+            inputs=fit.Inputs(
                 folder / f"{size}.csv", folder / "validation.csv", folder / "index.csv", folder / "store", SIDE, augment
             ),
             predicted=folder / "validation.csv",
-            outputs=classification.Outputs(
+            outputs=fit.Outputs(
                 **{name: out / name for name in ("model", "predictions", "history", "facts")}
             ),
             source_weights=folder / "source.pt", stored=folder / "features/store.json" if way == "ours" else None,
@@ -116,9 +120,9 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
     from torch.utils.data import DataLoader, Dataset
     from torchvision.models import resnet50
 
-    from cxr.datasets import augmented, draws, normalised, positions
+    from cxr.classifiers.networks import parametered_layers
     from cxr.labels import to_matrix
-    from cxr.networks import parametered_layers
+    from cxr.training.batches import augmented, draws, normalised, positions
 
     schedule, augment = settings(steps, batch)
     paths = json.loads((folder / "paths.json").read_text())

@@ -13,11 +13,11 @@ import lines
 import numpy as np
 import torch
 
-from cxr.classification import sigmoid_objective
-from cxr.datasets import as_input
-from cxr.device import Device, choose
-from cxr.networks import Classifier
-from cxr.training import Objective, infer, judge
+from cxr.classifiers.fit import sigmoid_objective
+from cxr.classifiers.networks import Classifier
+from cxr.training.batches import as_input
+from cxr.training.device import Device, choose
+from cxr.training.loop import Objective, infer, judge
 
 SIDE = 224
 BATCH = 64

@@ -25,14 +25,15 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from cxr import images, phantoms
-from cxr.classification import sigmoid_objective, sigmoid_scores
-from cxr.datasets import Stream
-from cxr.device import Device, choose
-from cxr.networks import Classifier
-from cxr.runs import plain
+from cxr.classifiers.fit import sigmoid_objective, sigmoid_scores
+from cxr.classifiers.networks import Classifier
+from cxr.data import image_cache, image_files, image_store
+from cxr.phantoms import data_set
 from cxr.settings import SOUND, Augment, Schedule
-from cxr.training import Validation, fit
+from cxr.training.batches import Stream
+from cxr.training.device import Device, choose
+from cxr.training.loop import Validation, fit
+from cxr.training.runs import plain
 
 SIDE, BATCH, WORKERS, ROUNDS, WARM = 224, 32, 2, 3, 1
 LABELS = 15
@@ -223,20 +224,20 @@ def main() -> None:
         folder, root = Path(name), options.data or Path(name) / "data"
         if options.data is None:
             count = options.images
-            phantoms.write_data_set(
+            data_set.write_data_set(
                 root, patients=count // 2, images=count, boxed=0, size=1024, seed=0, workers=WORKERS
             )
-        paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
+        paths = {name: found[0] for name, found in image_files.find_images(root)[0].items()}
         (folder / "png" / "all").mkdir(parents=True)
         began = time.perf_counter()
-        index = images.update_store(
+        index = image_cache.update_store(
             root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=WORKERS, progress=lambda *_: None
         )
         built = time.perf_counter() - began
-        index = index[index["status"] == images.OK]
+        index = index[index["status"] == image_store.OK]
         for image, path in zip(index["image"], index["path"], strict=True):
             (folder / "png" / "all" / image).symlink_to((root / path).absolute())
-        store = images.open_store(folder / "store", index, SIDE, "all", print)
+        store = image_store.open_store(folder / "store", index, SIDE, "all", print)
         names = index["image"].tolist()
         targets = (np.random.default_rng(0).random((len(names), LABELS)) < 0.1).astype(np.float32)
         streams = [

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 
 from cxr.labels import LABELS
-from cxr.metrics import Estimate, bootstrap_weights, classification_table, ranking_scores
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights
+from cxr.metrics.classification import classification_table
+from cxr.metrics.ranking import ranking_scores
 
 try:
     from sklearn.metrics import roc_auc_score

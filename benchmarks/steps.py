@@ -17,12 +17,12 @@ import lines
 import numpy as np
 import torch
 
-from cxr.classification import sigmoid_objective
-from cxr.datasets import normalised
-from cxr.device import Device, choose
+from cxr.classifiers.fit import sigmoid_objective
+from cxr.classifiers.networks import SOURCE_CLASSES, Tail, TransferClassifier, run_stages
 from cxr.labels import LABELS
-from cxr.networks import SOURCE_CLASSES, Tail, TransferClassifier, run_stages
-from cxr.resnets import resnet
+from cxr.training.batches import normalised
+from cxr.training.device import Device, choose
+from cxr.training.resnet import resnet
 
 SIDE = 224
 

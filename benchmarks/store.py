@@ -13,14 +13,15 @@ import lines
 import numpy as np
 from PIL import Image
 
-from cxr import images, phantoms
+from cxr.data import image_cache, image_files, image_store
+from cxr.phantoms import data_set
 
 SIDE = 224
 BATCH = 32
 ROUNDS = 3
 
 
-def from_cache(store: images.ImageStore, names: list[str]) -> int:
+def from_cache(store: image_store.ImageStore, names: list[str]) -> int:
     return sum(len(store.read(names[start : start + BATCH])) for start in range(0, len(names), BATCH))
 
 
@@ -47,14 +48,14 @@ def main() -> None:
     count = options.images
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        phantoms.write_data_set(root, patients=count // 2, images=count, boxed=count // 3, size=1024, seed=0, workers=2)
-        paths = {name: found[0] for name, found in images.find_images(root)[0].items()}
+        data_set.write_data_set(root, patients=count // 2, images=count, boxed=count // 3, size=1024, seed=0, workers=2)
+        paths = {name: found[0] for name, found in image_files.find_images(root)[0].items()}
         began = time.perf_counter()
-        index = images.update_store(
+        index = image_cache.update_store(
             root, paths, [], root / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
         )
         built = time.perf_counter() - began
-        store = images.open_store(root / "store", index, SIDE, "all", print)
+        store = image_store.open_store(root / "store", index, SIDE, "all", print)
         names = sorted(paths)
         pairs = [(rate(from_cache, store, names), rate(from_png, root, paths, names)) for _ in range(ROUNDS)]
     print(f"{count} images of 1024 px, read at {SIDE} px in batches of {BATCH}; cache built once in {built:.1f} s")

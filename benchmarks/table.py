@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cxr.device import choose
+from cxr.training.device import choose
 
 # In this order; arguments that differ from a script's defaults.
 SCRIPTS = {

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr import boxes, records
+from cxr.data import box_list, label_list
 
 ROUNDS = 3
 
 
 def ours(folder: Path) -> int:
-    table, bad = records.read_label_table(folder / "Data_Entry_2017_v2020.csv")
-    drawn, bad_boxes = boxes.read_box_table(folder / "BBox_List_2017.csv", set(table["image"]))
+    table, bad = label_list.read_label_table(folder / "Data_Entry_2017_v2020.csv")
+    drawn, bad_boxes = box_list.read_box_table(folder / "BBox_List_2017.csv", set(table["image"]))
     return len(table) + len(bad) + len(drawn) + len(bad_boxes)
 
 

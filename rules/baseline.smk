@@ -1,12 +1,15 @@
 # The two ResNet baselines, trained from scratch (paper, section 2.1).
 
 
+include: "inputs/classifiers.smk"
+
+
 rule baseline:
     input:
         index=ancient(rules.images.output.index),
-        train=of_split("train", baseline_size),
-        validation=of_split("validation", baseline_size),
-        predicted=of_split("test_images", baseline_size),
+        train=of_baseline("train"),
+        validation=of_baseline("validation"),
+        predicted=of_baseline("test_images"),
     output:
         model="<results>/baseline/{protocol}/{activation}/model.pt",
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
@@ -24,12 +27,8 @@ rule baseline:
         mem_mb=growing(8000),
         runtime=growing(1440),
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/baseline/{{protocol}}_{{activation}}",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: chosen(protocol_of(wildcards).baseline, "balanced", "training"),
         select_by=lambda wildcards: protocol_of(wildcards).transfer.select_by,
         code=code("baseline"),

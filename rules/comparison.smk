@@ -7,10 +7,10 @@ use rule features as features_comparison with:
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
-        train=of_comparison_sizes("train_images"),
+        train=of_sizes("train_images", lambda transfer: transfer.comparison.sizes),
         judged=lambda wildcards: [
-            *of_comparison_sizes("validation_images")(wildcards),
-            *of_comparison_sizes("test_images")(wildcards),
+            *of_sizes("validation_images", lambda transfer: transfer.comparison.sizes)(wildcards),
+            *of_sizes("test_images", lambda transfer: transfer.comparison.sizes)(wildcards),
         ],
     output:
         store="<results>/comparison/{protocol}/features/store.json",
@@ -19,12 +19,8 @@ use rule features as features_comparison with:
     benchmark:
         "<benchmarks>/comparison/{protocol}/features.tsv"
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/features/{{protocol}}_comparison",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         sizes=lambda wildcards: protocol_of(wildcards).transfer.comparison.sizes,
         layers=lambda wildcards: protocol_of(wildcards).transfer.comparison.layers,
         schedule=lambda wildcards: chosen(protocol_of(wildcards).transfer.training, "epochs", "steps", "batch"),
@@ -51,12 +47,8 @@ use rule transfer as transfer_variant with:
     benchmark:
         "<benchmarks>/comparison/{protocol}/{head_input}_{frozen_batchnorm}_c{layers}_s{size}.tsv"
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/comparison/{{protocol}}_{{head_input}}_{{frozen_batchnorm}}_c{{layers}}_s{{size}}",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=variant_settings,
         shared="training",
         code=code("transfer"),
@@ -102,7 +94,7 @@ rule compare:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        jobs=lambda wildcards: compared(wildcards.protocol),
+        jobs=lambda wildcards: plans.compared(protocol_of(wildcards)),
         code=code("compare"),
     script:
         "../workflow/scripts/compare.py"

@@ -1,5 +1,9 @@
 # From tables and PNG files to checked records, boxes and the image cache.
 
+
+include: "inputs/data.smk"
+
+
 if GENERATED:
 
     rule phantoms:
@@ -23,26 +27,6 @@ if GENERATED:
             code=code("phantoms"),
         script:
             "../workflow/scripts/phantoms.py"
-
-
-# Generated images for the grid CNN to train on beforehand; only asked for where `pretraining.images` is above 0.
-rule gridcnn_phantoms:
-    output:
-        drawn="<results>/gridcnn/{protocol}/pretrained/phantoms.npz",
-    log:
-        "<logs>/gridcnn_phantoms/{protocol}.log",
-    conda:
-        "../envs/training.yaml"
-    threads: 8
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        settings=lambda wildcards: drawn_beforehand(protocol_of(wildcards).gridcnn),
-        seed=SETTINGS.seed,
-        code=code("gridcnn_phantoms"),
-    script:
-        "../workflow/scripts/gridcnn_phantoms.py"
 
 
 # Decodes every image the label table knows once; the pixels lie in STORE, outside the declared outputs, so that a

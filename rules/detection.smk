@@ -89,6 +89,6 @@ rule yolo_finetuned:
         data=subpath(input.data, strip_suffix=".csv"),
         run_folder=subpath(output.model, parent=True),
         settings=lambda wildcards: protocol_of(wildcards).yolo.model_dump(exclude={"confidence", "tune_confidence"}),
-        code=code("yolo_finetuned", "yolo-nano.yaml"),
+        code=code("yolo_finetuned", "detectors/yolo/yolo-nano.yaml"),
     script:
         "../workflow/scripts/yolo_finetuned.py"

@@ -1,6 +1,10 @@
 # The public release, fetched into data.root: only by asking for it (`snakemake download`). No rule reads the files
 # below `downloaded/`, and the tables and images are nobody's output, so that nothing else can ever start a download.
 
+
+include: "inputs/download.smk"
+
+
 # As many downloads at a time as download.parallel says, unless --resources download=... says otherwise.
 if "download" not in workflow.global_resources:
     workflow.register_resource("download", SETTINGS.download.parallel)

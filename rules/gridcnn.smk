@@ -1,6 +1,29 @@
 # The 18-layer grid CNN (paper, section 2.3.4).
 
 
+include: "inputs/gridcnn.smk"
+
+
+# Generated images for the grid CNN to train on beforehand; only asked for where `pretraining.images` is above 0.
+rule gridcnn_phantoms:
+    output:
+        drawn="<results>/gridcnn/{protocol}/pretrained/phantoms.npz",
+    log:
+        "<logs>/gridcnn_phantoms/{protocol}.log",
+    conda:
+        "../envs/training.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        settings=lambda wildcards: drawn_beforehand(wildcards),
+        seed=SETTINGS.seed,
+        code=code("gridcnn_phantoms"),
+    script:
+        "../workflow/scripts/gridcnn_phantoms.py"
+
+
 # Only asked for where `pretraining.images` is above 0.
 rule gridcnn_pretrained:
     input:

@@ -1,14 +1,8 @@
 # New images through the best models of a finished study (`snakemake predict`). Its inputs are the models, so that on a
 # finished study these rules alone run, and on an unfinished one what is missing is trained first.
 
-NEW = predicted.place(SETTINGS.predict.folder, SETTINGS.predict.name)
-PREDICTED = f"<results>/predictions/{NEW}"
-PREDICTING = (
-    SETTINGS.predict.protocol
-    if SETTINGS.predict.protocol != "best"
-    else "sound" if "sound" in SETTINGS.protocols else "paper"
-)
-BOX_CHOICE = [detector for name, detector in DETECTORS if name == PREDICTING and detector in BOX_CANDIDATES]
+
+include: "inputs/predict.smk"
 
 
 rule predict_images:
@@ -39,9 +33,9 @@ rule predict_images:
 
 rule predict_classes:
     input:
-        models=of_classifiers(PREDICTING, "model.pt"),
-        facts=of_classifiers(PREDICTING, "facts.json"),
-        histories=of_classifiers(PREDICTING, "history.csv"),
+        models=of_classifiers("model.pt"),
+        facts=of_classifiers("facts.json"),
+        histories=of_classifiers("history.csv"),
         source=ancient(rules.source_weights.output.model),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.small,
@@ -72,9 +66,9 @@ rule predict_classes:
 
 rule predict_boxes:
     input:
-        models=of_detectors(PREDICTING, BOX_CHOICE, "model.pt"),
-        facts=of_detectors(PREDICTING, BOX_CHOICE, "facts.json"),
-        histories=of_detectors(PREDICTING, BOX_CHOICE, "history.csv"),
+        models=of_detectors(BOX_CHOICE, "model.pt"),
+        facts=of_detectors(BOX_CHOICE, "facts.json"),
+        histories=of_detectors(BOX_CHOICE, "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:
@@ -104,9 +98,9 @@ rule predict_boxes:
 
 rule predict_cells:
     input:
-        models=of_detectors(PREDICTING, ["gridcnn"], "model.pt"),
-        facts=of_detectors(PREDICTING, ["gridcnn"], "facts.json"),
-        histories=of_detectors(PREDICTING, ["gridcnn"], "history.csv"),
+        models=of_detectors(["gridcnn"], "model.pt"),
+        facts=of_detectors(["gridcnn"], "facts.json"),
+        histories=of_detectors(["gridcnn"], "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:

@@ -1,11 +1,14 @@
 # Metrics beside their floors, from saved predictions, and the report.
 
 
+include: "inputs/report.smk"
+
+
 rule metrics_baseline:
     input:
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
-        train=of_split("train", baseline_size),
-        test=of_split("test", baseline_size),
+        train=of_baseline("train"),
+        test=of_baseline("test"),
     output:
         table="<results>/metrics/{protocol}/baseline_{activation}.csv",
     log:
@@ -172,7 +175,9 @@ rule report:
         long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
         facts=[f"{folder}/facts.json" for folder in JOBS.values()],
         long_facts=of_long_runs("<results>/transfer_long/{protocol}/{pair}/facts.json"),
-        histories=[f"{folder}/history.csv" for (_, name, _), folder in JOBS.items() if name not in UNTRAINED],
+        histories=[
+            f"{folder}/history.csv" for (_, name, _), folder in JOBS.items() if experiments.BY_NAME[name].trained
+        ],
         long_histories=of_long_runs("<results>/transfer_long/{protocol}/{pair}/history.csv"),
         source=[rules.source_weights.output.facts, rules.source_weights.output.history],
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
@@ -197,6 +202,6 @@ rule report:
     params:
         skipped=[[*key, reason] for key, reason in SKIPPED.items()],
         jobs=[[*key] for key in JOBS],
-        code=code("report", "report.html.j2"),
+        code=code("report", "report/template.html.j2"),
     script:
         "../workflow/scripts/report.py"

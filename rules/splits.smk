@@ -17,7 +17,7 @@ checkpoint splits:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        sizes=lambda wildcards: sizes_of(wildcards.protocol),
+        sizes=lambda wildcards: plans.sizes(protocol_of(wildcards)),
         rule=lambda wildcards: protocol_of(wildcards).split.model_dump(),
         seed=SETTINGS.seed,
         code=code("splits"),

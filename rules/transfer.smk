@@ -1,6 +1,9 @@
 # Transfer learning: source weights, one job a pair (c, s), the choice of the best pairs, and their long runs.
 
 
+include: "inputs/transfer.smk"
+
+
 # Weights that are fetched or copied, not trained, are so where Snakemake runs: compute nodes may have no network.
 if SETTINGS.source.kind != "textures":
 
@@ -44,8 +47,8 @@ rule features:
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
-        train=of_size_splits("train_images"),
-        judged=of_size_splits("validation_images"),
+        train=of_sizes("train_images", lambda transfer: transfer.sizes),
+        judged=of_sizes("validation_images", lambda transfer: transfer.sizes),
     output:
         store="<results>/features/{protocol}/store.json",
     log:
@@ -60,12 +63,8 @@ rule features:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/features/{{protocol}}",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         sizes=lambda wildcards: protocol_of(wildcards).transfer.sizes,
         layers=lambda wildcards: protocol_of(wildcards).transfer.layers,
         schedule=lambda wildcards: chosen(protocol_of(wildcards).transfer.training, "epochs", "steps", "batch"),
@@ -103,12 +102,8 @@ rule transfer:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/transfer/{{protocol}}_c{{layers}}_s{{size}}",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: transfer_settings(wildcards, "training"),
         shared="training",
         code=code("transfer"),
@@ -119,7 +114,7 @@ rule transfer:
 # What makes one cluster job of the pairs it names; where there is no cluster, nothing.
 rule bundle:
     input:
-        pairs=lambda wildcards: bundles(wildcards.protocol)[f"s{wildcards.size}_{wildcards.number}"],
+        pairs=of_bundle,
         train=of_split("train"),  # only what depends on a checkpoint itself is judged anew after it
     output:
         touch("<results>/transfer/{protocol}/bundles/s{size}_{number}.done"),
@@ -135,7 +130,8 @@ rule bundle:
 checkpoint select:
     input:
         bundles=lambda wildcards: [
-            f"<results>/transfer/{wildcards.protocol}/bundles/{name}.done" for name in bundles(wildcards.protocol)
+            f"<results>/transfer/{wildcards.protocol}/bundles/{name}.done"
+            for name in plans.bundles(protocol_of(wildcards))
         ],
         predictions=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/predictions.csv"),
         facts=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/facts.json"),
@@ -182,12 +178,8 @@ use rule transfer as transfer_long with:
         mem_mb=growing(8000),
         runtime=growing(480),
     params:
-        common=COMMON,
+        **CLASSIFIER,
         state=f"{RESULTS}/state/transfer_long/{{protocol}}_c{{layers}}_s{{size}}",
-        store=STORE,
-        image_size=SETTINGS.images.size,
-        network=SETTINGS.network.name,
-        augment=lambda wildcards: protocol_of(wildcards).augment.model_dump(),
         settings=lambda wildcards: transfer_settings(wildcards, "long"),
         shared="judging",
         code=code("transfer"),

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from mutants import run
+import run_mutants as run
 
 MUTANTS = run.read(run.REPOSITORY / "tests/mutants")
 
@@ -37,7 +37,7 @@ def test_a_mutant_changes_one_place_of_its_module_into_code(repository, mutant):
 def test_a_test_that_a_mutant_names_is_there(repository, name):
     path, _, test = name.partition("::")
     text = (repository / path).read_text(encoding="utf-8")
-    assert re.fullmatch(r"tests/test_\w+\.py", path)
+    assert re.fullmatch(r"tests/(\w+/)*test_\w+\.py", path)
     if test:
         assert re.search(rf"^\s*def {re.escape(test.split('::')[-1].partition('[')[0])}\(", text, re.M)
 

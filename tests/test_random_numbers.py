@@ -30,7 +30,7 @@ def test_what_is_unseeded_is_seen() -> None:
     assert unseeded("\n".join(lines)) == [2, 3, 5, 7]
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
 def test_no_test_draws_from_an_unseeded_generator(path: Path) -> None:
     assert unseeded(path.read_text(encoding="utf-8")) == []
 

@@ -1,16 +1,17 @@
 import os
 from pathlib import Path
 
-from cxr import baseline, classification, runs
+from cxr.classifiers import baseline, fit
 from cxr.settings import Schedule
+from cxr.training import runs
 
 settings = snakemake.params.settings
 job = snakemake.wildcards
 with runs.of_job(snakemake, f"baseline {job.protocol} {job.activation}", os.environ) as (run, out):
     baseline.train(
-        inputs=classification.Inputs.of(snakemake),
+        inputs=fit.Inputs.of(snakemake),
         predicted=Path(snakemake.input.predicted),
-        outputs=classification.Outputs(**out),
+        outputs=fit.Outputs(**out),
         activation=snakemake.wildcards.activation,
         network=snakemake.params.network,
         balanced=settings["balanced"],

@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, sheets
+from cxr.report import sheets
+from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "examples", os.environ) as (tell, out):
     sheets.write_examples(

@@ -1,8 +1,9 @@
 import os
 from pathlib import Path
 
-from cxr import runs, transfer
+from cxr.classifiers import transfer
 from cxr.settings import Augment, Schedule
+from cxr.training import runs
 
 with runs.of_job(snakemake, f"shared features {snakemake.wildcards.protocol}", os.environ) as (run, out):
     transfer.write_features(

@@ -1,8 +1,10 @@
 import os
 from pathlib import Path
 
-from cxr import detector_files, gridcnn, runs
+from cxr.detectors import files as detector_files
+from cxr.detectors.gridcnn import training as gridcnn
 from cxr.settings import GridCNN
+from cxr.training import runs
 
 job = snakemake.wildcards
 with runs.of_job(snakemake, f"grid CNN {job.protocol} fold {job.fold}", os.environ) as (run, out):

@@ -1,8 +1,9 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, pretraining
-from cxr.journal import Progress
+from cxr.detectors.gridcnn import pretraining
+from cxr.runtime import jobs
+from cxr.runtime.journal import Progress
 
 with jobs.opened(snakemake, f"grid CNN phantoms {snakemake.wildcards.protocol}", os.environ) as (tell, out):
     pretraining.draw(

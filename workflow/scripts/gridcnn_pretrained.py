@@ -1,8 +1,9 @@
 import os
 from pathlib import Path
 
-from cxr import pretraining, runs
+from cxr.detectors.gridcnn import pretraining
 from cxr.settings import GridCNN
+from cxr.training import runs
 
 with runs.of_job(snakemake, f"grid CNN pre-training {snakemake.wildcards.protocol}", os.environ) as (run, out):
     pretraining.train(

@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, preflight
+from cxr.data import preflight
+from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "images", os.environ) as (tell, out):
     preflight.decode_images(

@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from cxr import evaluation, jobs
+from cxr.metrics import evaluation
+from cxr.runtime import jobs
 from cxr.settings import Evaluation
 
 job = snakemake.params

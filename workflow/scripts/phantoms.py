@@ -1,11 +1,12 @@
 from pathlib import Path
 
-from cxr import phantoms, seals
-from cxr.journal import Journal, Progress
+from cxr.phantoms import data_set
+from cxr.runtime import seals
+from cxr.runtime.journal import Journal, Progress
 
 settings = snakemake.params.settings
 with Journal(snakemake.log[0], "phantoms") as tell:
-    phantoms.write_data_set(
+    data_set.write_data_set(
         Path(snakemake.params.root),
         **settings,
         seed=snakemake.params.seed,

@@ -1,9 +1,11 @@
 import os
 
-from cxr import box_prediction, prediction_files, runs
+from cxr.inference import detections
+from cxr.inference import files as prediction_files
+from cxr.training import runs
 
 with runs.of_job(snakemake, "predict boxes", os.environ) as (run, out):
-    box_prediction.boxes(
+    detections.boxes(
         image_size=snakemake.params.image_size,
         inputs=prediction_files.Inputs.of(snakemake),
         outputs=prediction_files.Outputs(**out),

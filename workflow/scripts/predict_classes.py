@@ -1,10 +1,12 @@
 import os
 from pathlib import Path
 
-from cxr import prediction, prediction_files, runs
+from cxr.inference import classes_and_cells
+from cxr.inference import files as prediction_files
+from cxr.training import runs
 
 with runs.of_job(snakemake, "predict classes", os.environ) as (run, out):
-    prediction.classes(
+    classes_and_cells.classes(
         source_weights=Path(snakemake.input.source),
         metric=snakemake.params.metric,
         inputs=prediction_files.Inputs.of(snakemake),

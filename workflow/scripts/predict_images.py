@@ -1,10 +1,11 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, new_images
+from cxr.inference import prepare
+from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "predict images", os.environ) as (tell, out):
-    new_images.prepare(
+    prepare.prepare(
         folder=Path(snakemake.params.folder),
         bits=snakemake.params.bits,
         sides=[(snakemake.params.size, out["small"]), (snakemake.params.box_size, out["large"])],

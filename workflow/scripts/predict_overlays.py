@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, overlays
+from cxr.inference import overlays
+from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "predict overlays", os.environ) as (tell, out):
     overlays.write(

@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from cxr import acquisition
-from cxr.journal import Journal
-from cxr.release import ReleaseFile
+from cxr.download import acquire
+from cxr.download.release import ReleaseFile
+from cxr.runtime.journal import Journal
 
 with Journal(snakemake.log[0], f"download {snakemake.wildcards.file}") as tell:
-    acquisition.acquire(
+    acquire.acquire(
         ReleaseFile(**snakemake.params.file),
         Path(snakemake.params.root),
         store=Path(snakemake.output.done).parent,

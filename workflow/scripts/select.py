@@ -1,10 +1,11 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, selection
+from cxr.metrics import grid
+from cxr.runtime import jobs
 
 with jobs.opened(snakemake, f"select {snakemake.wildcards.protocol}", os.environ) as (_, out):
-    selection.write_grid(
+    grid.write_grid(
         pairs=snakemake.params.pairs,
         predictions=[Path(path) for path in snakemake.input.predictions],
         facts=[Path(path) for path in snakemake.input.facts],

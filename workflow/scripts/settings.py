@@ -2,7 +2,8 @@ import os
 
 import yaml
 
-from cxr import jobs, settings
+from cxr import settings
+from cxr.runtime import jobs
 
 # The one rule that takes the configuration as a whole, because it writes it down as a whole.
 with jobs.opened(snakemake, "settings", os.environ) as (_, out):

@@ -1,11 +1,12 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, splitting
+from cxr.data import split_files
+from cxr.runtime import jobs
 from cxr.settings import Split
 
 with jobs.opened(snakemake, f"splits {snakemake.wildcards.protocol}", os.environ) as (tell, out):
-    splitting.write_all(
+    split_files.write_all(
         records=Path(snakemake.input.records),
         box_table=Path(snakemake.input.table),
         lists=[Path(path) for path in snakemake.input.lists],

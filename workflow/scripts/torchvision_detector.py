@@ -1,8 +1,10 @@
 import os
 from pathlib import Path
 
-from cxr import detector_files, runs, torchvision_detector
+from cxr.detectors import files as detector_files
+from cxr.detectors import torchvision_detector
 from cxr.settings import TorchvisionDetector
+from cxr.training import runs
 
 job = snakemake.wildcards
 with runs.of_job(snakemake, f"torchvision detector {job.protocol} fold {job.fold}", os.environ) as (run, out):

@@ -1,10 +1,12 @@
 import os
 from pathlib import Path
 
-from cxr import classification, finished, runs, transfer
-from cxr.journal import Journal
-from cxr.outputs import whole
+from cxr.classifiers import fit, transfer
+from cxr.runtime import finished
+from cxr.runtime.journal import Journal
+from cxr.runtime.outputs import whole
 from cxr.settings import Schedule
+from cxr.training import runs
 
 settings = dict(snakemake.params.settings)
 wildcards = snakemake.wildcards
@@ -27,9 +29,9 @@ with (
     whole(snakemake.output.items()) as out,
 ):
     transfer.train(
-        inputs=classification.Inputs.of(snakemake),
+        inputs=fit.Inputs.of(snakemake),
         predicted=Path(snakemake.input.predicted),
-        outputs=classification.Outputs(**out),
+        outputs=fit.Outputs(**out),
         source_weights=Path(snakemake.input.source),
         stored=next(map(Path, snakemake.input.get("features", [])), None),
         shared=snakemake.params.shared,

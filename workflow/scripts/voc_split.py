@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from cxr import jobs, splits, voc
+from cxr.data import splits, voc
+from cxr.runtime import jobs
 
 job = snakemake.wildcards
 with jobs.opened(snakemake, f"voc {job.protocol} fold {job.fold} {job.role}", os.environ) as (tell, out):

@@ -1,12 +1,14 @@
 import os
 from pathlib import Path
 
-from cxr import detector_files, runs, yolo
+from cxr.detectors import files as detector_files
+from cxr.detectors.yolo import experiments
 from cxr.settings import Yolo
+from cxr.training import runs
 
 job = snakemake.wildcards
 with runs.of_job(snakemake, f"yolo fine-tuned {job.protocol} fold {job.fold}", os.environ) as (run, out):
-    yolo.fine_tune(
+    experiments.fine_tune(
         data=Path(snakemake.params.data),
         manifest=Path(snakemake.input.data),
         settings=Yolo(**snakemake.params.settings),

@@ -1,0 +1,31 @@
+# What the rules of the download ask for.
+
+
+def release_files():
+    if GENERATED:
+        sys.exit(
+            "Error: data.source is phantoms: nothing is downloaded; give the configuration of a study on NIH images"
+        )
+    return engine.or_exit(release.read, SETTINGS.download.table or f"{HERE}/config/release.csv")
+
+
+def release_file(wildcards):
+    files = release_files()
+    if wildcards.file not in files:
+        sys.exit(f"Error: the address table names no file '{wildcards.file}', but {', '.join(files)}")
+    return dataclasses.asdict(files[wildcards.file])
+
+
+def everything_downloaded(wildcards):
+    """What `download` waits for; the room on the disk is checked once, before the first job."""
+    files = release_files()
+    store = f"{DATA_ROOT}/downloaded"
+    engine.or_exit(
+        acquire.require_room,
+        files.values(),
+        Path(DATA_ROOT),
+        store=Path(store),
+        keep_archives=SETTINGS.download.keep_archives,
+        parallel=SETTINGS.download.parallel,
+    )
+    return [f"{store}/{name}.json" for name in files]

@@ -1,0 +1,36 @@
+# What the predictions of new images ask for.
+
+NEW = destination.place(SETTINGS.predict.folder, SETTINGS.predict.name)
+PREDICTED = f"<results>/predictions/{NEW}"
+PREDICTING = (
+    SETTINGS.predict.protocol
+    if SETTINGS.predict.protocol != "best"
+    else "sound" if "sound" in SETTINGS.protocols else "paper"
+)
+BOX_CHOICE = [
+    name
+    for protocol, name in DETECTORS
+    if protocol == PREDICTING and name in BOX_DETECTORS and experiments.BY_NAME[name].predicts
+]
+
+
+def new_images_fingerprint():
+    """A hash over names, sizes and times of the files that `predict` is given."""
+    if not SETTINGS.predict.folder:
+        sys.exit("Error: nothing to predict: name a folder of images, --config 'predict={folder: /path/to/images}'")
+    given = Path(SETTINGS.predict.folder)
+    engine.or_exit(destination.require_own, given, RESULTS / "predictions" / NEW / "folder.txt")
+    return engine.or_exit(folder.fingerprint, given, "")
+
+
+def of_classifiers(file):
+    """A file of every classifier that may predict new images: beside each model lie the facts it is chosen by."""
+    return lambda wildcards: [
+        f"<results>/baseline/{PREDICTING}/sigmoid/{file}",
+        *(f"<results>/transfer_long/{PREDICTING}/{pair}/{file}" for pair in selected_pairs(PREDICTING)),
+    ]
+
+
+def of_detectors(names, file):
+    """The same of every fold of these detectors."""
+    return [f"<results>/{name}/{PREDICTING}/fold{fold}/{file}" for name in names for fold in folds_of(PREDICTING)]

@@ -1,0 +1,16 @@
+# What the metrics and the report ask for.
+
+EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in JOBS))
+
+
+def box_settings(wildcards):
+    return getattr(protocol_of(wildcards), experiments.BY_NAME[wildcards.detector].section)
+
+
+def leakage(wildcards):
+    """The tables of what roles share, of every split of every protocol."""
+    return [
+        split_file(name, split, "leakage")
+        for name in SETTINGS.protocols
+        for split in [*plans.sizes(getattr(SETTINGS, name)), *(f"boxes_fold{fold}" for fold in folds_of(name))]
+    ]

@@ -1,0 +1,83 @@
+# What the rules of transfer learning, and of the comparison of its choices, ask for.
+
+PROBED = 128  # validation images on which a comparison's jobs look at the added layer
+
+
+def transfer_settings(wildcards, schedule):
+    section = protocol_of(wildcards).transfer
+    return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {
+        "schedule": section.model_dump()[schedule],
+        "probed": 0,
+    }
+
+
+def of_features(wildcards):
+    """The grid's shared features, where its frozen layers give the same for every pair."""
+    protocol = protocol_of(wildcards)
+    shared = plans.shares_features(protocol, protocol.transfer.frozen_batchnorm)
+    return [f"<results>/features/{wildcards.protocol}/store.json"] if shared else []
+
+
+def of_sizes(role, sizes):
+    """Split files of classifiers. sizes: a function from the settings of transfer to the sizes."""
+    return lambda wildcards: [
+        split_file(wildcards.protocol, size, role) for size in sizes(protocol_of(wildcards).transfer)
+    ]
+
+
+def pairs(wildcards):
+    return plans.pairs(protocol_of(wildcards))
+
+
+def of_pairs(pattern):
+    return lambda wildcards: [
+        pattern.format(protocol=wildcards.protocol, layers=layers, size=size) for layers, size in pairs(wildcards)
+    ]
+
+
+def of_pair_splits(role):
+    return lambda wildcards: [split_file(wildcards.protocol, size, role) for _, size in pairs(wildcards)]
+
+
+def of_bundle(wildcards):
+    """The predictions of the pairs that share a cluster job."""
+    name = f"s{wildcards.size}_{wildcards.number}"
+    return [
+        f"<results>/transfer/{wildcards.protocol}/c{layers}_s{size}/predictions.csv"
+        for layers, size in plans.bundles(protocol_of(wildcards))[name]
+    ]
+
+
+def variant_settings(wildcards):
+    """The settings of a grid job, but for the two that the comparison varies."""
+    varied = {"head_input": wildcards.head_input, "frozen_batchnorm": wildcards.frozen_batchnorm}
+    return transfer_settings(wildcards, "training") | varied | {"probed": PROBED}
+
+
+def of_variant_features(wildcards):
+    shared = plans.shares_features(protocol_of(wildcards), wildcards.frozen_batchnorm)
+    return [f"<results>/comparison/{wildcards.protocol}/features/store.json"] if shared else []
+
+
+def of_compared(pattern):
+    return lambda wildcards: [
+        f"<results>/comparison/{wildcards.protocol}/{head}_{norm}/c{layers}_s{size}/{pattern}"
+        for head, norm, layers, size in plans.compared(protocol_of(wildcards))
+    ]
+
+
+def of_compared_splits(role):
+    return lambda wildcards: [
+        split_file(wildcards.protocol, size, role) for *_, size in plans.compared(protocol_of(wildcards))
+    ]
+
+
+def comparisons(pattern):
+    """Files of the protocols whose choices are compared."""
+    return [pattern.format(protocol=name) for name in SETTINGS.protocols if plans.compared(getattr(SETTINGS, name))]
+
+
+def configured_comparisons(wildcards):
+    return comparisons("<results>/comparison/{protocol}/comparison.csv") or sys.exit(
+        "Error: nothing is compared: give transfer.comparison of a protocol layers and sizes, as config/collapse.yaml does"
+    )

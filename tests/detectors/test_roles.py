@@ -1,0 +1,115 @@
+"""Rules and scripts hand each file over under its own name: nobody is trained, tuned or judged on another's images."""
+
+import ast
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cxr.classifiers import fit
+from cxr.detectors import files as detector_files
+
+ROLES = ("train", "validation", "test")
+ELSEWHERE = {  # (rule, input): other splits than those that the input's name says
+    ("features", "train"): {"train_images"},
+    ("features", "judged"): {"validation_images"},
+    ("features_comparison", "train"): {"train_images"},
+    ("features_comparison", "judged"): {"validation_images", "test_images"},
+    ("transfer", "predicted"): {
+        "validation"
+    },  # the grid is judged on validation, so that its choice sees no test image
+}
+NAMED = {role: {role} for role in ROLES} | {"predicted": {"test_images"}}
+
+
+def rules(repository: Path) -> dict[str, str]:
+    """The text of every rule by its name."""
+    found = {}
+    for path in sorted((repository / "rules").glob("*.smk")):
+        for part in re.split(r"^(?=rule |checkpoint |use rule )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            name = re.match(r"(?:use rule \w+ as|rule|checkpoint) (\w+)", part)[1]
+            found[name] = part
+    return found
+
+
+def inputs(rule: str) -> dict[str, str]:
+    """The entries of a rule's input and output by name."""
+    entry = re.compile(r"^ {8}(\w+)=(.*?)(?=^ {8}\w|^ {4}\w|\Z)", re.M | re.S)
+    return dict(entry.findall(rule))
+
+
+def test_an_input_named_after_a_role_is_the_split_of_that_role_and_no_training_sees_labels_of_the_test(repository):
+    seen = 0
+    for rule, text in rules(repository).items():
+        for name, value in inputs(text).items():
+            splits = set(re.findall(r'\bof_\w+\(\s*"(\w+?)"', value))
+            if splits and (name in NAMED or (rule, name) in ELSEWHERE):
+                assert splits == ELSEWHERE.get((rule, name), NAMED.get(name)), f"{rule}: {name}"
+                seen += 1
+    assert seen > 40
+
+
+def test_predictions_are_those_of_the_images_that_their_name_says(repository):
+    seen = 0
+    for rule, text in rules(repository).items():
+        for name, value in inputs(text).items():
+            files = re.findall(r"<results>\S*/(\w+)\.(?:csv|npz)\"", value)
+            if files and name in ("predictions", "validation_predictions"):
+                assert files == [name.removesuffix("_predictions")], f"{rule}: {name}"
+                seen += 1
+    assert seen > 12
+
+
+@pytest.mark.parametrize(
+    "rule", ["metrics_baseline", "metrics_transfer", "metrics_variant", "metrics_gridcnn", "metrics_boxes"]
+)
+def test_what_is_scored_was_predicted_from_the_split_that_it_is_scored_on(repository, rule):
+    """Training jobs predict the images of the test split; the metrics read the test split of the same size or fold."""
+    entries = inputs(rules(repository)[rule])
+    assert re.search(r'"test"', entries["test"]) and re.search(r'"train"', entries["train"])
+    assert entries["test"].replace('"test"', '"train"') == entries["train"], "of one size, or of the same folds"
+
+
+def handed_over(script: Path) -> dict[str, set[str]]:
+    """Argument → the inputs (`….input.NAME`) that its value is made of, in a script's calls."""
+    found = {}
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        for keyword in node.keywords if isinstance(node, ast.Call) else []:
+            names = {
+                part.attr
+                for part in ast.walk(keyword.value)
+                if isinstance(part, ast.Attribute)
+                and isinstance(part.value, ast.Attribute)
+                and part.value.attr == "input"
+            }
+            if keyword.arg and names - {"items", "get"}:
+                found[keyword.arg] = names
+    return found
+
+
+def test_scripts_hand_every_split_and_prediction_over_under_its_own_name(repository):
+    seen = 0
+    known = {*ROLES, "predicted", "judged", "predictions", "validation_predictions", "facts"}
+    for script in sorted((repository / "workflow/scripts").glob("*.py")):
+        for argument, names in handed_over(script).items():
+            own = re.sub(r"_splits?$", "", argument)
+            if own in known or names & known:
+                assert names == {own}, f"{script.name}: {argument}"
+                seen += 1
+    assert seen > 18
+
+
+@pytest.mark.parametrize("kind", [fit.Inputs, detector_files.Inputs])
+def test_the_files_of_a_training_keep_their_names(kind):
+    """What a job is given as its training split is its training split, and so on for all that it reads."""
+
+    class Named(SimpleNamespace):
+        def __getattr__(self, name):
+            return name
+
+    settings = Named(augment={}, settings={}, image_size=32, box_size=64)
+    found = vars(kind.of(Named(input=Named(), params=settings, output=Named())))
+    named = {name: value for name, value in found.items() if isinstance(value, Path)}
+    assert {"validation_split", "index", "store"} <= set(named)
+    assert all(value == Path(name.removesuffix("_split")) for name, value in named.items()), named

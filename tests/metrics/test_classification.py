@@ -1,0 +1,289 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxr.errors import InputError
+from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
+from cxr.metrics.classification import classification_table
+from cxr.metrics.ranking import ranking_scores
+from cxr.metrics.table import METRIC_COLUMNS, metric_row
+
+BOOTSTRAP = {"samples": 200, "confidence": 0.9, "seed": 0}
+
+
+def split(labels: list[str], patients: list[int] | None = None) -> pd.DataFrame:
+    names = [f"{index:08d}_000.png" for index in range(len(labels))]
+    return pd.DataFrame({"image": names, "patient": patients or list(range(len(labels))), "labels": labels})
+
+
+def predictions(images: pd.Series, probabilities: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame(probabilities, columns=list(LABELS))
+    table.insert(0, "image", list(images))
+    return table
+
+
+def constant(count: int, **values: float) -> np.ndarray:
+    matrix = np.zeros((count, len(LABELS)))
+    for label, value in values.items():
+        matrix[:, LABELS.index(label.replace("_", " ") if label == "No_Finding" else label)] = value
+    return matrix
+
+
+def cell(table: pd.DataFrame, metric: str, label: str = "") -> pd.Series:
+    rows = table[(table["metric"] == metric) & (table["label"] == label)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+@pytest.mark.parametrize("kind", ["distinct", "tied", "constant"])
+@pytest.mark.parametrize("weighting", ["ones", "integers", "floats"])
+def test_ranking_scores_are_those_of_scikit_learn(kind: str, weighting: str) -> None:
+    draw = np.random.default_rng(3)
+    truth = draw.random(300) < 0.2
+    scores = {"distinct": draw.random(300) + 0.2 * truth, "tied": draw.integers(0, 7, 300), "constant": np.ones(300)}[
+        kind
+    ]
+    weights = {
+        "ones": np.ones((2, 300), dtype=np.uint16),
+        "integers": draw.integers(0, 4, (5, 300)).astype(np.uint16),
+        "floats": draw.random((5, 300)),
+    }[weighting]
+    auroc, auprc = ranking_scores(truth, scores, weights)
+    np.testing.assert_allclose(auroc, [roc_auc_score(truth, scores, sample_weight=w) for w in weights], atol=1e-12)
+    np.testing.assert_allclose(
+        auprc, [average_precision_score(truth, scores, sample_weight=w) for w in weights], atol=1e-12
+    )
+
+
+def test_ranking_scores_by_hand() -> None:
+    # ranked 0.9+ 0.8- 0.7+ 0.1-: three of four pairs in order; precision 1 and 2/3 at the two positives
+    auroc, auprc = ranking_scores(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1]), np.ones((1, 4), np.uint16))
+    assert auroc == pytest.approx([0.75])
+    assert auprc == pytest.approx([(1 + 2 / 3) / 2])
+
+
+def test_ranking_scores_of_one_class_are_undefined() -> None:
+    weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]], dtype=np.uint16)
+    auroc, auprc = ranking_scores(np.array([1, 1, 0, 0]), np.array([0.9, 0.2, 0.3, 0.1]), weights)
+    assert np.isnan(auroc).tolist() == [False, True, True]
+    assert np.isnan(auprc).tolist() == [False, False, True]
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    truth, scores = draw.random(50) < 0.4, draw.random(50)
+    weights = bootstrap_weights(np.arange(50) // 3, 40, 1)
+    whole = ranking_scores(truth, scores, weights), weighted_ratios(scores[:, None], truth[:, None], weights)[0].samples
+    monkeypatch.setattr("cxr.metrics.bootstrap.CHUNK", 120)
+    parts = ranking_scores(truth, scores, weights), weighted_ratios(scores[:, None], truth[:, None], weights)[0].samples
+    np.testing.assert_array_equal(whole[0], parts[0])
+    np.testing.assert_allclose(whole[1], parts[1], rtol=1e-14)
+
+
+def test_bootstrap_draws_patients() -> None:
+    patients = np.array([7, 7, 7, 3, 5, 5])
+    weights = bootstrap_weights(patients, 500, 2)
+    assert weights.shape == (500, 6)
+    assert weights.dtype == np.uint16
+    assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 4] == weights[:, 5]).all()
+    assert (weights[:, [0, 3, 4]].sum(axis=1) == 3).all()  # three patients, drawn three times
+    sizes = weights.sum(axis=1)
+    assert len(set(sizes)) > 1
+    assert abs(sizes.mean() - 6) < 0.3
+    np.testing.assert_array_equal(weights, bootstrap_weights(patients, 500, 2))
+    assert (weights != bootstrap_weights(patients, 500, 3)).any()
+
+
+def test_interval_of_a_mean_has_the_width_theory_gives() -> None:
+    values = np.random.default_rng(0).normal(size=(400, 1))
+    estimate = weighted_ratios(values, np.ones_like(values), bootstrap_weights(np.arange(400), 2000, 0))[0]
+    low, high = estimate.interval(0.95)
+    assert low < estimate.value < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+
+
+def test_undefined_scores_stay_undefined() -> None:
+    nothing = Estimate(np.nan, np.full(3, np.nan))
+    some = Estimate(0.6, np.array([0.5, np.nan, 0.7]))
+    assert np.isnan(nothing.interval(0.9)).all()
+    assert mean_of_defined([nothing, some]).value == 0.6
+    assert np.isnan(mean_of_defined([nothing, nothing]).value)
+    row = metric_row("auroc", "Mass", some, None, "", confidence=0.9, support=4)
+    assert row["note"] == "undefined in 1 of 3 resamples"
+    assert np.isnan(row["floor"]) and np.isnan(row["difference"])
+
+
+def test_sigmoid_table_by_hand() -> None:
+    train = split([NO_FINDING] * 3 + ["Mass"])
+    truth = split([NO_FINDING, "Mass|Effusion", NO_FINDING, "Mass"])
+    probabilities = constant(4, No_Finding=0.8, Mass=0.25)
+    probabilities[3, LABELS.index("Mass")] = 0.9
+    table = classification_table(
+        "paper",
+        "baseline_sigmoid",
+        predictions(truth["image"], probabilities),
+        truth,
+        train,
+        activation="sigmoid",
+        **BOOTSTRAP,
+    )
+    assert list(table.columns) == METRIC_COLUMNS
+    # wrong: image 1 No Finding, Mass, Effusion; image 3 No Finding. The majority: the same and Mass of image 3
+    assert cell(table, "accuracy")["value"] == pytest.approx(1 - 4 / 60)
+    assert cell(table, "accuracy")["floor"] == pytest.approx(1 - 5 / 60)
+    assert cell(table, "accuracy", "mean14")["value"] == pytest.approx(1 - 2 / 56)
+    assert cell(table, "accuracy", NO_FINDING)["value"] == 0.5
+    assert cell(table, "subset_accuracy")["value"] == 0.5
+    assert cell(table, "subset_accuracy")["floor"] == 0.5
+    assert cell(table, "subset_accuracy")["floor_name"].endswith(NO_FINDING)
+    assert cell(table, "label_sensitivity", "Mass")["value"] == 0.5
+    assert cell(table, "label_sensitivity", "Mass")["support"] == 2
+    assert cell(table, "label_sensitivity", NO_FINDING)[["value", "floor"]].tolist() == [1, 1]
+    log = np.log
+    clipped = 12 * log(1 - 1e-7)
+    images = [  # the other labels are 0 and certain; Effusion of image 1 is missed with certainty
+        log(0.8) + log(0.75) + clipped + log(1 - 1e-7),
+        log(0.2) + log(0.25) + clipped + log(1e-7),
+        log(0.8) + log(0.75) + clipped + log(1 - 1e-7),
+        log(0.2) + log(0.9) + clipped + log(1 - 1e-7),
+    ]
+    assert cell(table, "loss")["value"] == pytest.approx(-np.mean(images) / 15)
+    assert cell(table, "loss")["higher_is_better"] == 0
+    floor = [2 * log(0.75), 2 * log(0.25) + log(1e-7), 2 * log(0.75), 2 * log(0.25)]
+    assert cell(table, "loss")["floor"] == pytest.approx(-np.mean(floor) / 15, rel=1e-5)
+
+
+def test_softmax_table_by_hand() -> None:
+    train = split([NO_FINDING] * 2 + ["Mass|Effusion"])
+    truth = split([NO_FINDING, "Effusion|Mass", "Mass|Effusion", "Mass"])
+    probabilities = constant(4, No_Finding=0.5, Effusion=0.25, Mass=0.25)
+    probabilities[1] = constant(1, No_Finding=0.2, Effusion=0.7, Mass=0.1)
+    probabilities[2] = constant(1, No_Finding=0.2, Effusion=0.1, Mass=0.7)
+    table = classification_table(
+        "paper",
+        "baseline_softmax",
+        predictions(truth["image"], probabilities),
+        truth,
+        train,
+        activation="softmax",
+        **BOOTSTRAP,
+    )
+    # the first label of a pair is Effusion: right are images 0 and 1; image 2 is said to be Mass
+    assert cell(table, "accuracy")["value"] == 0.5
+    assert cell(table, "accuracy")["floor"] == 0.25
+    loss = -(np.log(0.5) + 2 * (np.log(0.7) + np.log(0.1)) + np.log(0.25)) / 4
+    assert cell(table, "loss")["value"] == pytest.approx(loss)
+    # prior: No Finding 2, Mass 1, Effusion 1, of 4
+    assert cell(table, "loss")["floor"] == pytest.approx(-(np.log(0.5) + 5 * np.log(0.25)) / 4)
+    assert cell(table, "label_sensitivity", "Mass")["value"] == pytest.approx(1 / 3)
+
+
+def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
+    truth = split(["Mass|Effusion"] * 3 + ["Mass"])
+    probabilities = constant(4, Effusion=0.6, Mass=0.4)
+    probabilities[2] = constant(1, Effusion=0.4, Mass=0.6)
+    table = classification_table(
+        "p", "e", predictions(truth["image"], probabilities), truth, split(["Effusion|Mass"] * 2 + ["Mass"]),
+        activation="softmax", **BOOTSTRAP,
+    )  # fmt: skip
+    assert cell(table, "accuracy")["value"] == 2 / 4
+    assert cell(table, "accuracy")["floor"] == 3 / 4, (
+        "Effusion is the first label of most training images, and of three here"
+    )
+    assert cell(table, "accuracy")["floor_name"] == "always Effusion"
+
+
+def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
+    truth = split([NO_FINDING, "Mass"])
+    table = classification_table(
+        "p", "e", predictions(truth["image"], np.full((2, 15), 0.5)), truth, truth, activation="sigmoid", **BOOTSTRAP
+    )
+    assert cell(table, "accuracy")["value"] == pytest.approx(14 / 15)
+    assert cell(table, "label_sensitivity", "Mass")["value"] == 0
+
+
+def test_a_row_says_of_score_floor_and_difference_each_its_own_interval() -> None:
+    score, floor = Estimate(0.8, np.linspace(0.7, 0.9, 101)), Estimate(0.5, np.linspace(0.6, 0.4, 101))
+    row = metric_row("mse", "all", score, floor, "x", confidence=0.9, support=3)
+    assert [row[name] for name in ("value", "low", "high")] == pytest.approx([0.8, 0.71, 0.89])
+    assert [row[name] for name in ("floor", "floor_low", "floor_high")] == pytest.approx([0.5, 0.41, 0.59])
+    # on the same resample both are high or low together: 0.7 - 0.6 to 0.9 - 0.4
+    names = ("difference", "difference_low", "difference_high")
+    assert [row[name] for name in names] == pytest.approx([0.3, 0.12, 0.48])
+    assert row["higher_is_better"] == 0 and row["support"] == 3 and row["floor_name"] == "x" and row["note"] == ""
+
+
+def test_ranking_rows() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.choice([NO_FINDING, "Mass", "Mass|Nodule", "Effusion"], 80).tolist()
+    truth = split(labels, patients=(np.arange(80) // 2).tolist())
+    targets = to_matrix(labels)
+    probabilities = np.clip(0.3 * targets + 0.6 * draw.random(targets.shape), 0, 1)
+    table = classification_table(
+        "sound", "x", predictions(truth["image"], probabilities).sample(frac=1, random_state=1), truth, truth,
+        activation="sigmoid", **BOOTSTRAP,
+    )  # fmt: skip
+    mass = LABELS.index("Mass")
+    row = cell(table, "auroc", "Mass")
+    assert row["value"] == pytest.approx(roc_auc_score(targets[:, mass], probabilities[:, mass]))
+    assert row[["floor", "floor_low", "floor_high"]].tolist() == [0.5, 0.5, 0.5]
+    assert row["low"] < row["value"] < row["high"]
+    assert row["difference"] == pytest.approx(row["value"] - 0.5)
+    assert row["support"] == targets[:, mass].sum()
+    row = cell(table, "auprc", "Mass")
+    assert row["floor"] == pytest.approx(targets[:, mass].mean())
+    assert row["floor_low"] < row["floor"] < row["floor_high"]
+    # paired: the interval of the difference is no wider than if the draws were independent
+    apart = np.hypot(row["high"] - row["low"], row["floor_high"] - row["floor_low"])
+    assert row["difference_high"] - row["difference_low"] < apart
+    missing = cell(table, "auroc", "Hernia")
+    assert np.isnan(missing[["value", "low", "high", "floor", "difference"]].astype(float)).all()
+    assert missing["support"] == 0
+    assert missing["note"] == "undefined: 0 of 80 images have the label"
+    mean = cell(table, "auroc", "mean14")
+    shown = [cell(table, "auroc", label)["value"] for label in ("Effusion", "Mass", "Nodule")]
+    assert mean["value"] == pytest.approx(np.mean(shown))
+    assert mean["note"].startswith("mean over 3 labels; undefined: Atelectasis")
+    assert cell(table, "auroc", "mean15")["value"] == pytest.approx(
+        np.mean([*shown, cell(table, "auroc", NO_FINDING)["value"]])
+    )
+
+
+def test_a_constant_predictor_is_its_floor() -> None:
+    truth = split(["Mass", NO_FINDING, NO_FINDING, "Mass|Nodule", NO_FINDING, "Edema"])
+    prevalence = to_matrix(truth["labels"]).mean(axis=0)
+    table = classification_table(
+        "sound",
+        "x",
+        predictions(truth["image"], np.tile(prevalence, (6, 1))),
+        truth,
+        truth,
+        activation="sigmoid",
+        **BOOTSTRAP,
+    )
+    same = table[table["metric"].isin(["loss", "accuracy", "auroc", "auprc"])].dropna(subset="value")
+    assert len(same) > 10
+    np.testing.assert_allclose(same[["difference", "difference_low", "difference_high"]], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.iloc[1:], "1 of 3 images of the split are missing .first: 00000000_000.png"),
+        (lambda t: t.assign(image=["a.png", *t["image"][1:]]), "1 images are not in the split .first: a.png"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "1 images come more than once"),
+        (lambda t: t.drop(columns=FINDINGS[4]), "column 'Mass' is missing"),
+        (lambda t: t.assign(Mass=np.nan), "3 images have a value that is no probability"),
+        (lambda t: t.assign(Mass=1.5), "3 images have a value that is no probability"),
+    ],
+)
+def test_predictions_of_another_run_are_refused(spoil, message: str) -> None:
+    truth = split(["Mass", NO_FINDING, NO_FINDING])
+    table = spoil(predictions(truth["image"], constant(3, No_Finding=0.5)))
+    with pytest.raises(InputError, match=message):
+        classification_table("sound", "x", table, truth, truth, activation="sigmoid", **BOOTSTRAP)
+    with pytest.raises(InputError, match="holds no image"):
+        classification_table("sound", "x", table, truth.iloc[:0], truth, activation="sigmoid", **BOOTSTRAP)

@@ -1,0 +1,252 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxr.report.figures import charts, xrays
+
+ORANGE, GREEN = (0xE6, 0x9F, 0x00), (0x39, 0xD9, 0x8A)
+BLUE, VERMILION, INK, GREY = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x1F, 0x29, 0x33), (0x6B, 0x72, 0x80)
+
+
+def decoded(picture):
+    assert picture.startswith(b"\x89PNG")
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+
+
+def count(picture, colour, tolerance=6):
+    """Pixels that have a colour, to rounding."""
+    return int((np.abs(decoded(picture) - colour).max(axis=-1) <= tolerance).sum())
+
+
+@pytest.fixture
+def history():
+    epochs = np.arange(1, 6)
+    return pd.DataFrame(
+        {
+            "epoch": epochs,
+            "step": epochs * 10,
+            "seconds": epochs * 1.0,
+            "train_loss": 1 / epochs,
+            "validation_loss": 1.2 / epochs,
+            "validation_auroc": np.nan,
+            "validation_accuracy": 1 - 0.5 / epochs,
+        }
+    )
+
+
+def square_grid():
+    rows = [(c, s, 0.01 * (c - 1) * s / 100) for c in (0, 1, 2) for s in (100, 200, 300)]
+    return pd.DataFrame(rows, columns=["layers", "size", "gain"])
+
+
+def forest(verdict="better", value=0.8, series="paper"):
+    row = {"name": "AUROC", "series": series, "value": value, "low": 0.7, "high": 0.9, "verdict": verdict}
+    floor = {"floor": 0.5, "floor_low": 0.5, "floor_high": 0.5}
+    return row | floor | {"difference": 0.3, "difference_low": 0.2, "difference_high": 0.4}
+
+
+def test_curves_leave_out_what_was_never_measured(history):
+    assert charts.curve_names(history) == ["loss", "accuracy"]
+    assert charts.curve_names(history.drop(columns="validation_loss")) == ["loss", "accuracy"]
+
+
+def test_curves_without_a_curve_are_an_error(history):
+    with pytest.raises(ValueError, match="no train_ or validation_ column"):
+        charts.learning_curves(history[["epoch", "step", "validation_auroc"]], {})
+
+
+def test_floor_is_a_line_and_the_test_value_a_mark(history):
+    bare = charts.learning_curves(history, {}, names=["loss"])
+    floored = charts.learning_curves(history, {"loss": (0.6, "prior")}, names=["loss"])
+    tested = charts.learning_curves(history, {}, {"loss": 0.6}, names=["loss"])
+    assert count(floored, GREY) > count(bare, GREY) + 200
+    assert count(tested, INK) > count(bare, INK) + 20
+    undefined = charts.learning_curves(
+        history, {"loss": (float("nan"), "prior")}, {"loss": float("nan")}, names=["loss"]
+    )
+    assert undefined == bare
+
+
+def test_curves_are_as_wide_as_the_page_shows_them(history):
+    width = decoded(charts.learning_curves(history, {})).shape[1]
+    assert 1000 <= width <= 1400
+
+
+def test_compared_curves_draw_every_job_that_has_the_column(history):
+    both = {"softmax": history, "sigmoid": history.assign(validation_loss=history["validation_loss"] / 5)}
+    picture = charts.compared_curves(both, {"validation_loss": "loss"})
+    assert count(picture, BLUE) > 100 and count(picture, VERMILION) > 100
+    without = both | {"sigmoid": history.drop(columns="validation_loss")}
+    assert count(charts.compared_curves(without, {"validation_loss": "loss"}), VERMILION) == 0
+
+
+def test_heatmap_colours_say_which_side_of_the_floor():
+    grid = square_grid()
+    better = charts.grid_heatmap(grid.assign(gain=0.02), "gain")
+    worse = charts.grid_heatmap(grid.assign(gain=-0.02), "gain")
+    assert count(better, BLUE) > 100 * count(better, VERMILION, 2) > 0
+    assert count(worse, VERMILION) > 100 * count(worse, BLUE, 2) > 0
+
+
+def test_heatmap_outlines_the_selected_pairs_and_no_unknown_one():
+    grid = square_grid()
+    none, one = charts.grid_heatmap(grid, "gain"), charts.grid_heatmap(grid, "gain", [(2, 300)])
+    assert count(one, INK) > count(none, INK) + 1000
+    assert charts.grid_heatmap(grid, "gain", [(7, 300)]) == none
+
+
+def test_heatmap_does_not_depend_on_the_order_of_rows_and_bears_gaps():
+    grid = square_grid()
+    assert charts.grid_heatmap(grid, "gain") == charts.grid_heatmap(grid.sample(frac=1, random_state=1), "gain")
+    missing_row = charts.grid_heatmap(grid.drop(index=4), "gain")
+    undefined = charts.grid_heatmap(grid.assign(gain=grid["gain"].where(grid.index != 4)), "gain")
+    assert missing_row == undefined != charts.grid_heatmap(grid, "gain")
+
+
+def test_heatmap_of_the_papers_grid_fits_the_page():
+    sizes = [100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000]
+    grid = pd.DataFrame([(c, s, 0.001 * c) for c in range(20) for s in sizes], columns=["layers", "size", "gain"])
+    height, width, _ = decoded(charts.grid_heatmap(grid, "gain")).shape
+    assert 1000 <= width <= 1400 and height < 1.3 * width
+
+
+def test_heatmap_of_nothing_but_zeros_is_no_error():
+    assert decoded(charts.grid_heatmap(square_grid().assign(gain=0.0), "gain")).std() > 0
+    assert decoded(charts.grid_heatmap(square_grid().assign(gain=np.nan), "gain")).std() > 0
+
+
+def test_signed_numbers():
+    assert [charts._signed(value) for value in (0.0123, -0.0004, -0.25, 1.5)] == ["+.012", "0", "−.250", "+1.500"]
+
+
+@pytest.mark.parametrize(("verdict", "colour"), [("better", BLUE), ("worse", VERMILION)])
+def test_forest_plot_takes_the_colour_of_the_verdict(verdict, colour):
+    others = {BLUE, VERMILION} - {colour}
+    picture = charts.interval_chart(pd.DataFrame([forest(verdict)]))
+    assert count(picture, colour) > 100 and all(count(picture, other) == 0 for other in others)
+
+
+@pytest.mark.parametrize("end", ["", "_low", "_high"])
+@pytest.mark.parametrize("name", ["value", "floor", "difference"])
+def test_every_number_of_the_forest_plot_is_drawn(name, end):
+    """Each moves the picture when it alone changes, within the span of the others, so that no axis moves with it."""
+    wide = forest() | {"name": "wide", "low": 0.0, "floor_low": 0.0, "difference_low": -1.0, "difference_high": 1.0}
+    column = "low" if (name, end) == ("value", "_low") else "high" if (name, end) == ("value", "_high") else name + end
+    row = forest() | {"floor_low": 0.42, "floor_high": 0.58}
+    one, other = (charts.interval_chart(pd.DataFrame([wide, row | {column: row[column] + by}])) for by in (0.0, 0.04))
+    assert decoded(one).shape == decoded(other).shape and one != other
+
+
+def test_forest_plot_leaves_out_undefined_values_and_refuses_to_be_empty():
+    one = pd.DataFrame([forest()])
+    two = pd.DataFrame([forest(), forest("undefined", float("nan"), "sound")])
+    assert charts.interval_chart(one) == charts.interval_chart(two)
+    with pytest.raises(ValueError, match="no row has a value"):
+        charts.interval_chart(two.iloc[1:])
+
+
+def test_auroc_chart_leaves_the_place_of_an_undefined_label_empty():
+    rows = pd.DataFrame(
+        {"experiment": "a", "label": ["Mass", "Hernia"], "value": [0.8, 0.7], "low": [0.7, 0.6], "high": [0.9, 0.8]}
+    )
+    gap = rows.assign(**{name: rows[name].where(rows["label"] == "Mass") for name in ("value", "low", "high")})
+    labels = ("Mass", "Hernia")
+    full, empty = (charts.auroc_chart(each, {"a": "baseline"}, labels) for each in (rows, gap))
+    assert decoded(full).shape == decoded(empty).shape
+    assert count(full, BLUE) > count(empty, BLUE) > 0
+
+
+def test_detection_sheet_draws_truth_green_and_only_predictions_at_the_threshold():
+    pixels = np.full((2, 64, 64), 90, dtype=np.uint8)
+    truth = [[("Mass", 100, 100, 400, 400)], []]
+    boxes = [[("Mass", 0.6, 120, 500, 420, 900), ("Nodule", 0.2, 600, 600, 900, 900)], []]
+    at = {
+        cut: xrays.detection_sheet(pixels, truth, ["a", "b"], boxes=boxes, thresholds=[cut] * 2)
+        for cut in (0.1, 0.5, 0.9)
+    }
+    assert count(at[0.1], ORANGE) > count(at[0.5], ORANGE) > count(at[0.9], ORANGE)
+    assert all(count(picture, GREEN) > 100 for picture in at.values())
+    assert count(xrays.detection_sheet(pixels, [[], []], ["a", "b"], boxes=boxes), GREEN) == 0
+
+
+def test_box_lies_where_it_was_drawn_whatever_the_size_of_the_image():
+    corner = [("Mass", 512, 0, 1024, 512)]  # the upper right quarter of the frame
+    for side in (32, 128):
+        pixels = np.zeros((1, side, side), dtype=np.uint8)
+        shown = decoded(xrays.detection_sheet(pixels, [corner], [""], boxes=[[]], columns=1))
+        green = np.argwhere(np.abs(shown - GREEN).max(axis=-1) <= 6)
+        black = np.argwhere(shown.max(axis=-1) <= 6)
+        (top, left), (bottom, right) = black.min(axis=0), black.max(axis=0)
+        middle = ((top + bottom) / 2, (left + right) / 2)
+        assert abs(green[:, 0].max() - middle[0]) < 6 and abs(green[:, 1].min() - middle[1]) < 6
+
+
+def test_cell_overlay_is_as_opaque_as_it_is_confident():
+    pixels = np.zeros((1, 64, 64), dtype=np.uint8)
+    red = []
+    for confidence in (0.2, 0.4):
+        sheet = xrays.detection_sheet(pixels, [[]], [""], cells=np.full((1, 16, 16), confidence), columns=1)
+        shown = decoded(sheet)
+        red.append(shown[shown.shape[0] // 2, shown.shape[1] // 2, 0])
+    assert red == pytest.approx([0.75 * 0.2 * 0xE6, 0.75 * 0.4 * 0xE6], abs=2)
+
+
+def test_cell_maps_show_row_as_y_prediction_above_truth():
+    lower_left = np.zeros((1, 16, 16))
+    lower_left[0, 15, 0] = 1
+    nothing, pixels = np.zeros((1, 16, 16)), np.zeros((64, 64), np.uint8)
+
+    def places(predicted, target):
+        shown = decoded(xrays.cell_maps(predicted, target, ["a.png"], pixels, []))
+        upper = shown[: int(shown.shape[0] * 0.66)]  # without the image below
+        rows, columns = np.nonzero(np.abs(upper - ORANGE).max(axis=-1) <= 6)
+        return rows.min() / len(upper), rows.max() / len(upper), columns.max() / upper.shape[1]
+
+    above, below = places(lower_left, nothing), places(nothing, lower_left)
+    assert 0.4 < above[0] < above[1] < below[0] and below[0] > 0.85
+    assert above[2] < 0.15 and below[2] < 0.15
+
+
+def test_a_weak_map_is_scaled_to_its_own_highest_cell():
+    weak = np.full((1, 16, 16), 0.001)
+    weak[0, 3, 3] = 0.01
+    picture = xrays.cell_maps(weak, np.zeros((1, 16, 16)), ["a.png"], np.zeros((64, 64), np.uint8), [])
+    assert count(picture, ORANGE) > 50
+
+
+def froc_rows(label="all", experiment="yolo_finetuned", value=0.5):
+    rates = np.geomspace(1 / 16, 16, 9)
+    table = pd.DataFrame({"false_positives_per_image": rates, "value": value, "low": value - 0.1, "high": value + 0.1})
+    return table.assign(label=label, experiment=experiment, floor=0.2)
+
+
+def test_froc_has_a_panel_for_all_boxes_and_each_finding_drawn():
+    names = {"yolo_finetuned": "YOLO"}
+    one = charts.froc_chart(froc_rows(), names)
+    four = charts.froc_chart(pd.concat([froc_rows(label) for label in ("all", "Mass", "Nodule", "Effusion")]), names)
+    assert count(one, BLUE) > 100 and decoded(four).shape[0] > decoded(one).shape[0] + 100
+    two = charts.froc_chart(pd.concat([froc_rows(), froc_rows(experiment="other", value=0.8)]), names | {"other": "B"})
+    assert count(two, VERMILION) > 100 and not count(one, VERMILION)
+    with pytest.raises(ValueError, match="no FROC"):
+        charts.froc_chart(froc_rows().iloc[:0], names)
+
+
+@pytest.mark.parametrize("column", ["value", "low", "high", "floor"])
+def test_every_number_of_the_froc_is_drawn(column):
+    rows = froc_rows()
+    moved = rows.assign(**{column: rows[column] + 0.03})
+    assert charts.froc_chart(rows, {"yolo_finetuned": "YOLO"}) != charts.froc_chart(moved, {"yolo_finetuned": "YOLO"})
+
+
+def test_examples_fill_as_many_rows_as_needed():
+    pixels = np.full((5, 32, 32), 128, dtype=np.uint8)
+    four, five = (decoded(xrays.example_images(pixels[:n], ["t"] * n)).shape for n in (4, 5))
+    assert four[1] == five[1] and five[0] == pytest.approx(2 * four[0], abs=4)
+
+
+def test_equal_input_gives_equal_bytes(history):
+    floors = {"loss": (0.5, "prior")}
+    assert charts.learning_curves(history, floors) == charts.learning_curves(history.copy(), floors)

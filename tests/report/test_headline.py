@@ -1,0 +1,203 @@
+"""The report's headline: which number of which experiment stands where, what is said of it, and what is counted."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from cxr.experiments import EXPERIMENTS
+from cxr.report import headline, render
+from cxr.report import inputs as report_inputs
+from cxr.report import rows as report_rows
+from cxr.report.sections import data
+from cxr.settings import DEFAULTS
+
+PROTOCOLS = ("paper", "sound")
+SELECTED = {"paper": [(7, 300), (2, 500)], "sound": [(1, 100)]}  # best first, which is no order of names or numbers
+
+
+def row(protocol, experiment, metric, label, value, floor=0.5, gap=(0.01, 0.03), higher=1):
+    """A metric row; gap: the interval of the difference. All numbers differ, so that none can stand in another's place."""
+    ends = {"low": value - 0.01, "high": value + 0.02, "floor_low": floor - 0.03, "floor_high": floor + 0.04}
+    difference = {"difference": sum(gap) / 2, "difference_low": gap[0], "difference_high": gap[1]}
+    names = {
+        "protocol": protocol,
+        "experiment": experiment,
+        "metric": metric,
+        "label": label,
+        "floor_name": "a constant",
+    }
+    return names | {"value": value, "floor": floor} | ends | difference | {
+        "higher_is_better": higher, "support": 60, "note": ""
+    }  # fmt: skip
+
+
+ROWS = [
+    row("paper", "baseline_sigmoid", "loss", "", 0.31, higher=0, gap=(0.01, 0.03)),  # worse
+    row("paper", "baseline_sigmoid", "accuracy", "", 0.91, floor=0.9, gap=(-0.01, 0.03)),  # indistinguishable
+    row("paper", "baseline_sigmoid", "auroc", "mean14", 0.61),  # better
+    row("paper", "transfer_c7_s300", "accuracy", "", 0.73),  # better
+    row("paper", "transfer_c2_s500", "accuracy", "", 0.22, gap=(-0.03, -0.01)),  # worse
+    row("paper", "transfer_c7_s300", "label_sensitivity", "No Finding", 0.95),  # not judged
+    row("sound", "transfer_c1_s100", "accuracy", "", 0.11, gap=(math.nan, math.nan)),  # undefined
+    row("paper", "gridcnn", "f1_weighted", "all", 0.25, gap=(-0.3, -0.2)),  # worse
+    row("paper", "gridcnn", "f1_weighted", "large_both", 0.35),  # better
+    row("sound", "gridcnn", "f1_weighted", "all", 0.45),  # better
+    row("sound", "yolo_finetuned", "images_with_prediction", "all", 0.4, floor=math.nan, gap=(math.nan, math.nan)),
+    row("sound", "baseline_sigmoid", "auroc", "mean15", 0.99),  # no headline number
+]
+SHARED = [  # protocol, split, role_a, role_b, patients_shared, patients_a, patients_b
+    ("paper", "100", "train", "validation", 50, 90, 60),
+    ("paper", "100", "train", "test", 4, 90, 10),
+    ("paper", "500", "train", "test", 9, 300, 45),
+    ("paper", "500", "validation", "test", 30, 50, 45),
+    ("paper", "boxes_fold0", "train", "test", 0, 70, 20),
+    ("sound", "100", "train", "validation", 3, 80, 10),
+    ("sound", "100", "train", "test", 0, 80, 20),
+]
+
+
+def make_inputs(**more):
+    columns = ["protocol", "split", "role_a", "role_b", "patients_shared", "patients_a", "patients_b"]
+    given = {
+        "settings": DEFAULTS.model_dump(), "summary": {}, "rejected": pd.DataFrame(), "metrics": pd.DataFrame(ROWS),
+        "leakage": pd.DataFrame(SHARED, columns=columns).assign(images_shared=0), "grids": {}, "selected": SELECTED,
+        "histories": {}, "facts": {}, "skipped": {("sound", "yolo_off_the_shelf"): "no weights"}, "sheets": {},
+        "failures": {}, "maps": {}, "froc": pd.DataFrame(columns=["protocol", "experiment"]),
+    }  # fmt: skip
+    return report_inputs.ReportInputs(**given | more)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return make_inputs()
+
+
+@pytest.fixture(scope="module")
+def table(inputs):
+    return headline.table(inputs)
+
+
+def test_every_measured_number_stands_in_its_row_with_its_floor_and_both_intervals(table):
+    shown = table.set_index(["protocol", "experiment", "metric", "label"])
+    names = ["value", "low", "high", "floor", "floor_low", "floor_high"]
+    for expected in ROWS[:-1]:
+        found = shown.loc[tuple(expected[name] for name in ("protocol", "experiment", "metric", "label"))]
+        assert found[names].tolist() == pytest.approx([expected[name] for name in names], nan_ok=True)
+        assert found["floor_name"] == "a constant"
+    assert ("sound", "baseline_sigmoid", "auroc", "mean15") not in shown.index
+    assert table["value"].notna().sum() == len(ROWS) - 1, "and no other number stands there"
+
+
+def test_the_verdict_is_that_of_the_difference_and_only_of_what_is_judged(table):
+    shown = table.set_index(["protocol", "experiment", "metric", "label"])["verdict"]
+    assert [shown["paper", "baseline_sigmoid", metric, label] for metric, label in (
+        ("loss", ""), ("accuracy", ""), ("auroc", "mean14")
+    )] == ["worse", "indistinguishable", "better"]  # fmt: skip
+    assert shown["paper", "transfer_c2_s500", "accuracy", ""] == "worse"
+    assert shown["paper", "transfer_c7_s300", "label_sensitivity", "No Finding"] == "descriptive"
+    assert shown["sound", "transfer_c1_s100", "accuracy", ""] == "undefined"
+    assert shown["sound", "gridcnn", "mse", "all"] == "not measured"
+    assert shown["sound", "yolo_finetuned", "images_with_prediction", "all"] == "descriptive"
+
+
+def test_the_pairs_stand_in_the_order_of_their_choice(inputs, table):
+    accuracies = table[(table["metric"] == "accuracy") & table["experiment"].str.startswith("transfer")]
+    assert accuracies[["protocol", "experiment"]].to_numpy().tolist() == [
+        ["paper", "transfer_c7_s300"], ["sound", "transfer_c1_s100"], ["paper", "transfer_c2_s500"], ["sound", "transfer"]
+    ]  # fmt: skip
+    assert inputs.experiment_of("paper", "transfer", 1) == "transfer_c2_s500"
+    assert inputs.experiment_of("sound", "transfer", 1) is None and inputs.most_pairs == 2
+    assert [name for _, name in inputs.experiments_of("transfer")] == [
+        "transfer_c7_s300", "transfer_c2_s500", "transfer_c1_s100"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "rank", "metric", "label", "printed"),
+    [
+        ("baseline_sigmoid", 0, "loss", "", "0.24"),
+        ("baseline_sigmoid", 0, "accuracy", "", "0.92"),
+        ("gridcnn", 0, "f1_weighted", "all", "0.1909"),
+        ("gridcnn", 0, "f1_weighted", "large_both", "0.2471"),
+        ("gridcnn", 0, "f1_weighted", "large_area", "0.2471"),
+        ("transfer", 0, "validation_gain", "", "0.0659"),
+        ("transfer", 1, "validation_gain", "", "0.0633"),
+        ("transfer", 1, "accuracy", "", "majority classifier ± 0.01"),
+    ],
+)
+def test_the_papers_number_is_of_the_same_metric_label_and_rank(inputs, family, rank, metric, label, printed):
+    assert report_rows.in_paper(report_rows.make_row(inputs, family, rank, metric, label))["value"] == printed
+
+
+def test_where_the_paper_prints_nothing_nothing_stands_beside_ours(inputs):
+    for family, rank, metric in (
+        ("baseline_sigmoid", 0, "auroc"),
+        ("transfer", 2, "accuracy"),
+        ("gridcnn", 0, "map50"),
+    ):
+        assert report_rows.in_paper(report_rows.make_row(inputs, family, rank, metric, "")) is None
+
+
+def told(inputs):
+    return dict(headline.lines(inputs, headline.numbers(inputs)))
+
+
+def test_the_first_line_counts_verdicts_over_all_protocols(inputs):
+    assert told(inputs)["In all"] == (
+        "4 of 9 headline numbers are better than the best predictor that never looks at an image, with an interval of the "
+        "paired difference that excludes 0; 1 cannot be told from it, 3 are worse, 1 are undefined."
+    )
+
+
+def test_each_protocols_line_names_what_is_better_and_worse(inputs):
+    assert told(inputs)["Protocol paper"] == (
+        "3 of 7 better than floor: sigmoid baseline (AUROC); transfer, 1st pair (Accuracy); grid CNN (F1 weighted, large). "
+        "1 of 7 indistinguishable from it: sigmoid baseline (Accuracy). "
+        "3 of 7 worse: sigmoid baseline (Loss); transfer, 2nd pair (Accuracy); grid CNN (F1 weighted)."
+    )
+    assert told(inputs)["Protocol sound"] == (
+        "1 of 2 better than floor: grid CNN (F1 weighted). 1 of 2 undefined: transfer, 1st pair (Accuracy)."
+    )
+
+
+def test_leakage_is_that_between_training_and_test_and_the_worst_is_the_largest_share(inputs):
+    assert told(inputs)["Patients"] == (
+        "Under paper, 2 of 3 splits share patients between training and test; at worst 4 of 10 test patients (s = 100). "
+        "Under sound, no patient is in both training and test, in any of 1 splits."
+    )
+
+
+def test_what_is_missing_is_counted_but_for_what_was_skipped(inputs):
+    rows = headline.numbers(inputs)
+    empty = sum(cell is None for each in rows for cell in each.cells.values())
+    skipped = sum(each.family == "yolo_off_the_shelf" for each in rows)
+    assert told(inputs)["Not shown"] == (
+        f"YOLO off the shelf did not run under sound: no weights. {empty - skipped} headline numbers have no measurement."
+    )
+
+
+def test_the_headline_is_the_papers_experiments_with_one_row_a_pair(inputs):
+    rows = headline.numbers(inputs)
+    transfer = [(each.rank, each.metric) for each in rows if each.family == "transfer"]
+    assert transfer == [(rank, metric) for rank in (0, 1) for metric in ("accuracy", "auroc", "label_sensitivity")]
+    assert {each.family for each in rows} == {each.name for each in EXPERIMENTS}
+    without = headline.numbers(make_inputs(selected={}))
+    assert not [each for each in without if each.family == "transfer"]
+
+
+def test_selected_ranks_in_the_grids_table_are_those_of_the_choice():
+    grid = pd.DataFrame({"layers": [2, 2, 7, 7], "size": [300, 500, 300, 500], "accuracy": 0.9})
+    empty = pd.DataFrame({"table": [], "reason": [], "count": []})
+    inputs = make_inputs(
+        grids={"paper": grid}, rejected=empty, summary={"usable_images": 0, "labels": {}, "box_labels": {}}
+    )
+    found = render.tables(inputs)["grid_paper"]
+    assert found["selected_rank"].tolist() == [pd.NA, 2, 1, pd.NA]
+
+
+def test_label_counts_are_shares_of_the_images_not_of_the_labels():
+    summary = {"usable_images": 200, "labels": {"Mass": 30, "No Finding": 190}, "box_labels": {"Mass": 12}}
+    assert data.label_counts(make_inputs(summary=summary)).to_numpy().tolist() == [
+        ["Mass", 30, 0.15, 12], ["No Finding", 190, 0.95, 0]
+    ]  # fmt: skip

@@ -1,0 +1,504 @@
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from lxml import html
+
+from cxr.experiments import BY_NAME, EXPERIMENTS, family
+from cxr.labels import BOXED_FINDINGS, LABELS
+from cxr.metrics import names as metric_names
+from cxr.report import inputs as report_inputs
+from cxr.report import paper, render, verdicts
+from cxr.settings import DEFAULTS
+
+PROTOCOLS = ("paper", "sound")
+FOLDS = {name: DEFAULTS.model_dump()[name]["split"]["box_folds"] for name in PROTOCOLS}
+SELECTED = {"paper": [(2, 500), (19, 300)], "sound": [(3, 500), (1, 100)]}
+CLASSIFIERS = {"paper": 0.02, "sound": 0.24}  # how far AUROCs lie above 0.5
+ROLES = (("train", "validation"), ("train", "test"), ("validation", "test"))
+
+
+def metric(
+    protocol, experiment, name, label, value, floor, *, spread=0.02, higher=1, support=80, floor_name="a constant"
+):
+    gap = value - floor
+    return {
+        "protocol": protocol,
+        "experiment": experiment,
+        "metric": name,
+        "label": label,
+        "value": value,
+        "low": value - spread,
+        "high": value + spread,
+        "floor": floor,
+        "floor_low": floor - spread / 2,
+        "floor_high": floor + spread / 2,
+        "floor_name": "" if math.isnan(floor) else floor_name,
+        "difference": gap,
+        "difference_low": gap - spread,
+        "difference_high": gap + spread,
+        "higher_is_better": higher,
+        "support": support,
+        "note": "",
+    }
+
+
+def classifier(protocol, experiment, draw):
+    gain = CLASSIFIERS[protocol]
+    loss, prior = (2.41, 2.43) if experiment == "baseline_softmax" else (0.231 - gain / 5, 0.233)
+    rows = [
+        metric(protocol, experiment, "loss", "", loss, prior, higher=0, floor_name="training prior"),
+        metric(
+            protocol,
+            experiment,
+            "accuracy",
+            "",
+            0.913 + gain / 9,
+            0.912,
+            spread=0.005,
+            floor_name="majority of each label",
+        ),
+    ]
+    for name, floor in (("auroc", 0.5), ("auprc", 0.11)):
+        for label in (*LABELS, "mean14", "mean15"):
+            support = 80 if label.startswith("mean") else int(draw.integers(1, 40))
+            missing = label == "Hernia"
+            value = math.nan if missing else floor + gain + float(draw.normal(0, 0.04))
+            spread = 0.02 if label.startswith("mean") else 0.09
+            row = metric(
+                protocol, experiment, name, label, value, math.nan if missing else floor, spread=spread, support=support
+            )
+            rows.append(
+                row | {"support": 0, "floor_name": "any constant", "note": "undefined: no image"} if missing else row
+            )
+    for label in LABELS:
+        majority = float(label == "No Finding")
+        rows.append(metric(protocol, experiment, "label_sensitivity", label, abs(majority - gain), majority, support=9))
+    return rows
+
+
+def detector(protocol, experiment, gain):
+    rows = []
+    for label in ("all", *paper.LARGE):
+        for ending in ("", "_weighted", "_pixels", "_weighted_pixels"):
+            for name, floor in (("precision", 0.183), ("recall", 0.182), ("f1", 0.331)):
+                rows.append(
+                    metric(protocol, experiment, name + ending, label, floor + gain, floor, spread=0.04, support=37)
+                )
+    if experiment == "gridcnn":
+        rows.append(
+            metric(protocol, experiment, "mse", "all", 0.065 - gain / 9, 0.065, spread=0.003, higher=0, support=37)
+        )
+    else:
+        foreign = experiment == "yolo_off_the_shelf"
+        for label in ("all", *BOXED_FINDINGS):
+            for name in ("map50", "iou_hit_0.25", "centre_hit"):
+                tiny = (name, label) == ("map50", "Mass")
+                value = math.nan if foreign else 3.2e-05 if tiny else 0.05 + gain
+                rows.append(metric(protocol, experiment, name, label, value, 0.05, support=12))
+        rows.append(metric(protocol, experiment, "map50_any", "all", 0.04 + gain, 0.05, support=41))
+    return [*rows, metric(protocol, experiment, "images_with_prediction", "all", 0.4, math.nan, support=37)]
+
+
+def history(epochs, names, level):
+    steps = np.arange(1, epochs + 1)
+    table = {"epoch": steps, "step": steps * 20, "seconds": steps * 3.5, "learning_rate": 1e-3}
+    for role, shift in (("train", -0.02), ("validation", 0.02)):
+        table[f"{role}_loss"] = level + shift + 0.4 * level * np.exp(-steps / 4)
+    for name in names:
+        table[f"validation_{name}"] = 0.9 - 0.3 * np.exp(-steps / 5)
+    return pd.DataFrame(table)
+
+
+def facts(experiment, **more):
+    return {
+        "network": "resnet10",
+        "seed": 7,
+        "device": "cpu (x86_64, 2 threads)",
+        "precision": "bfloat16 autocast",
+        "training_images": 403,
+        "validation_images": 55,
+        "epochs": 8,
+        "kept_epoch": 6,
+        "seconds": 92.4,
+        "images_per_second": 71.3,
+        "peak_memory_mb": 812,
+        "parameters": 1_234_567,
+        "trained_parameters": 98_765,
+        "settings": {"optimizer": "adamw", "job": experiment},
+        "torch": "2.15.0",
+        **more,
+    }
+
+
+def grid(layers, sizes, draw):
+    rows = []
+    for c in layers:
+        for s in sizes:
+            majority = 0.91 + float(draw.normal(0, 0.01))
+            rows.append(
+                {
+                    "layers": c,
+                    "size": s,
+                    "accuracy": majority + float(draw.normal(0.002, 0.008)),
+                    "majority_accuracy": majority,
+                    "auroc": 0.5 + float(draw.normal(0.05, 0.05)),
+                    "auroc_labels": 13,
+                    "validation_images": s // 10,
+                    "training_images": s * 8 // 10,
+                    "seconds": 12.5,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
+    draw = np.random.default_rng(3)
+    experiments = {
+        protocol: ["baseline_softmax", "baseline_sigmoid", *(f"transfer_c{c}_s{s}" for c, s in SELECTED[protocol])]
+        for protocol in PROTOCOLS
+    }
+    rows, histories, runs = [], {}, {}
+    for protocol, names in experiments.items():
+        for name in names:
+            rows += classifier(protocol, name, draw)
+            histories[protocol, name, ""] = history(9, ("accuracy", "auroc"), 2.4 if "softmax" in name else 0.23)
+            runs[protocol, name, ""] = facts(name)
+        for name, gain in (("yolo_finetuned", 0.06), ("gridcnn", -0.01 if protocol == "paper" else 0.2)):
+            rows += detector(protocol, name, gain)
+            for fold in range(FOLDS[protocol]):
+                history_of_fold = history(20, ("map50",) if "yolo" in name else ("f1",), 0.06 + 0.01 * fold)
+                histories[protocol, name, str(fold)] = history_of_fold
+                runs[protocol, name, str(fold)] = facts(name, training_images=403 + fold)
+    rows += detector("sound", "yolo_off_the_shelf", -0.1)
+    runs["sound", "yolo_off_the_shelf", "0"] = {
+        "weights": "yolo11n.pt",
+        "weights_sha256": "ab" * 32,
+        "trained_parameters": 0,
+    }
+    histories[report_inputs.SOURCE] = history(4, ("accuracy",), 1.2)
+    runs[report_inputs.SOURCE] = {
+        "network": "resnet10",
+        "kind": "textures",
+        "pretrained_on": "4000 generated textures",
+        "seed": 7,
+    }
+    shared = [
+        {
+            "protocol": protocol,
+            "split": split,
+            "role_a": a,
+            "role_b": b,
+            "images_shared": 0,
+            "patients_shared": 7 if protocol == "paper" and not str(split).startswith("boxes") else 0,
+            "patients_a": 200,
+            "patients_b": 41,
+        }
+        for protocol in PROTOCOLS
+        for split in (100, 500, "all", *(f"boxes_fold{fold}" for fold in range(FOLDS[protocol])))
+        for a, b in ROLES
+    ]
+    settings = DEFAULTS.model_dump()
+    settings["data"]["source"] = "phantoms"
+    settings["source"]["kind"] = "textures"
+    return report_inputs.ReportInputs(
+        settings=settings,
+        summary={
+            "table_rows": 726,
+            "table_patients": 260,
+            "usable_images": 720,
+            "usable_patients": 258,
+            "age_unknown": 2,
+            "labels": {label: 400 if label == "No Finding" else 31 for label in LABELS},
+            "views": {"PA": 500, "AP": 220},
+            "sexes": {"F": 300, "M": 420},
+            "listed_boxes": 300,
+            "listed_boxed_images": 260,
+            "boxes": 298,
+            "boxed_images": 259,
+            "box_labels": dict.fromkeys(BOXED_FINDINGS, 36),
+            "rejected": [],
+            "notes": ["All 16-bit images are read at 12 bits <here>."],
+        },
+        rejected=pd.DataFrame({"table": ["images"], "reason": ["truncated <file>"], "count": [1234]}),
+        leakage=pd.DataFrame(shared),
+        metrics=pd.DataFrame(rows),
+        grids={protocol: grid(layers, sizes, draw) for protocol in PROTOCOLS},
+        selected=SELECTED,
+        histories=histories,
+        facts=runs,
+        skipped={("paper", "yolo_off_the_shelf"): "no COCO weights: set paper.yolo.pretrained"},
+        froc=pd.DataFrame(
+            {
+                "protocol": "sound",
+                "experiment": "yolo_finetuned",
+                "label": "all",
+                "false_positives_per_image": [0.125, 1.0, 8.0],
+                **dict(zip(("low", "value", "high", "floor"), (0.2, 0.3, 0.4, 0.1), strict=True)),
+                "floor_name": "a box",
+            }
+        ),
+        sheets={("sound", "gridcnn"): b"\x89PNG sheet"},
+        failures={("sound", "gridcnn"): b"\x89PNG failures"},
+        maps={("sound", "gridcnn"): b"\x89PNG maps"},
+        examples=b"\x89PNG examples",
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return make_inputs()
+
+
+@pytest.fixture(scope="module")
+def page(inputs):
+    return render.build(inputs)
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return html.document_fromstring(page)
+
+
+def text_of(element):
+    return " ".join(element.text_content().split())
+
+
+def test_every_metric_row_is_on_the_page_with_value_interval_and_floor(inputs, tree):
+    shown = {
+        (cells[0], cells[1], cells[2], cells[3]): cells
+        for row in tree.xpath("//details[contains(summary, 'numbers of this experiment')]//tbody/tr")
+        for cells in [[text_of(cell) for cell in row]]
+    }
+    assert len(inputs.metrics) > 400
+    for row in inputs.metrics.to_dict("records"):
+        key = (
+            row["protocol"],
+            row["experiment"],
+            metric_names.metric_name(row["metric"]),
+            metric_names.label_name(row["label"]),
+        )
+        cells = shown[key]
+        if math.isnan(row["value"]):
+            assert cells[4] == f"undefined (support {row['support']})"
+        else:
+            value = "0.000" if row["value"] == 3.2e-05 else f"{row['value']:.3f}"
+            assert cells[4] == f"{value} [{row['low']:.3f}, {row['high']:.3f}]".replace("-", "−")
+            floor = "no floor" if math.isnan(row["floor"]) else f"{row['floor']:.3f} ["
+            assert cells[5].startswith(floor)
+
+
+def test_page_loads_nothing(tree, page):
+    loaded = tree.xpath("//@src | //link/@href | //@srcset | //@data | //@poster")
+    assert len(loaded) > 20 and all(address.startswith("data:") for address in loaded)
+    assert all(address.startswith("#") for address in tree.xpath("//a/@href"))
+    assert not tree.xpath("//script") and "@import" not in page and "url(" not in page
+
+
+def test_page_is_well_formed_and_every_link_has_its_target(tree):
+    names = tree.xpath("//@id")
+    assert len(names) == len(set(names))
+    assert {address.removeprefix("#") for address in tree.xpath("//a/@href")} <= set(names)
+    assert {each.name for each in EXPERIMENTS} <= set(names)
+    assert all(image.get("alt") for image in tree.xpath("//img"))
+    for table in tree.xpath("//table"):
+        widths = {
+            sum(int(cell.get("colspan", 1)) for cell in row.xpath("th | td"))
+            for row in table.xpath("tbody/tr | thead/tr[last()]")
+            if row.getparent().tag == "tbody"
+        }
+        assert len(widths) == 1, (text_of(table)[:80], widths)
+
+
+def test_skipped_experiment_shows_its_reason_where_it_would_stand(tree):
+    section = tree.get_element_by_id("yolo_off_the_shelf")
+    following = section.xpath("following-sibling::p[@class='skipped'][1]")[0]
+    assert text_of(following) == "Not run under paper. no COCO weights: set paper.yolo.pretrained"
+    assert "did not run under paper" in text_of(tree.xpath("//dl[@class='lines']")[0])
+
+
+def compared(verdicts):
+    row = {
+        "layers": 4,
+        "size": 600,
+        "test_images": 120,
+        "unlike_majority": 0.0125,
+        "probability_spread": 0.01,
+        "reach": 0.2,
+    }
+    row |= {f"auroc{end}": value for end, value in (("", 0.61), ("_low", 0.55), ("_high", 0.67), ("_difference", 0.11))}
+    row |= {"accuracy_difference": -0.002, "accuracy_difference_low": -0.004, "accuracy_difference_high": 0.001}
+    row |= {f"{name}_{when}": 0.25 for when in ("before", "after") for name in ("input_spread", "input_deviation")}
+    row |= {f"{name}_{when}": 0.5 for when in ("before", "after") for name in ("logit_spread", "mode_gap")}
+    choices = zip(("softmax", "features"), ("keras", "eval"), verdicts, strict=True)
+    return pd.DataFrame(
+        [row | {"head_input": head, "frozen_batchnorm": norm, "verdict": kind} for head, norm, kind in choices]
+    )
+
+
+def test_compared_choices_have_a_section_only_where_there_are_some(inputs, tree):
+    assert not tree.xpath("//h2[@id='collapse'] | //a[@href='#collapse']")
+    page = html.document_fromstring(
+        render.build(replace(inputs, comparisons={"paper": compared(("collapsed", "learned"))}))
+    )
+    rows = page.xpath("//h2[@id='collapse']/following-sibling::div[1]//tbody/tr[td]")
+    shown = [[text_of(cell) for cell in row] for row in rows]
+    numbers = ["0.610 [0.550, 0.670]", "−0.002 [−0.004, 0.001]", "1.25%", "0.25 → 0.25", "0.2", "0.5", "0.5"]
+    assert shown == [["softmax", "keras", "collapsed", *numbers], ["features", "eval", "learned", *numbers]]
+    assert page.xpath("//img[@alt='Which choices collapse, protocol paper']")
+
+
+def test_text_from_the_data_is_escaped(page):
+    assert "truncated &lt;file&gt;" in page and "truncated <file>" not in page
+
+
+def test_equal_inputs_give_an_equal_page(page):
+    assert render.build(make_inputs()) == page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher", "expected"),
+    [
+        (0.01, 0.05, 1, verdicts.BETTER),
+        (0.01, 0.05, 0, verdicts.WORSE),
+        (-0.05, -0.01, 1, verdicts.WORSE),
+        (-0.05, -0.01, 0, verdicts.BETTER),
+        (-0.01, 0.05, 1, verdicts.SAME),
+        (0.0, 0.05, 1, verdicts.SAME),
+        (math.nan, math.nan, 1, verdicts.UNDEFINED),
+    ],
+)
+def test_verdict_asks_whether_the_paired_difference_excludes_zero(low, high, higher, expected):
+    row = metric("paper", "gridcnn", "f1", "all", 0.5, 0.4)
+    row |= {"difference_low": low, "difference_high": high, "higher_is_better": higher}
+    assert verdicts.verdict(row) == expected
+
+
+def test_count_of_the_first_line_is_the_count_of_the_headline_table(inputs, tree):
+    chips = [text_of(chip)[2:] for chip in tree.xpath("//h2[@id='headline']/following-sibling::div[1]//span")]
+    better = chips.count("better")
+    judged = better + chips.count("indistinguishable") + chips.count("worse")
+    first = text_of(tree.xpath("//dl[@class='lines']/div[1]/dd")[0])
+    assert first.startswith(f"{better} of {judged} headline numbers are better")
+    assert 0 < better < judged
+
+
+def test_paper_number_stands_beside_ours(tree):
+    bodies = tree.xpath("//h2[@id='headline']/following-sibling::div[1]//tbody")
+    printed = {
+        (text_of(body.xpath("tr[@class='group']")[0]), text_of(row.xpath("th")[0])): text_of(row.xpath("td")[0])
+        for body in bodies
+        for row in body.xpath("tr[td]")
+    }
+    pairs = "in the paper: c = 2, s = 5,000; protocol paper: c = 2, s = 500; protocol sound: c = 3, s = 500"
+    assert printed[f"Transfer, 1st pair{pairs}", "Accuracy"] == "majority classifier ± 0.01 §3.2"
+    assert printed["Grid CNN, 18 convolutions", "F1, weighted"] == "0.1909 “19.09%”, §3.3.3"
+    assert printed["Grid CNN, 18 convolutions", "Mean squared error lower is better"].startswith("0.06 ")
+
+
+def test_leakage_is_told_by_protocol(tree):
+    told = text_of(tree.xpath("//dl[@class='lines']")[0])
+    assert "Under paper, 3 of 4 splits share patients between training and test; at worst 7 of 41 test patients" in told
+    assert "Under sound, no patient is in both training and test, in any of 8 splits." in told
+
+
+def test_detectors_stand_side_by_side_with_floor_difference_and_folds(tree):
+    heading = tree.get_element_by_id("detection")
+    titles = [text_of(each) for each in heading.xpath("following-sibling::h3")[:2]]
+    assert titles == [
+        "Protocol paper: a single split by image, 37 images tested once",
+        "Protocol sound: 5 folds by patient, 37 images tested once",
+    ]
+    table = heading.xpath("following-sibling::h3[2]/following-sibling::div[1]/table")[0]
+    heads = [text_of(cell) for cell in table.xpath("thead/tr/th")]
+    assert heads == ["Metric", "YOLO off the shelf", "YOLO fine-tuned", "Grid CNN, 18 convolutions"]
+    rows = {text_of(row[0]): [text_of(cell) for cell in row[1:]] for row in table.xpath("tbody/tr")}
+    assert rows["F1, weighted"][2].startswith(
+        "0.531 [0.491, 0.571] ▲ betterfloor 0.331 [0.311, 0.351], difference +0.200"
+    )
+    assert rows["Mean squared error"][:2] == ["–", "–"]
+
+
+def test_the_grid_cnn_and_the_mean_mask_are_compared_in_words(tree):
+    told = [
+        text_of(each) for each in tree.get_element_by_id("detection").xpath("following-sibling::p[@class='blind']")
+    ][:2]
+    assert "Under paper the grid CNN's F1, weighted by confidence, is 0.321" in told[0]
+    assert "not to be told from the floor" in told[0]
+    assert "Under sound" in told[1] and "above the floor" in told[1]
+
+
+def test_folds_are_named_where_the_jobs_are(tree, page):
+    text = text_of(tree)
+    assert "gridcnn, fold 5 of 5" in text and "boxed images, fold 5" in text
+    assert "403–407" in text, "training images of the folds"
+    assert "Thin: each of the 5 folds; thick: their mean." in page
+
+
+def test_data_provider_or_phantoms_are_named(inputs, page):
+    assert "Generated phantoms: numbers say nothing about patients" in page and "NIH Clinical Center" not in page
+    settings = {**inputs.settings, "data": {**inputs.settings["data"], "source": "nih"}}
+    real = render.build(replace(inputs, settings=settings))
+    assert "NIH Clinical Center" in real and "Generated phantoms" not in real
+
+
+def test_what_was_read_otherwise_than_it_stands_is_told(page):
+    assert "All 16-bit images are read at 12 bits &lt;here&gt;." in page
+
+
+def test_what_all_jobs_share_is_said_once(tree):
+    runs = tree.get_element_by_id("runs")
+    common = text_of(runs.xpath("following-sibling::p[1]")[0])
+    assert "torch 2.15.0" in common and "device cpu (x86_64, 2 threads)" in common
+    headings = [text_of(cell) for cell in runs.xpath("following-sibling::div[1]//thead//th")]
+    assert "Device" not in headings and "Trained parameters" in headings
+
+
+def test_weights_of_the_user_are_named_with_their_checksum(page):
+    assert re.search(r"yolo11n\.pt, SHA-256 (ab){32}, given by the user and not checked", page)
+
+
+def test_a_run_with_one_protocol_and_nothing_but_floors_still_reports(inputs):
+    alone = replace(
+        inputs,
+        settings={**inputs.settings, "protocols": ["sound"]},
+        metrics=inputs.metrics[inputs.metrics["experiment"] == "gridcnn"].query("protocol == 'sound'"),
+        grids={},
+        selected={},
+        histories={},
+        facts={},
+        leakage=inputs.leakage.query("protocol == 'sound'"),
+        rejected=inputs.rejected.iloc[:0],
+        sheets={},
+        examples=None,
+    )
+    tree = html.document_fromstring(render.build(alone))
+    assert "Nothing was set aside." in text_of(tree)
+    assert "Protocol paper" not in text_of(tree.xpath("//h2[@id='headline']/following-sibling::div[1]")[0])
+
+
+def test_tables_hold_every_metric_row_and_the_selected_ranks(inputs):
+    tables = render.tables(inputs)
+    assert len(tables["metrics"]) == len(inputs.metrics)
+    grid_table = tables["grid_paper"].dropna(subset="selected_rank").set_index("selected_rank")
+    assert [tuple(grid_table.loc[rank, ["layers", "size"]].astype(int)) for rank in (1, 2)] == SELECTED["paper"]
+    assert set(tables["headline"]["verdict"]) <= {*verdicts.VERDICTS, "not measured"}
+
+
+def test_numbers_are_written_one_way():
+    assert [verdicts.number(value) for value in (0.7134, -0.02, 2.5, 12.34, 1234.5, -0.00003, 0, math.nan)] == [
+        "0.713", "−0.020", "2.500", "12.3", "1,234", "0.000", "0.000", ""
+    ]  # fmt: skip
+    assert verdicts.interval(0.66, 0.75) == "[0.660, 0.750]" and verdicts.interval(math.nan, 0.75) == ""
+
+
+def test_every_paper_number_belongs_to_an_experiment_and_is_found_by_a_metric_row():
+    for entry in paper.NUMBERS:
+        assert family(entry.experiment) in BY_NAME and entry.reading and entry.where
+        label = paper.LARGE[0] if entry.label == "large" else entry.label
+        assert paper.number(entry.experiment, entry.metric, label) is entry
+    assert paper.number("transfer_c1_s77", "accuracy", "").printed == "majority classifier ± 0.01"
+    assert paper.number("gridcnn", "auroc", "") is None

@@ -1,0 +1,55 @@
+"""Which transfer jobs a protocol asks for."""
+
+import pytest
+
+from cxr import settings
+from runner import plans
+
+
+def protocol(**transfer):
+    return settings.load({"sound": {"transfer": transfer, "baseline": {"size": transfer.pop("baseline", 0)}}}).sound
+
+
+def test_the_papers_grid_has_260_pairs_each_in_one_bundle_of_at_most_ten():
+    paper = settings.DEFAULTS.paper
+    pairs, bundles = plans.pairs(paper), plans.bundles(paper)
+    assert len(pairs) == len(set(pairs)) == 260 and pairs[0] == (0, 100) and pairs[-1] == (19, 5000)
+    assert sorted(pair for bundle in bundles.values() for pair in bundle) == sorted(pairs)
+    assert len(bundles) == 26 and {len(bundle) for bundle in bundles.values()} == {10}
+    assert all(len({size for _, size in bundle}) == 1 for bundle in bundles.values()), "a job reads one split"
+    assert bundles["s5000_1"] == [(layers, 5000) for layers in range(10, 20)]
+
+
+def test_the_last_bundle_holds_the_rest():
+    bundles = plans.bundles(protocol(layers=list(range(11)), sizes=[40]))
+    assert {name: len(bundle) for name, bundle in bundles.items()} == {"s40_0": 10, "s40_1": 1}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"), [(0, ["20", "40", "all"]), (40, ["20", "40"]), (60, ["20", "40", "60"])]
+)
+def test_every_size_is_split_once(baseline, expected):
+    some = protocol(layers=[0], sizes=[20, 40], baseline=baseline)
+    assert plans.sizes(some) == expected and plans.baseline_size(some) == (str(baseline) if baseline else "all")
+
+
+def test_compared_choices_are_every_input_with_every_batch_norm_on_every_pair():
+    comparison = {
+        "layers": [0, 4],
+        "sizes": [600],
+        "head_input": ["softmax", "features"],
+        "frozen_batchnorm": ["eval", "keras"],
+    }
+    some = protocol(layers=[0], sizes=[20], comparison=comparison)
+    jobs = plans.compared(some)
+    assert len(jobs) == len(set(jobs)) == 8 and ("softmax", "keras", 4, 600) in jobs
+    assert plans.sizes(some) == ["20", "all", "600"]
+    assert plans.compared(settings.DEFAULTS.sound) == []
+
+
+@pytest.mark.parametrize(
+    ("norm", "gigabytes", "shared"),
+    [("eval", 60, True), ("eval", 0, False), ("batch", 60, False), ("keras", 60, False)],
+)
+def test_features_are_shared_where_no_batch_changes_them_and_there_is_room(norm, gigabytes, shared):
+    assert plans.shares_features(protocol(features_gb=gigabytes), norm) is shared

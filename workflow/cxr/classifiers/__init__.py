@@ -1,0 +1,1 @@
+"""Classifiers of the 15 labels: baselines and transfer learning."""

@@ -1,0 +1,597 @@
+"""Stored outputs of a ResNet's frozen stages, computed once for all pairs (c, s) of a grid and read by its jobs.
+
+Which augmented picture of an image a step sees depends on (seed, image, visit) alone, and visits count from 0 in every
+set: so the union over all sizes needs each image up to its highest visit in any of them.
+
+A store lies beside its description `store.json`, in a folder named by a key of all that a row depends on (source weights,
+augmentation, seed, code …): `rows.csv` says which picture of which image has which place (image, digest, visit; -1 for the
+image as it is, which is only judged) and, for each stage, the checksum of what is stored there, and `<stage>.bin` has one
+row of raw numbers a place, in the arithmetic of training, so that reading them back changes no bit. What is stored is
+kept: further sizes, depths or images, and a run that goes on after an interruption, compute the pictures that are
+missing and no others.
+
+Damage is found by whoever reads: a job compares each row with its checksum when it first reads it. The job that fills the
+store looks at the files' sizes alone, since reading tens of GB again would only find earlier what readers find anyway. The
+reader strikes what is damaged from `rows.csv` and removes `store.json`, so that the next run computes just these rows.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cxr.classifiers.networks import frozen_stages, run_stages, stages
+from cxr.errors import InputError
+from cxr.runtime import checksums, locks
+from cxr.runtime.checksums import NONE
+from cxr.runtime.journal import Journal, Progress
+from cxr.settings import Augment, Schedule
+from cxr.training.batches import as_input, augmented, batches_of_one_size, draws, normalised, on_device, positions
+from cxr.training.device import Device
+from cxr.training.resnet import ResNet
+from cxr.training.runs import Run
+
+TYPES = {"bfloat16": (torch.bfloat16, np.uint16), "float32": (torch.float32, np.float32)}
+KEY = ["image", "digest", "visit"]
+TABLE = "rows.csv"
+FORMAT = "a checksum a row"  # of the table; a store of another one has another key, and is not read
+AS_IT_IS = -1  # the visit of an image that is judged, not augmented
+
+
+def visits_needed(sets: Iterable[Sequence[str]], schedule: Schedule, seed: int) -> pd.DataFrame:
+    """Return image, visits: how often each image of any training set is seen at most, in name order."""
+    most: dict[str, int] = {}
+    for names in sets:
+        steps = (schedule.steps or math.ceil(len(names) / schedule.batch)) * schedule.epochs
+        passes = steps * schedule.batch // len(names)
+        counts = np.full(len(names), passes)
+        for step in range(passes * len(names) // schedule.batch, steps):  # the last pass, where it is cut short
+            indices, visits = positions(len(names), schedule.batch, step, seed)
+            counts[indices[visits == passes]] = passes + 1
+        for name, count in zip(names, counts.tolist(), strict=True):
+            most[name] = max(most.get(name, 0), count)
+    return pd.DataFrame({"image": sorted(most), "visits": [most[name] for name in sorted(most)]})
+
+
+def choose_stages(
+    network: ResNet, depths: Sequence[int], rows: int, side: int, bytes_each: int, budget: float, tell: Journal
+) -> dict[str, tuple[int, ...]]:
+    """Return the stages to store → shape of one row: those that save the grid's jobs the most within the budget.
+
+    A stage is worth storing where some c's frozen part ends; a job starts from the last stored stage of its frozen part.
+    rows: training and judged rows. budget: GB. What the jobs have to compute themselves is told.
+    """
+    ends = [frozen[-1] for frozen in (frozen_stages(network, layers) for layers in depths) if frozen]
+    shapes, work = _outputs(network, side)
+    order = list(shapes)
+    wanted = sorted(set(ends), key=order.index)
+    sizes = {name: rows * math.prod(shapes[name]) * bytes_each / 1e9 for name in wanted}
+
+    def left(chosen: Sequence[str]) -> float:
+        """What the jobs multiply in their frozen parts, a picture of each."""
+        starts = [max((work[name] for name in chosen if work[name] <= work[end]), default=0) for end in ends]
+        return sum(work[end] - start for end, start in zip(ends, starts, strict=True))
+
+    subsets = [subset for count in range(len(wanted) + 1) for subset in combinations(wanted, count)]
+    affordable = [subset for subset in subsets if sum(sizes[name] for name in subset) <= budget]
+    chosen = min(affordable, key=lambda subset: (left(subset), sum(sizes[name] for name in subset)))
+    for name in chosen:
+        tell(f"{name}: {rows} rows of {'×'.join(map(str, shapes[name]))}, {sizes[name]:.2f} GB")
+    if left(chosen):
+        tell(
+            f"a budget of {budget:.1f} GB (storing {', '.join(wanted)} takes {sum(sizes.values()):.1f}): the frozen layers "
+            f"behind these are computed by the jobs themselves, {left(chosen) / left(()):.0%} of what they would be without"
+        )
+    return {name: shapes[name] for name in chosen}
+
+
+@torch.no_grad()
+def _outputs(network: ResNet, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Return for every stage the shape of its output for one picture, and the multiplications of all stages up to it."""
+    shapes, work = {}, {}
+    total = 0
+
+    def count(convolution: nn.Conv2d, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        total += output.numel() * convolution.weight[0].numel()
+
+    hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv2d)]
+    hidden, after = torch.zeros(1, 3, side, side), None
+    for name, _ in stages(network):
+        hidden, after = run_stages(network, hidden, after, name), name
+        total += 1  # pooling multiplies nothing, and yet comes later
+        shapes[name], work[name] = tuple(hidden.shape[1:]), total
+    for hook in hooks:
+        hook.remove()
+    return shapes, work
+
+
+def wanted_rows(
+    train_sets: Mapping[str, Sequence[str]],
+    fixed: Sequence[str],
+    digests: Mapping[str, str],
+    schedule: Schedule,
+    seed: int,
+) -> pd.DataFrame:
+    """Return image, digest, visit of every picture that a grid needs; visit ``AS_IT_IS`` for images that are judged."""
+    table = visits_needed(train_sets.values(), schedule, seed)
+    repeated = np.repeat(table["image"].to_numpy(dtype=object), table["visits"])
+    visits = np.concatenate([np.arange(count) for count in table["visits"]])
+    rows = pd.DataFrame(
+        {
+            "image": np.append(repeated, np.array(fixed, dtype=object)),
+            "visit": np.append(visits, np.full(len(fixed), AS_IT_IS)),
+        }
+    )
+    rows.insert(1, "digest", rows["image"].map(digests))
+    return rows
+
+
+def placed(stored: pd.DataFrame, wanted: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
+    """Give every wanted picture a place: its old one where it has one, else one that is free now, else a new one.
+
+    stored, and the result: a row a place, with the columns of ``KEY`` and, for each stage, the checksum of what is stored
+    there, or ``NONE``; a place that is free has no image. A stage that `stored` does not know is nowhere.
+    """
+    known = stored[KEY].copy()
+    known[list(stages)] = stored.reindex(columns=list(stages), fill_value=NONE).to_numpy(dtype=object)
+    old = pd.MultiIndex.from_frame(known[KEY])
+    asked = pd.MultiIndex.from_frame(wanted[KEY])
+    known.loc[~old.isin(asked), KEY] = ["", "", AS_IT_IS]
+    known.loc[~old.isin(asked), list(stages)] = NONE
+    fresh = wanted[~asked.isin(old)]
+    free = np.flatnonzero(known["image"] == "")[: len(fresh)]
+    known.loc[free, KEY] = fresh[KEY].iloc[: len(free)].to_numpy()
+    added = fresh[KEY].iloc[len(free) :].assign(**dict.fromkeys(stages, NONE))
+    return pd.concat([known, added], ignore_index=True).astype({"visit": np.int64, **dict.fromkeys(stages, "str")})
+
+
+def compute(
+    network: ResNet,
+    *,
+    depths: Sequence[int],
+    train_sets: Mapping[str, Sequence[str]],
+    fixed: Sequence[str],
+    digests: Mapping[str, str],
+    read: Callable[[Sequence[str]], np.ndarray],
+    side: int,
+    schedule: Schedule,
+    augment: Augment,
+    belongs_to: str,
+    budget: float,
+    store: Path,
+    run: Run,
+) -> None:
+    """Bring the store of a grid up to date and describe it in the file `store`.
+
+    train_sets: size → image names in the split's order; fixed: images that are judged; digests: image → hash of its
+    pixels. belongs_to: a text that names network, source weights and code. Interrupted, it keeps what is stored.
+    """
+    device, tell = run.device, run.tell
+    wanted = wanted_rows(train_sets, fixed, digests, schedule, run.seed)
+    pictures = len(wanted) - len(fixed)
+    passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in train_sets.values())
+    alone = passes * schedule.epochs * schedule.batch * len(depths)
+    tell(f"{pictures} pictures serve the {alone} that {len(depths) * len(train_sets)} pairs see")
+    kind = "bfloat16" if device.bfloat16 else "float32"
+    network.eval()
+    shapes = choose_stages(network, depths, len(wanted), side, TYPES[kind][1]().itemsize, budget, tell)
+    key = _key(FORMAT, belongs_to, side, schedule.batch, augment.model_dump_json(), run.seed, kind)
+    filling = Filling(store.parent / key, kind, shapes, wanted, tell)
+    network.to(device.torch)
+    if device.torch.type == "cpu":
+        network.to(memory_format=torch.channels_last)
+    missing = filling.missing()
+    if len(missing) < len(wanted):
+        tell(f"{len(wanted) - len(missing)} pictures are stored already")
+    images, _, visits = filling.keys.T
+    progress = Progress(tell, "pictures")
+    done = 0
+    with run.keeper.listening():
+        # One kind after the other: training sees augmented pictures, judging plain ones, and a batch is of one kind.
+        for part in (missing[visits[missing] != AS_IT_IS], missing[visits[missing] == AS_IT_IS]):
+            for filled, count in batches_of_one_size(part, schedule.batch):  # of as many as in training
+                here = np.array(filled)
+                inputs = as_input(read(images[here].tolist()), device.torch)
+                if visits[here[0]] != AS_IT_IS:
+                    drawn = [
+                        draws(name, int(visit), run.seed)
+                        for name, visit in zip(images[here], visits[here], strict=True)
+                    ]
+                    inputs = augmented(inputs, augment, np.stack(drawn))
+                for stage, hidden in _stages_of(network, inputs, list(shapes), device):
+                    filling.write(stage, here[:count], _numbers(hidden[:count], kind))
+                done += count
+                progress(done, len(missing))
+                if run.keeper.due():
+                    filling.save()
+                    run.keeper.save({})
+    filling.save()
+    content = {"key": key, "type": kind, "stages": {name: list(shape) for name, shape in shapes.items()}}
+    store.write_text(json.dumps({**content, "rows": len(images), "pictures": len(wanted)}), encoding="utf-8")
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _keep_only(folder: Path) -> None:
+    """Make the folder, and remove the stores beside it: they belong to other weights, settings or code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.parent.iterdir():
+        if other != folder and (other / TABLE).exists():
+            shutil.rmtree(other)
+
+
+class Filling:
+    """A store being filled: its table, which is written after the numbers it speaks of, and the files of its stages.
+
+    Numbers are written to the files, not to memory maps of them, in which a full disk would end the process without a
+    word. Every method raises InputError where the disk is full or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        shapes: Mapping[str, tuple[int, ...]],
+        wanted: pd.DataFrame,
+        tell: Callable[[str], None],
+    ):
+        self.folder, self.kind, self.shapes, self.tell = folder, kind, shapes, tell
+        self.bytes = {name: math.prod(shape) * TYPES[kind][1]().itemsize for name, shape in shapes.items()}
+        self.needed = len(wanted) * sum(self.bytes.values())
+        self.written: set[str] = set()
+        with self._disk():
+            _keep_only(folder)
+            self.rows = placed(self._held(), wanted, list(shapes))
+            self.keys = self.rows[KEY].to_numpy(dtype=object)
+            self.sums = {name: self.rows[name].to_numpy(dtype=object, copy=True) for name in shapes}
+            _write_rows(self.rows, folder / TABLE)  # before any place that was another picture's is written to
+            for other in folder.glob("*.bin"):
+                if other.stem not in shapes:
+                    other.unlink()
+            self.needed = len(self.rows) * sum(self.bytes.values())
+            for name in shapes:
+                reserve(self.path(name), max(1, len(self.rows)) * self.bytes[name])
+
+    def path(self, stage: str) -> Path:
+        return self.folder / f"{stage}.bin"
+
+    def missing(self) -> np.ndarray:
+        """Return the places of pictures that some stage lacks, in order."""
+        lacking = np.any([sums == NONE for sums in self.sums.values()], axis=0)
+        return np.flatnonzero((self.keys[:, 0] != "") & lacking)
+
+    def write(self, stage: str, places: np.ndarray, numbers: np.ndarray) -> None:
+        """Write rows (N, ...) of a stage to their places, ascending; what is stored there already stays."""
+        with self._disk(), self.path(stage).open("r+b") as file:
+            for place, row in zip(places.tolist(), numbers, strict=True):
+                if self.sums[stage][place] == NONE:
+                    file.seek(place * self.bytes[stage])
+                    file.write(np.ascontiguousarray(row))
+                    self.sums[stage][place] = checksums.of_row(row, owner(*self.keys[place]))
+        self.written.add(stage)
+
+    def save(self) -> None:
+        """Make sure that what was written is on the disk, then replace the table."""
+        with self._disk():
+            for stage in self.written:
+                with self.path(stage).open("rb") as file:
+                    os.fsync(file.fileno())
+            self.written.clear()
+            _write_rows(self.rows.assign(**self.sums), self.folder / TABLE)
+
+    def _held(self) -> pd.DataFrame:
+        """Return the table as far as it is legible, without what lies beyond the end of a file that was cut short."""
+        table = self.folder / TABLE
+        rows = _legible(table, self.tell) if table.exists() else pd.DataFrame(columns=KEY)
+        for stage in self.shapes.keys() & rows.columns:
+            path = self.path(stage)
+            held = path.stat().st_size // self.bytes[stage] if path.exists() else 0
+            lost = (rows[stage] != NONE) & (rows.index >= held)
+            if lost.any():
+                self.tell(
+                    f"{path}: holds {held} rows, {TABLE} names {len(rows)}; {lost.sum()} that are lost are computed again"
+                )
+                rows.loc[lost, stage] = NONE
+        return rows
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            free = shutil.disk_usage(next(place for place in self.folder.parents if place.exists())).free
+            raise InputError(
+                f"{self.folder}: cannot write the shared features here ({error.strerror or error}); they take "
+                f"{self.needed / 1e6:,.1f} MB in all, {free / 1e6:,.1f} MB are free on this disk. Make room, or lower "
+                "transfer.features_gb; what was stored before is kept"
+            ) from None
+
+
+def owner(image: str, digest: str, visit: int) -> str:
+    """Return which picture a row's numbers belong to, as a text that goes into their checksum."""
+    return f"{image}\0{digest}\0{visit}"
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give a file its size in bytes, with room on the disk for all of it; what it holds stays.
+
+    Where a file system cannot reserve room, the file only grows, and a full disk is heard of when it is written to.
+    Raises OSError where there is no room; the file then has its former size.
+    """
+    with path.open("ab") as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            if size > before and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), before, size - before)
+        except OSError as error:
+            file.truncate(before)
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+        file.truncate(size)
+
+
+def _legible(path: Path, tell: Callable[[str], None]) -> pd.DataFrame:
+    """Read a table that may be damaged, and say so: illegible places are free, illegible checksums not recorded."""
+    try:
+        rows = pd.read_csv(path, dtype="str", keep_default_na=False)
+        sound = rows[KEY].notna().all(axis=1) & rows["visit"].str.fullmatch(r"-1|\d+", na=False)
+    except (ValueError, KeyError) as error:
+        tell(f"{path}: damaged ({error}), not used; everything is computed again")
+        return pd.DataFrame(columns=KEY)
+    stages = rows.columns.drop(KEY)
+    if not sound.all():
+        tell(f"{path}: {(~sound).sum()} rows do not say whose they are; they are computed again")
+        rows.loc[~sound, KEY] = ["", "", str(AS_IT_IS)]
+        rows.loc[~sound, stages] = NONE
+    for stage in stages:
+        damaged = ~rows[stage].str.fullmatch(checksums.FORM, na=False)
+        if damaged.any():
+            tell(f"{path}: {damaged.sum()} rows of {stage} have no legible checksum; they are computed again")
+            rows.loc[damaged, stage] = NONE
+    return rows.astype({"visit": np.int64})
+
+
+def _write_rows(rows: pd.DataFrame, path: Path) -> None:
+    new = path.with_name(path.name + ".new")
+    with new.open("w", newline="", encoding="utf-8") as file:
+        rows.to_csv(file, index=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+@torch.no_grad()
+def _stages_of(
+    network: ResNet, images: torch.Tensor, wanted: Sequence[str], device: Device
+) -> Iterable[tuple[str, torch.Tensor]]:
+    """Return the outputs of the wanted stages, each computed from the one before it."""
+    order = [name for name, _ in stages(network) if name in wanted]
+    found = []
+    hidden, after = normalised(images), None
+    with device.autocast():
+        for name in order:
+            hidden, after = run_stages(network, hidden, after, name), name
+            found.append((name, hidden))
+    return found
+
+
+def _numbers(hidden: torch.Tensor, kind: str) -> np.ndarray:
+    dense = hidden.to(TYPES[kind][0]).contiguous().cpu()
+    return dense.view(torch.int16).numpy().view(np.uint16) if kind == "bfloat16" else dense.numpy()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store as the file `file` describes it. kind: of its numbers (``TYPES``); shapes: stage → shape of one row; count:
+    rows of its table."""
+
+    file: Path
+    folder: Path
+    kind: str
+    shapes: Mapping[str, Sequence[int]]
+    count: int
+
+    def path(self, stage: str) -> Path:
+        return self.folder / f"{stage}.bin"
+
+    def numbers(self, stage: str) -> np.ndarray:
+        """Return all whole rows of a stage, (N, ...), as a memory map; none where there is no file."""
+        path, shape, numbers = self.path(stage), self.shapes[stage], TYPES[self.kind][1]
+        held = path.stat().st_size // (math.prod(shape) * numbers().itemsize) if path.exists() else 0
+        return np.memmap(path, numbers, "r", shape=(held, *shape)) if held else np.empty((0, *shape), numbers)
+
+    def table(self, stages: Sequence[str]) -> pd.DataFrame:
+        """Return the table with the columns of ``KEY`` and of these stages. Raises InputError where it is damaged."""
+        path = self.folder / TABLE
+        types = {"image": "str", "digest": "str", "visit": np.int64, **dict.fromkeys(stages, "str")}
+        try:
+            rows = pd.read_csv(path, dtype=types, usecols=list(types), keep_default_na=False)
+            if len(rows) != self.count:
+                raise ValueError(f"it has {len(rows)} rows, {self.count} were written")
+        except (FileNotFoundError, ValueError) as error:
+            raise unreadable(self.file, path, error) from None
+        return rows
+
+    def strike(self, stage: str, damaged: Collection[int]) -> InputError:
+        """Strike damaged rows of a stage from the table, remove the description, and return the error that says so.
+
+        All rows of all stages are compared with their checksums then, so that one further run mends everything. Where the
+        table knows of the damage, another job has done this.
+        """
+        told = len(damaged)
+        with open(self.folder / "lock", "a", encoding="utf-8", opener=locks.cautiously) as file:
+            locks.take(file, wait=True)
+            rows = self.table(list(self.shapes))
+            new = [place for place in damaged if rows.at[place, stage] != NONE]
+            if new:
+                found = {name: self._damaged(rows, name) for name in self.shapes}
+                found[stage] |= set(new)
+                for name, places in found.items():
+                    rows.loc[sorted(places), name] = NONE
+                _write_rows(rows, self.folder / TABLE)
+                told = len(found[stage])
+            self.file.unlink(missing_ok=True)
+        return InputError(
+            f"{self.path(stage)}: {told} of {self.count} rows are not as they were written; they are struck from {TABLE}. "
+            "Run the same command again: it computes these rows and no others"
+        )
+
+    def _damaged(self, rows: pd.DataFrame, stage: str) -> set[int]:
+        """Return the places of a stage that hold something else than the table says, or nothing."""
+        numbers = self.numbers(stage)
+        held = rows.index[rows[stage] != NONE]
+        keys, sums = rows[KEY].to_numpy(dtype=object), rows[stage]
+        return {
+            place
+            for place in held.tolist()
+            if place >= len(numbers) or checksums.of_row(numbers[place], owner(*keys[place])) != sums.iat[place]
+        }
+
+
+def unreadable(store: Path, what: Path, error: Exception) -> InputError:
+    """Remove the description of a damaged store, so that the next run makes it whole; return the error that says so."""
+    store.unlink(missing_ok=True)
+    return InputError(
+        f"{what}: not readable as stored features ({error}). Run the same command again: it computes what is lost and keeps "
+        "the rest"
+    )
+
+
+def described(store: Path) -> Store:
+    """Read the description of a store. Raises InputError where it is damaged or not there."""
+    try:
+        plan = json.loads(store.read_text(encoding="utf-8"))
+        return Store(store, store.parent / plan["key"], plan["type"], plan["stages"], plan["rows"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(store, store, error) from None
+    except OSError as error:
+        raise InputError(f"{store}: cannot be read ({error.strerror})") from None
+
+
+@dataclass(frozen=True)
+class Features:
+    """One stage of a store, open for reading.
+
+    numbers: (N, ...); rows: the table (``KEY``, `stage`), a row a place. sound: the places that this process has compared
+    with their checksums.
+    """
+
+    store: Store
+    stage: str
+    numbers: np.ndarray
+    rows: pd.DataFrame
+    sound: set[int] = field(default_factory=set)
+
+    def places(self, names: Sequence[str]) -> np.ndarray:
+        """Return where visits 0, 1, … of these images lie: (N, visits) int64, -1 where the store has none."""
+        mine = self._held[(self._held["visit"] != AS_IT_IS) & self._held["image"].isin(set(names))]
+        found = np.full((len(names), int(mine["visit"].max()) + 1 if len(mine) else 1), -1)
+        index = pd.Series(np.arange(len(names)), index=list(names))
+        found[index[mine["image"]].to_numpy(), mine["visit"]] = mine.index
+        return found
+
+    def of_fixed(self, names: Sequence[str]) -> torch.Tensor:
+        """Return what the stage made of images as they are, (N, ...)."""
+        return self.at(self._fixed.reindex(list(names), fill_value=-1).to_numpy())
+
+    def at(self, places: np.ndarray) -> torch.Tensor:
+        """Return what is stored at these places, (N, ...).
+
+        Raises InputError where one of them is -1, or holds something else than what was written; the next run computes it.
+        """
+        if (places < 0).any():
+            self.store.file.unlink(missing_ok=True)
+            raise InputError(
+                f"{self.store.path(self.stage)}: a picture of this split is not among the stored features. Run the same "
+                "command again: it computes what is missing"
+            )
+        taken = self.numbers[places]  # a copy: what is compared is what is used
+        damaged = self._damaged(places, taken)
+        if damaged:
+            raise self.store.strike(self.stage, damaged)
+        bfloat16 = self.store.kind == "bfloat16"
+        numbers = torch.from_numpy(taken.view(np.int16) if bfloat16 else taken)
+        hidden = numbers.view(torch.bfloat16) if bfloat16 else numbers
+        return hidden.contiguous(memory_format=torch.channels_last) if hidden.ndim == 4 else hidden
+
+    def _damaged(self, places: np.ndarray, taken: np.ndarray) -> set[int]:
+        """Return the places whose rows are not as they were written; those are compared that have not been before."""
+        damaged = set()
+        for place, row in zip(places.tolist(), taken, strict=True):
+            if place not in self.sound:
+                same = checksums.of_row(row, owner(*self._keys[place])) == self._sums[place]
+                (self.sound if same else damaged).add(place)
+        return damaged
+
+    @cached_property
+    def _held(self) -> pd.DataFrame:
+        return self.rows[(self.rows[self.stage] != NONE) & (self.rows["image"] != "")]
+
+    @cached_property
+    def _fixed(self) -> pd.Series:
+        judged = self._held[self._held["visit"] == AS_IT_IS]
+        return pd.Series(judged.index, index=judged["image"])
+
+    @cached_property
+    def _sums(self) -> list[str]:
+        return self.rows[self.stage].tolist()
+
+    @cached_property
+    def _keys(self) -> list[tuple[str, str, int]]:
+        return list(self.rows[KEY].itertuples(index=False, name=None))
+
+
+def open_nearest(store: Path, frozen: Sequence[str], device: Device) -> tuple[str, Features] | None:
+    """Open the last of these stages that the store described by the file `store` has; None where it has none of them or
+    was made in other arithmetic.
+
+    Raises InputError where the store is damaged; the next run makes it whole.
+    """
+    found = described(store)
+    stage = next((name for name in reversed(frozen) if name in found.shapes), None)
+    if stage is None or found.kind != ("bfloat16" if device.bfloat16 else "float32"):
+        return None
+    rows, numbers = found.table([stage]), found.numbers(stage)
+    if len(numbers) < len(rows):
+        raise found.strike(stage, range(len(numbers), len(rows)))
+    return stage, Features(found, stage, numbers, rows)
+
+
+class FeatureStream:
+    """Training batches of a set, from stored features: the same images, visits and targets as `datasets.Stream`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        features: Features,
+        targets: np.ndarray,
+        batch: int,
+        seed: int,
+        device: torch.device,
+    ):
+        self.names, self.features, self.targets = names, features, targets
+        self.batch, self.seed, self.device = batch, seed, device
+        self.places = features.places(names)
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        indices, visits = positions(len(self.names), self.batch, step, self.seed)
+        beyond = visits >= self.places.shape[1]
+        places = np.where(beyond, -1, self.places[indices, np.where(beyond, 0, visits)])
+        hidden = self.features.at(places)
+        return on_device(hidden, self.device), on_device(torch.from_numpy(self.targets[indices]), self.device)

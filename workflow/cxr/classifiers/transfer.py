@@ -1,0 +1,157 @@
+"""Transfer learning: one (c, s) pair, trained from source weights (paper, section 2.2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cxr.classifiers import fit, frozen_features, probe
+from cxr.classifiers.networks import SOURCE_CLASSES, Tail, TransferClassifier
+from cxr.data import image_index, image_store, splits
+from cxr.labels import LABELS
+from cxr.runtime import checksums
+from cxr.settings import Augment, Schedule
+from cxr.training.loop import trained_state
+from cxr.training.resnet import resnet
+from cxr.training.runs import Run
+from cxr.training.tensors import write_tensors
+
+
+def train(
+    *,
+    inputs: fit.Inputs,
+    predicted: Path,
+    outputs: fit.Outputs,
+    source_weights: Path,
+    stored: Path | None,
+    shared: Literal["training", "judging"],
+    network: str,
+    layers: int,
+    head_input: Literal["softmax", "logits", "features"],
+    frozen_batchnorm: Literal["eval", "batch", "keras"],
+    balanced: bool,
+    schedule: Schedule,
+    select_by: str,
+    probed: int,
+    run: Run,
+) -> None:
+    """Train the added layer and the last `layers` parametered layers, and predict the images of the file
+    `predicted` (image, patient, digest, perhaps more): validation or test.
+
+    stored: description of the grid's shared features (`features`), where it has any. shared: what is read from it:
+    everything, so that the tail alone is trained, or only the validation images, of a training whose augmented pictures
+    nobody else sees. Without the stage, the whole network runs on images. probed: on so many validation images the added
+    layer is looked at before and after training (`probe`); 0: not at all. The model file holds what training changed; with
+    the source weights it is the whole network.
+    """
+    torch.manual_seed(run.seed)
+    backbone = load_source(source_weights, network)
+    model = TransferClassifier(backbone, layers, len(LABELS), head_input, frozen_batchnorm)
+    trained, readers = _readers(model, inputs, stored, shared, schedule, run)
+    objective = partial(fit.sigmoid_objective, balanced=balanced)
+    shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
+    look = partial(probe.look, readers.part(trained), model.head, shown, readers.judged, schedule.batch, run.device)
+    before = look()
+    outcome, predict = fit.train(
+        trained, inputs, readers, objective, fit.sigmoid_scores, (select_by, True), schedule, run
+    )
+    predict(predicted, outputs.predictions)
+    facts = {
+        "network": network,
+        "trainable_layers": layers,
+        "head_input": head_input,
+        "frozen_batchnorm": frozen_batchnorm,
+        "balanced": balanced,
+        "starts_from": trained.after if isinstance(trained, Tail) else "images",
+        "settings": schedule.received(),
+    }
+    if probed:
+        facts["added_layer"] = {"before": before, "after": look()}
+    fit.write(outcome, outputs, facts, {**facts, "state_dict": trained_state(model)}, run)
+
+
+def _readers(
+    model: TransferClassifier,
+    inputs: fit.Inputs,
+    stored: Path | None,
+    shared: Literal["training", "judging"],
+    schedule: Schedule,
+    run: Run,
+) -> tuple[torch.nn.Module, fit.Readers]:
+    """Return what is trained, the whole network or what lies behind its frozen stages, with readers of its input."""
+    nearest = None if stored is None else frozen_features.open_nearest(stored, model.shared, run.device)
+    if nearest is None:
+        run.tell("no shared features of its frozen layers in this arithmetic: every step runs the whole network")
+        return model, fit.from_pixels(inputs, schedule, run)
+    stage, found = nearest
+    if shared == "judging":
+        run.tell(f"validation images are judged from the stored output of {stage}")
+        pixels = fit.from_pixels(inputs, schedule, run)
+        return model, replace(pixels, judged=found.of_fixed, part=lambda network: Tail(network, stage))
+    run.tell(f"training from the stored output of {stage}")
+
+    def stream(names: Sequence[str], targets: np.ndarray) -> frozen_features.FeatureStream:
+        return frozen_features.FeatureStream(names, found, targets, schedule.batch, run.seed, run.device.torch)
+
+    return Tail(model, stage), fit.Readers(stream, found.of_fixed, found.of_fixed)
+
+
+def load_source(path: Path, network: str) -> torch.nn.Module:
+    """Return the source network with the weights of a checkpoint; its last layer has as many outputs as the file's."""
+    state = fit.load_state(path, network)
+    return fit.load_backbone(resnet(network, state["fc.weight"].shape[0]), state, path, network)
+
+
+def write_random_source(path: Path, network: str, seed: int) -> None:
+    """Write randomly initialised source weights: transfer from nothing, as a control."""
+    torch.manual_seed(seed)
+    write_tensors(resnet(network, SOURCE_CLASSES).state_dict(), path)
+
+
+def write_features(
+    *,
+    train_splits: Mapping[str, Path],
+    judged: Sequence[Path],
+    source_weights: Path,
+    index: Path,
+    store: Path,
+    image_size: int,
+    network: str,
+    layers: Sequence[int],
+    schedule: Schedule,
+    augment: Augment,
+    budget: float,
+    code: str,
+    store_file: Path,
+    run: Run,
+) -> None:
+    """Bring what the frozen stages make of every picture that the grid's jobs see up to date, and describe it in
+    `store_file`.
+
+    train_splits: size → file. judged: files of the images that are only judged, by any of the jobs. code: what the stored
+    numbers depend on beside settings and data.
+    """
+    trained = {size: splits.read_images(path) for size, path in train_splits.items()}
+    only_judged = [splits.read_images(path) for path in judged]
+    everything = pd.concat([*trained.values(), *only_judged])
+    pixels = image_store.open_store(store, image_index.read_index(index), image_size, "all", run.tell)
+    frozen_features.compute(
+        load_source(source_weights, network),
+        depths=layers,
+        train_sets={size: table["image"].tolist() for size, table in trained.items()},
+        fixed=sorted({name for table in only_judged for name in table["image"]}),
+        digests=dict(zip(everything["image"], everything["digest"], strict=True)),
+        read=pixels.read,
+        side=image_size,
+        schedule=schedule,
+        augment=augment,
+        belongs_to=f"{network} {checksums.sha256_of(source_weights)} {code}",
+        budget=budget,
+        store=store_file,
+        run=run,
+    )

@@ -1,0 +1,1 @@
+"""The release's tables, boxes and images, read, checked, stored and split."""

@@ -1,0 +1,1 @@
+"""Image files of each format as grey pixels, within bounds."""

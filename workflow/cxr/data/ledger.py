@@ -1,0 +1,157 @@
+"""The ledger of an image store: what was learnt of every file seen, and whose pixels lie where in the shards."""
+
+import csv
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from cxr.errors import InputError
+from cxr.runtime import checksums
+
+SHARD_IMAGES = 1024
+OK = "ok"
+COLUMNS = ["path", "bytes", "mtime_ns", "width", "height", "mode", "digest", "depth", "stated", "peak", "bits",
+           "values", "orientation", "side", "shard", "row", "checksum"]  # fmt: skip
+# Headers of earlier versions, whose rows of pixels have no checksums.
+EARLIER = [COLUMNS[:-1], [*COLUMNS[:7], "side", "shard", "row"]]
+
+
+class Place(NamedTuple):
+    """Where pixels lie: shard, and row in it; with the checksum of what was written there."""
+
+    shard: int
+    row: int
+    checksum: str = checksums.NONE
+
+
+@dataclass(frozen=True)
+class FileKey:
+    """A file as seen without opening it: path relative to root, bytes, modification time in ns."""
+
+    path: str
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known of a file: size in px, Pillow mode, digest of its grey pixels, "ok" or why it cannot be used.
+
+    depth: bits a sample. Of 16 bits: stated, its sBIT (0: none), peak, the highest value, bits, how many were taken to
+    count, and values, the digest of the values as stored. orientation: EXIF's. digest is "" where a file was looked at and
+    its pixels were not wanted yet.
+    """
+
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    digest: str = ""
+    status: str = OK
+    depth: int = 0
+    stated: int = 0
+    peak: int = 0
+    bits: int = 0
+    values: str = ""
+    orientation: int = 1
+
+    @property
+    def by_folder(self) -> bool:
+        """Whether other files of the folder decide at how many bits this one is read."""
+        return self.values != "" and not self.stated
+
+    @property
+    def identity(self) -> str:
+        """What equal pixels have in common, whatever other files say; "" where it is not known."""
+        return self.values or self.digest
+
+
+@dataclass
+class Ledger:
+    """Pictures of files seen, and the places of pixels in the shards of each side."""
+
+    pictures: dict[FileKey, Picture] = field(default_factory=dict)
+    places: dict[int, dict[str, Place]] = field(default_factory=dict)  # side → digest → place
+
+    def of_side(self, side: int) -> dict[str, Place]:
+        return self.places.setdefault(side, {})
+
+    def end(self, side: int) -> Place:
+        """Return the place after the last one in use."""
+        return after(max(self.of_side(side).values(), default=Place(0, -1)))
+
+
+def after(place: Place) -> Place:
+    return Place(place.shard, place.row + 1) if place.row + 1 < SHARD_IMAGES else Place(place.shard + 1, 0)
+
+
+def of_earlier_version(path: Path) -> bool:
+    """Say whether a ledger was written by an earlier version; `load` knows nothing of what it holds."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return next(csv.reader(file), None) in EARLIER
+    except (OSError, csv.Error):
+        return False
+
+
+def load(path: Path) -> Ledger:
+    """Read a ledger; of a file that is not there, or is of an earlier version, an empty one.
+
+    Raises InputError where the file is damaged: its last line is the checksum of all that stands before it.
+    """
+    ledger = Ledger()
+    if not path.exists() or of_earlier_version(path):
+        return ledger
+    try:
+        text, last = _parted(path.read_bytes())
+        rows = csv.reader(io.StringIO(text, newline=""))
+        if next(rows, None) != COLUMNS:
+            raise ValueError("the header is not a ledger's")
+        if last != _checksum(text):
+            raise ValueError("it is not as it was written")
+        for row in rows:
+            name, size, modified, width, height, mode, digest, *facts, side, shard, at, checksum = row
+            depth, stated, peak, bits, values, orientation = facts
+            ledger.pictures[FileKey(name, int(size), int(modified))] = Picture(
+                int(width), int(height), mode, digest, OK,
+                int(depth), int(stated), int(peak), int(bits), values, int(orientation),
+            )  # fmt: skip
+            if int(side):
+                ledger.of_side(int(side))[digest] = Place(int(shard), int(at), checksum)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not readable as the ledger of an image store ({error}); delete the folder {path.parent}, "
+            "it will be built again from the images"
+        ) from None
+    return ledger
+
+
+def save(path: Path, ledger: Ledger) -> None:
+    """Replace a ledger as a whole: a row a file and side, and one with side 0 of a file whose pixels are not stored."""
+    lines = io.StringIO(newline="")
+    rows = csv.writer(lines)  # its own line ends: with others, a carriage return in a path would not be quoted
+    rows.writerow(COLUMNS)
+    for key, picture in ledger.pictures.items():
+        seen = (key.path, key.size, key.modified, picture.width, picture.height, picture.mode, picture.digest)
+        deep = (picture.depth, picture.stated, picture.peak, picture.bits, picture.values, picture.orientation)
+        places = [(side, *of[picture.digest]) for side, of in ledger.places.items() if picture.digest in of]
+        rows.writerows((*seen, *deep, *place) for place in places or [(0, 0, 0, checksums.NONE)])
+    text = lines.getvalue()
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text + _checksum(text))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _parted(data: bytes) -> tuple[str, str]:
+    """Return what stands before the last line, and the last line."""
+    text = data.decode("utf-8", "surrogateescape")
+    start = text.rfind("\n") + 1
+    return text[:start], text[start:]
+
+
+def _checksum(text: str) -> str:
+    return checksums.of_bytes(text.encode("utf-8", "surrogateescape"))

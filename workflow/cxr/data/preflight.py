@@ -1,0 +1,149 @@
+"""The check before a long job: tables, boxes and image files together, what is usable and what is set aside."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.data import (
+    box_list,
+    csv_cells,
+    duplicates,
+    image_cache,
+    image_files,
+    image_index,
+    label_list,
+    ledger,
+    made,
+    remarks,
+    splits,
+)
+from cxr.data.folder import idle
+from cxr.data.tables import REJECTED_COLUMNS
+from cxr.errors import InputError
+from cxr.runtime.journal import Journal, Progress, legible
+
+
+def write(
+    *,
+    label_table: Path,
+    box_table: Path,
+    lists: Sequence[Path],
+    index: Path,
+    rejected_files: Path,
+    image_notes: Path,
+    root: Path,
+    records_path: Path,
+    boxes_path: Path,
+    rejected_path: Path,
+    summary: Path,
+    text: Path,
+    tell: Journal,
+) -> None:
+    """Write the usable records and boxes, all that is set aside with its reason, and a summary as JSON and text.
+
+    boxes: of usable images only; a box on an image that is known but not in the folder is counted, not an error.
+    lists: official train_val and test, or none: read to say now what would stop the splits. image_notes: what
+    `decode_images` found worth knowing; the summary holds these sentences after the tables' own.
+    """
+    labels = label_list.inspect_label_table(label_table)
+    table, bad_rows = labels.records, labels.rejected
+    tell(f"{label_table.name}: {len(table) + len(bad_rows)} rows, {len(bad_rows)} set aside")
+    listed = box_list.inspect_box_table(box_table, set(table["image"]))
+    boxes, bad_boxes = listed.boxes, listed.rejected
+    tell(f"{box_table.name}: {len(boxes) + len(bad_boxes)} rows, {len(bad_boxes)} set aside")
+    notes = [*labels.notes, *listed.notes]
+    for path in lists:
+        notes += splits.inspect_image_list(path)[1]
+    usable, bad_images = label_list.join_images(table, image_index.read_index(index), table=label_table, root=root)
+    tell(f"{len(usable)} images of {len(table)} records are usable")
+    rejected = pd.concat([bad_rows, bad_boxes, bad_images, _rejected_files(rejected_files)], ignore_index=True)
+    here = boxes[boxes["image"].isin(usable["image"])]
+    tell(f"{len(here)} boxes on {here['image'].nunique()} usable images, {len(boxes) - len(here)} on images not here")
+    if here.empty:
+        raise InputError(
+            f"{box_table}: no box lies on a usable image below {root}; the detectors would have nothing to learn"
+        )
+    usable.to_csv(records_path, index=False)
+    here.to_csv(boxes_path, index=False, float_format="%.3f")
+    csv_cells.write(rejected, rejected_path)
+    notes += made.read_sentences(image_notes)
+    counts = label_list.preflight_summary(table, usable, boxes, rejected, notes)
+    summary.write_text(json.dumps(counts, indent=1), encoding="utf-8")
+    text.write_text(label_list.format_summary(counts) + "\n", encoding="utf-8")
+    for line in label_list.format_summary(counts).split("\n"):
+        tell(line)
+
+
+def _rejected_files(path: Path) -> pd.DataFrame:
+    """Read what `decode_images` set aside; a file may be called "NA"."""
+    table = made.read_texts(path, REJECTED_COLUMNS)
+    return table.assign(row=pd.to_numeric(table["row"], errors="coerce").astype("Int64"))
+
+
+def decode_images(
+    *,
+    root: Path,
+    label_table: Path,
+    box_table: Path,
+    folder: Path,
+    size: int,
+    box_size: int,
+    include: list[str],
+    exclude: list[str],
+    bits: int,
+    workers: int,
+    index: Path,
+    rejected: Path,
+    notes: Path,
+    tell: Journal,
+) -> None:
+    """Decode what is new of the images both below the root and in the label table; write the index of all.
+
+    folder: the image store; its pixels lie outside any declared output, so that nothing is decoded twice. include,
+    exclude: patterns on paths (`folder.counts`). bits: of 16-bit images that do not say it; 0: `png.readings`. notes: a
+    JSON list of sentences on what was read otherwise than it stands in the files. Raises InputError where no image of
+    the table is there, or several of one name are and it is in doubt which counts.
+    """
+    known = set(label_list.read_label_table(label_table)[0]["image"])
+    found, bad_files = image_files.find_images(root, include, exclude)
+    wanted = {name: paths for name, paths in found.items() if name in known}
+    said = remarks.on_patterns({"include": idle(root, include), "exclude": idle(root, exclude)})
+    said += remarks.on_other_formats(image_files.other_formats(root, known - wanted.keys(), include, exclude))
+    if not wanted:
+        raise InputError(" ".join([_nothing(root, label_table, found, known), *said]))
+    # Only now, when the label table has proved to be the images': else the box list would be blamed.
+    boxed = set(box_list.read_box_table(box_table, known)[0]["image"])
+    tell(
+        f"{len(found)} images below {root}, {len(wanted)} of them in {label_table.name}, {len(boxed)} images with boxes"
+    )
+    unknown = [
+        (legible(path), "not in the label table", "") for name in sorted(set(found) - known) for path in found[name]
+    ]
+    if ledger.of_earlier_version(folder / "ledger.csv"):
+        tell(f"{folder}: an earlier version made this image cache, without checksums: every image is decoded once more")
+    sides = {"size": size, "box_size": box_size, "workers": workers}
+    used, aside = duplicates.settle(root, wanted, boxed, folder, **sides, progress=Progress(tell, "images compared"))
+    second = [(legible(it.path), f"duplicate file name: {it.why}", f"{legible(it.used)} is used") for it in aside]
+    table = image_cache.update_store(root, used, boxed, folder, bits=bits, **sides, progress=Progress(tell, "images"))
+    table.to_csv(index, index=False)
+    tell(f"{(table['status'] == 'ok').sum()} images decoded, {(table['status'] != 'ok').sum()} unusable")
+    others = image_files.rejected_rows(second + unknown)
+    aside_files = pd.DataFrame(bad_files.to_dict("records") + others.to_dict("records"), columns=others.columns)
+    csv_cells.write(aside_files, rejected)
+    said += remarks.on_duplicates(aside) + remarks.on_pixels(table, bits)
+    notes.write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+
+def _nothing(root: Path, label_table: Path, found: Mapping[str, Sequence[str]], known: Collection[str]) -> str:
+    if not found:
+        return (
+            f"{root}: no image (*.png) anywhere below this folder; expected the PNG files of the release, "
+            "for example images_001/images/00000001_000.png."
+        )
+    return (
+        f"{root}: none of the {len(found):,} images below this folder is in the label table {label_table}: the first file "
+        f"is {legible(min(found.values())[0])}, the table's first image {min(known, default='none')}; point data.root at "
+        "the folder the images were unpacked to."
+    )

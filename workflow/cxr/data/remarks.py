@@ -1,0 +1,89 @@
+"""Sentences on image files that were read otherwise than they lie there, for the summary of a preflight."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from cxr.data.duplicates import OTHER, SAME, Aside
+from cxr.data.ledger import OK
+from cxr.runtime.journal import legible
+
+PATTERNS = "the settings data.include and data.exclude say which folders count"
+
+
+def on_duplicates(aside: Sequence[Aside]) -> list[str]:
+    """Say how many files lie beside others of the same image name, and which count."""
+    same = [it for it in aside if it.why == SAME]
+    other = [it for it in aside if it.why == OTHER]
+    broken = [it for it in aside if it.why not in (SAME, OTHER)]
+    return [
+        *_sentence(same, "the pixels and the name of another file, which is used (they count as one image)", ""),
+        *_sentence(other, "the name of another file, which is used because it lies as in the release", f"; {PATTERNS}"),
+        *_sentence(broken, "the name of another file, which is used, that cannot be used themselves", ""),
+    ]
+
+
+def _sentence(files: Sequence[Aside], what: str, more: str) -> list[str]:
+    if not files:
+        return []
+    example = f"{legible(files[0].path)} ({files[0].why}) beside {legible(files[0].used)}"
+    return [f"Image files with {what}: {len(files):,}, for example {example}{more}."]
+
+
+def on_other_formats(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say that images are there in a format that is not read; found: ending → paths."""
+    if not found:
+        return []
+    endings = ", ".join(f"{len(paths):,} {ending or 'without an ending'}" for ending, paths in sorted(found.items()))
+    example = legible(min(min(paths) for paths in found.values()))
+    return [
+        "Files with names of the label table that are no PNG, and no PNG file beside them: "
+        f"{sum(map(len, found.values())):,} ({endings}), for example {example}. This workflow reads PNG: convert them to grey "
+        "PNG files of 8 or 16 bits, for example with ImageMagick (mogrify -format png) or, from DICOM, with DCMTK "
+        "(dcmj2pnm +on)."
+    ]
+
+
+def on_patterns(idle: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say which patterns (setting → patterns) match no image."""
+    return [
+        f"The pattern '{pattern}' of data.{setting} matches no image below the folder."
+        for setting, patterns in idle.items()
+        for pattern in patterns
+    ]
+
+
+def on_pixels(index: pd.DataFrame, bits: int) -> list[str]:
+    """Say how 16-bit and turned images of an index (`images.INDEX_COLUMNS`) were read; bits: data.bits."""
+    usable = index[index["status"] == OK]
+    deep = usable[usable["depth"] == 16]
+    silent, stored = deep[deep["stated"] == 0], deep[deep["stated"].eq(deep["bits"]) & (deep["bits"] < 16)]
+    turned = usable[usable["orientation"] > 1]
+    notes = []
+    if len(silent):
+        groups = [_group(read, rows, bits) for read, rows in silent.groupby("bits", sort=True)]
+        notes += [
+            "16-bit PNG files that do not say how many of their bits count (they have no sBIT chunk): "
+            f"{', and '.join(groups)}. If that is wrong, set data.bits."
+        ]
+    if len(stored):
+        notes += [
+            f"16-bit PNG files that hold values of {read} bits and say so (sBIT; {2**read - 1:,} is white): {len(rows):,}, "
+            f"for example {rows['path'].iloc[0]}."
+            for read, rows in stored.groupby("bits", sort=True)
+        ]
+    if len(turned):
+        notes += [
+            f"Images turned as the orientation in their EXIF block says: {len(turned):,}, for example "
+            f"{turned['path'].iloc[0]}; boxes are taken to be drawn on the turned picture."
+        ]
+    return notes
+
+
+def _group(read: int, rows: pd.DataFrame, bits: int) -> str:
+    highest = rows.loc[rows["peak"].idxmax()]
+    why = ", as data.bits says" if bits else ""
+    return (
+        f"{len(rows):,} read at {read} bits{why} ({2**read - 1:,} is white; the highest value among them is "
+        f"{highest['peak']:,}, in {highest['path']})"
+    )

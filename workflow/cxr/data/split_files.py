@@ -1,0 +1,78 @@
+"""The splits' files: from records and lists on disk to one CSV a role, with a count of what the roles share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.data import box_list, splits
+from cxr.runtime.journal import Journal
+from cxr.settings import Split
+
+
+def write_all(
+    *,
+    records: Path,
+    box_table: Path,
+    lists: Sequence[Path],
+    sizes: Sequence[str],
+    seed: int,
+    rule: Split,
+    folder: Path,
+    tell: Journal,
+) -> None:
+    """Write a protocol's splits below `folder`: <role>, <role>_images and leakage of each size and of each fold of the
+    boxed images ("boxes_fold<number>", from 0).
+
+    sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
+    is made over the whole box list (`box_table`), of which `records` says what is usable. <role>_images: without
+    labels and boxes, for what must not depend on them. boxes_fold<fold>/train_labels: the boxed training images with all their
+    labels, those without a box too.
+    """
+    table = _records(records)
+    train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
+    for size in sizes:
+        roles = splits.classification_split(
+            table,
+            size=0 if size == "all" else int(size),
+            seed=seed,
+            rule=rule.rule,
+            validation=rule.validation,
+            test=rule.test,
+            max_validation=rule.max_validation,
+            max_test=rule.max_test,
+            official_train=train_list,
+            official_test=test_list,
+        )
+        _write(roles, folder / size, tell)
+    everything, _ = box_list.read_box_table(box_table, None)
+    folds = splits.box_folds(
+        everything,
+        table,
+        folds=rule.box_folds,
+        seed=seed,
+        validation=rule.box_validation,
+        test=rule.box_test,
+        group=rule.box_group,
+    )
+    for number, roles in enumerate(folds):
+        _write(roles, folder / f"boxes_fold{number}", tell)
+        _write_labels(roles["train"], table, folder / f"boxes_fold{number}" / "train_labels.csv")
+
+
+def _records(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"image": "str", "labels": "str", "digest": "str"}, keep_default_na=False)
+
+
+def _write(roles: Mapping[str, pd.DataFrame], folder: Path, tell: Journal) -> None:
+    for role, table in roles.items():
+        splits.write_split(table, folder / f"{role}.csv")
+        splits.write_split(table[splits.IMAGE_COLUMNS], folder / f"{role}_images.csv")
+    shared = splits.leakage(roles)
+    shared.to_csv(folder / "leakage.csv", index=False)
+    counts = ", ".join(f"{role} {len(table)} ({table['patient'].nunique()})" for role, table in roles.items())
+    tell(f"{folder.name}: images (patients): {counts}; patients shared: {int(shared['patients_shared'].sum())}")
+
+
+def _write_labels(boxed: pd.DataFrame, records: pd.DataFrame, path: Path) -> None:
+    splits.write_split(boxed[["image"]].merge(records, on="image", how="left")[splits.SPLIT_COLUMNS], path)

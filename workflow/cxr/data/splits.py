@@ -1,0 +1,434 @@
+"""Splits: who is trained on, validated on and tested on.
+
+Every choice is a hash of the seed and a name, never of the position in a table or the number of images there. So images
+added later move no other between roles, and the set of a size is part of every larger one.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr.boxes import format_box_text
+from cxr.data import tables
+from cxr.errors import InputError
+from cxr.labels import LABELS, SEPARATOR
+
+ROLES = ("train", "validation", "test")
+SPLIT_COLUMNS = ["image", "patient", "labels", "digest"]
+IMAGE_COLUMNS = ["image", "patient", "digest"]
+BOX_SPLIT_COLUMNS = [*SPLIT_COLUMNS, "boxes"]
+LIST_FIELDS = re.compile(r"[,;\t]|\s+(?=[01](?:\s|$))")  # what separates the fields of an official list's line
+LIST_HEADERS = frozenset(["imageindex", "image", "images", "imageid", "imagename", "filename", "file", "name"])
+LEAKAGE_COLUMNS = ["role_a", "role_b", "images_shared", "patients_shared", "patients_a", "patients_b"]
+
+
+def place(seed: int, identity: str) -> float:
+    """Place of a name in a random order that depends on nothing else: uniform in [0, 1), from its blake2b hash."""
+    digest = hashlib.blake2b(f"{seed}/{identity}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def classification_split(
+    records: pd.DataFrame,
+    *,
+    rule: str,
+    size: int,
+    seed: int,
+    validation: float,
+    test: float,
+    official_train: set[str] | None = None,
+    official_test: set[str] | None = None,
+    max_validation: int = 0,
+    max_test: int = 0,
+) -> dict[str, pd.DataFrame]:
+    """Split usable records (columns ``SPLIT_COLUMNS`` and any more) into the roles train, validation and test.
+
+    rule "image" (the paper's): images at random, patients may cross; a set of size s holds s images over all roles, in
+    the shares asked for (``role_counts``). rule "patient": patients at random. rule "official": test is the release's
+    test list, the other patients at random to train and validation. For these two validation and test are the same for
+    every size, and size s is the first s training images. size 0: all images. max_validation, max_test: so many of the
+    role are used, the first in order; 0: all.
+
+    Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in the hash's order: a prefix of that of
+    every larger size. Raises InputError where the size is larger than the data, a role is empty, or the official lists
+    do not fit the records or each other.
+    """
+    roles = {
+        "image": lambda: _drawn_roles(records["image"], seed, validation, test),
+        "patient": lambda: _drawn_roles(records["patient"], seed, validation, test),
+        "official": lambda: _official_roles(records, seed, validation, official_train, official_test),
+    }[rule]()
+    image_places = _places(records["image"], seed, "order")
+    first = image_places if rule == "image" else _places(records["patient"], seed, "order")
+    order = np.lexsort((records["image"].to_numpy(dtype=str), image_places, first))
+    split = {role: records.iloc[order[roles[order] == role]] for role in ROLES}
+    available = {role: len(rows) for role, rows in split.items()}
+    for role, count in available.items():
+        if not count:
+            raise InputError(
+                f"split rule '{rule}': no image falls to {role} ({len(records)} usable images of "
+                f"{records['patient'].nunique()} patients); more images, or larger shares for validation and test"
+            )
+    counts = available
+    if size and rule == "image":
+        counts = _counts_of_size(size, validation, test, available)
+    elif size:
+        if size > available["train"]:
+            raise InputError(
+                f"size {size} is larger than the data: split rule '{rule}' leaves {available['train']} training images "
+                f"of {len(records)}; the largest possible size is {available['train']}"
+            )
+        counts = available | {"train": size}
+    limits = {"train": 0, "validation": max_validation, "test": max_test}
+    counts = {role: min(count, limits[role] or count) for role, count in counts.items()}
+    return {role: split[role].head(counts[role])[SPLIT_COLUMNS].reset_index(drop=True) for role in ROLES}
+
+
+def role_counts(size: int, validation: float, test: float) -> dict[str, int]:
+    """Say how many images of a set of a size each role gets.
+
+    Exactly the shares where these are whole numbers (800, 100, 100 of 1000 at 0.1 and 0.1), else within one of them,
+    and never fewer than in a smaller set: Webster's method, which plain rounding of each share is not (at 0.1 and 0.1
+    it would give a set of 14 images two test images, but one of 15 only one).
+    """
+    return _apportion(size, validation, test, dict.fromkeys(ROLES, size))
+
+
+def _apportion(size: int, validation: float, test: float, available: Mapping[str, int]) -> dict[str, int]:
+    """Deal images out one by one, each to the role furthest behind its share; stop early if that role has none left."""
+    weights = {"train": 1 - validation - test, "validation": validation, "test": test}
+    parts = {role: round(weight * 1_000_000) for role, weight in weights.items()}  # whole: no ties hang on rounding
+    counts = dict.fromkeys(ROLES, 0)
+    for _ in range(size):
+        behind = max(ROLES, key=lambda role: parts[role] / (2 * counts[role] + 1))
+        if counts[behind] == available[behind]:
+            break
+        counts[behind] += 1
+    return counts
+
+
+def _counts_of_size(size: int, validation: float, test: float, available: Mapping[str, int]) -> dict[str, int]:
+    counts = _apportion(size, validation, test, available)
+    largest = sum(counts.values())
+    if largest < size:
+        wanted = role_counts(size, validation, test)
+        short = [
+            f"{wanted[role]} {role} images, of which there are {available[role]}"
+            for role in ROLES
+            if wanted[role] > available[role]
+        ]
+        raise InputError(
+            f"size {size} is larger than the data ({sum(available.values())} usable images): it needs "
+            f"{' and '.join(short)}; the largest possible size is {largest}"
+        )
+    for role, share in (("validation", validation), ("test", test)):
+        if not counts[role]:
+            raise InputError(
+                f"size {size} leaves {role} without an image at the share {share}; choose a larger size or share"
+            )
+    return counts
+
+
+def _places(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
+    """Places of names, (N,) float64 in [0, 1); independent of those for any other purpose."""
+    codes, distinct = pd.factorize(names)
+    return np.array([place(seed, f"{purpose}/{name}") for name in distinct], dtype=np.float64)[codes]
+
+
+def _drawn_roles(names: pd.Series, seed: int, validation: float, test: float) -> np.ndarray:
+    places = _places(names, seed, "role")
+    return np.select([places < test, places < test + validation], ["test", "validation"], "train")
+
+
+def _official_roles(
+    records: pd.DataFrame,
+    seed: int,
+    validation: float,
+    official_train: set[str] | None,
+    official_test: set[str] | None,
+) -> np.ndarray:
+    if official_test is None:
+        raise InputError("split rule 'official' needs the release's test list: set data.test_list")
+    images, patients = records["image"], records["patient"]
+    in_test = images.isin(official_test)
+    in_train = ~in_test if official_train is None else images.isin(official_train)
+    neither = images[~in_test & ~in_train]
+    if len(neither):
+        raise InputError(
+            f"split rule 'official': {len(neither)} usable images are in neither official list (the first: "
+            f"{neither.iloc[0]}); data.train_val_list and data.test_list must name every image"
+        )
+    both = np.intersect1d(patients[in_train], patients[in_test])
+    if len(both):
+        raise InputError(
+            f"split rule 'official': {len(both)} patients are in both official lists (the first: {both[0]}); "
+            "data.train_val_list and data.test_list must not share patients"
+        )
+    return np.where(in_test, "test", _drawn_roles(patients, seed, validation, test=0.0))
+
+
+def box_split(
+    boxes_all: pd.DataFrame,
+    usable: pd.DataFrame,
+    *,
+    seed: int,
+    validation: float,
+    test: float,
+    group: str,
+) -> dict[str, pd.DataFrame]:
+    """Split the boxed images into train, validation and test, uniformly over the labels (paper, section 1.1.2).
+
+    boxes_all: the whole box list, over which the split is computed, so that images added to the folder later move no
+    other. usable: records with a digest; only these are returned. An image, or all of a patient's images (group "image"
+    or "patient"), counts for the rarest of its boxed labels; of each label's images the first in the hash's order are
+    test, the next validation, the rest train. The numbers of images are the shares asked for to within one image a
+    label and exact in sum for group "image"; for group "patient" to within half a patient a label. validation 0: the
+    test images serve for validation too, as they did in the paper.
+
+    Returns a table with the columns ``BOX_SPLIT_COLUMNS`` for each of ``ROLES``: labels are those of the image's boxes,
+    boxes the text of ``format_box_text``. Raises InputError where a role is left without a usable image, or where the
+    patient cannot be told for group "patient".
+    """
+    members = _boxed_members(boxes_all, usable, seed, group)
+    sizes = members.groupby("stratum").size()
+    test_quotas, validation_quotas = _quotas(sizes, test), _quotas(sizes, validation)
+    roles = np.full(len(members), "train", dtype=object)
+    for stratum, rows in members.groupby("stratum"):
+        starts = _starts(rows["group"])
+        tested = _cut(starts, test_quotas[stratum])
+        held_out = _cut(starts, tested + validation_quotas[stratum])
+        roles[rows.index[:held_out]] = "validation"
+        roles[rows.index[:tested]] = "test"
+    return _box_roles(members.assign(role=roles), boxes_all, usable, "box split", copy_test=validation == 0)
+
+
+def box_folds(
+    boxes_all: pd.DataFrame,
+    usable: pd.DataFrame,
+    *,
+    folds: int,
+    seed: int,
+    validation: float,
+    test: float,
+    group: str,
+) -> list[dict[str, pd.DataFrame]]:
+    """Split the boxed images into folds, each with a train, a validation and a test part; every image is tested once.
+
+    folds 1: the one split of ``box_split``, with its share `test`. More: `test` is not used. The groups (as in
+    ``box_split``, which see for the other arguments) go one by one to the fold that has least of their rarest label,
+    the rarest labels first, a label's groups in the hash's order; so a label that fewer groups have than there are folds
+    is tested in some folds only. A fold's validation images are the share `validation` of all images, label by label,
+    drawn from what the fold does not test in an order of its own.
+
+    Returns a ``box_split`` for each fold. Raises InputError as it does, where there are fewer groups than folds, and
+    where `validation` is 0, for then the test images would choose what they test.
+    """
+    if folds == 1:
+        return [box_split(boxes_all, usable, seed=seed, validation=validation, test=test, group=group)]
+    if validation == 0:
+        raise InputError(f"box_folds = {folds} needs validation images apart from the tested ones: set box_validation")
+    members = _boxed_members(boxes_all, usable, seed, group)
+    if members["group"].nunique() < folds:
+        raise InputError(
+            f"box_folds = {folds} is more than the {members['group'].nunique()} {group}s with boxes; fewer folds, or more "
+            "boxed images"
+        )
+    members["fold"] = _dealt(members, folds)
+    quotas = _quotas(members.groupby("stratum").size(), validation)
+    return [
+        _box_roles(_of_fold(members, fold, seed, quotas), boxes_all, usable, f"box fold {fold}")
+        for fold in range(folds)
+    ]
+
+
+def _dealt(members: pd.DataFrame, folds: int) -> np.ndarray:
+    """The fold, (N,) int, that tests each member, those of the rarest stratum dealt first; see ``box_folds``."""
+    dealt = np.zeros(len(members), dtype=int)
+    total = np.zeros(folds, dtype=int)
+    for rows in sorted((rows for _, rows in members.groupby("stratum")), key=len):
+        of_label = np.zeros(folds, dtype=int)
+        for _, group in rows.groupby("group", sort=False):  # in the order of their first rows
+            fold = min(range(folds), key=lambda fold: (of_label[fold], total[fold], fold))
+            dealt[group.index] = fold
+            of_label[fold] += len(group)
+            total[fold] += len(group)
+    return dealt
+
+
+def _of_fold(members: pd.DataFrame, fold: int, seed: int, quotas: Mapping[int, int]) -> pd.DataFrame:
+    """Members with the role they have in a fold."""
+    roles = pd.Series(np.where(members["fold"] == fold, "test", "train"), index=members.index)
+    rest = members[members["fold"] != fold].assign(turn=lambda rows: _places(rows["group"], seed, f"boxes/{fold}"))
+    for stratum, rows in rest.sort_values(["turn", "image"]).groupby("stratum"):
+        roles[rows.index[: _cut(_starts(rows["group"]), quotas[stratum])]] = "validation"
+    return members.assign(role=roles)
+
+
+def _boxed_members(boxes_all: pd.DataFrame, usable: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
+    """Every image of the box list with its group, stratum (the group's rarest label) and place; sorted by these two."""
+    images = np.unique(boxes_all["image"].to_numpy(dtype=str))
+    groups = images if group == "image" else _patients_of(images, usable)
+    members = pd.DataFrame({"image": images, "group": groups})
+    members["stratum"] = members["group"].map(_rarest_labels(boxes_all.merge(members, on="image")))
+    members["place"] = _places(members["group"], seed, "boxes")
+    return members.sort_values(["stratum", "place", "image"], ignore_index=True)
+
+
+def _box_roles(
+    members: pd.DataFrame, boxes_all: pd.DataFrame, usable: pd.DataFrame, what: str, copy_test: bool = False
+) -> dict[str, pd.DataFrame]:
+    """The usable members of each role, with their labels and box text, in the hash's order."""
+    kept = members.merge(usable[["image", "patient", "digest"]], on="image")
+    kept = kept.merge(_describe(boxes_all[boxes_all["image"].isin(kept["image"])]), on="image")
+    kept = kept.sort_values(["place", "image"])
+    parts = {role: kept.loc[kept["role"] == role, BOX_SPLIT_COLUMNS].reset_index(drop=True) for role in ROLES}
+    if copy_test:
+        parts["validation"] = parts["test"].copy()
+    for role, rows in parts.items():
+        if rows.empty:
+            raise InputError(
+                f"{what}: no usable boxed image falls to {role} ({len(kept)} of the box list's {len(members)} images "
+                "are usable); more boxed images, larger shares box_validation and box_test, or fewer box_folds"
+            )
+    return parts
+
+
+def _patients_of(images: np.ndarray, usable: pd.DataFrame) -> np.ndarray:
+    """Patients by the release's file names, patient_followup.png: the table may not hold every boxed image."""
+    matches = [re.match(r"(\d{8})_\d+\.", image) for image in images]
+    odd = [image for image, match in zip(images, matches, strict=True) if match is None]
+    if odd:
+        raise InputError(
+            f"box split by patient: the image name '{odd[0]}' does not begin with the patient's eight digits and '_'; "
+            "rename the images, or set box_group to image"
+        )
+    named = pd.Series([int(match[1]) for match in matches if match], index=images)
+    known = usable.set_index("image")["patient"]
+    known = known[known.index.isin(images)]
+    wrong = known[known != named.reindex(known.index)]
+    if len(wrong):
+        raise InputError(
+            f"box split by patient: image '{wrong.index[0]}' belongs to patient {wrong.iloc[0]} by the label table, to "
+            f"{named[wrong.index[0]]} by its name; rename the images, or set box_group to image"
+        )
+    return named.to_numpy()
+
+
+def _rarest_labels(boxes: pd.DataFrame) -> pd.Series:
+    """The label of each group's boxes that the fewest images have (in a tie the later of ``LABELS``), by position."""
+    images = boxes.drop_duplicates(["image", "label"]).groupby("label").size()
+    rarest_first = sorted(images.index, key=lambda label: (images[label], -LABELS.index(label)))
+    rank = boxes["label"].map({label: at for at, label in enumerate(rarest_first)})
+    return rank.groupby(boxes["group"]).min().map(lambda at: LABELS.index(rarest_first[at]))
+
+
+def _quotas(sizes: pd.Series, share: float) -> dict[int, int]:
+    """A share of each stratum in whole images whose sum is that share of all: the largest remainders are rounded up."""
+    exact = sizes * share
+    whole = np.floor(exact + 1e-9).astype(int)
+    missing = round(float(exact.sum())) - int(whole.sum())
+    up = (exact - whole).sort_values(ascending=False, kind="stable").index[: max(missing, 0)]
+    return {stratum: int(whole[stratum]) + int(stratum in up) for stratum in sizes.index}
+
+
+def _starts(groups: pd.Series) -> np.ndarray:
+    """Which rows are a group's first, (N,) bool; a group's rows stand together."""
+    return groups.ne(groups.shift()).to_numpy()
+
+
+def _cut(starts: np.ndarray, quota: int) -> int:
+    """The number of rows nearest to a quota after which no group is torn; starts: (N,) bool, a group's first row."""
+    ends = np.append(np.flatnonzero(starts), len(starts))
+    return int(ends[np.abs(ends - quota).argmin()])
+
+
+def _describe(boxes: pd.DataFrame) -> pd.DataFrame:
+    """Labels and box text of each image, whatever the order of the rows."""
+    columns = ["label", "x0", "y0", "x1", "y1"]
+    ranked = boxes.assign(rank=boxes["label"].map(LABELS.index)).sort_values(["image", "rank", *columns[1:]])
+    drawn: dict[str, list[tuple]] = {}
+    for image, *box in ranked[["image", *columns]].itertuples(index=False, name=None):
+        drawn.setdefault(image, []).append(tuple(box))
+    labels = [SEPARATOR.join(dict.fromkeys(box[0] for box in each)) for each in drawn.values()]
+    texts = [format_box_text(each) for each in drawn.values()]
+    return pd.DataFrame({"image": list(drawn), "labels": labels, "boxes": texts}, dtype="str")
+
+
+def leakage(splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Count the images and patients that each pair of roles shares; columns ``LEAKAGE_COLUMNS``."""
+    images = {role: set(rows["image"]) for role, rows in splits.items()}
+    patients = {role: set(rows["patient"]) for role, rows in splits.items()}
+    pairs = [
+        (a, b, len(images[a] & images[b]), len(patients[a] & patients[b]), len(patients[a]), len(patients[b]))
+        for a, b in combinations(splits, 2)
+    ]
+    return pd.DataFrame(pairs, columns=LEAKAGE_COLUMNS)
+
+
+def write_split(split: pd.DataFrame, path: str | Path) -> None:
+    """Write one role of a split as CSV; the same rows give the same bytes."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    split.to_csv(path, index=False, lineterminator="\n")
+
+
+def read_split(path: str | Path) -> pd.DataFrame:
+    """Read what ``write_split`` wrote: patient int64, all else text. Raises InputError where it is no such file."""
+    try:
+        split = pd.read_csv(path, dtype="str", keep_default_na=False)
+        columns = [*SPLIT_COLUMNS, *(name for name in BOX_SPLIT_COLUMNS[len(SPLIT_COLUMNS) :] if name in split)]
+        return split[columns].astype({"patient": np.int64})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: is not a split file ({error}); delete it and run the splits again") from None
+
+
+def read_images(path: str | Path) -> pd.DataFrame:
+    """Read a file of images to predict (image, patient int64, digest): a split without what a job must not depend on."""
+    try:
+        return pd.read_csv(path, dtype={"image": "str", "patient": np.int64, "digest": "str"}, usecols=IMAGE_COLUMNS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not a list of images ({error}); delete it and run the splits again") from None
+
+
+def read_image_list(path: str | Path) -> set[str]:
+    """Read an official list as ``inspect_image_list`` does; return the names alone."""
+    return inspect_image_list(path)[0]
+
+
+def inspect_image_list(path: str | Path) -> tuple[set[str], tuple[str, ...]]:
+    """Read an official list, one image a line: names in their one form, and notes on what was read otherwise.
+
+    Blank lines are skipped. Where the first line names columns, the images' column counts; else numbers beside a name
+    are no part of it (lists saved as tables have them, and lists with labels as 0 and 1). Raises InputError where the
+    file is no such list, or a line does not say which image it names.
+    """
+    path = Path(path)
+    text = tables.read_text(path, "a list of image names, one a line, as the release's test_list.txt")
+    lines = {number: line for number, line in enumerate(text.content.splitlines(), 1) if line.strip()}
+    fields = {number: [part.strip(" '\"") for part in LIST_FIELDS.split(line)] for number, line in lines.items()}
+    header = next(iter(fields.values()), [])
+    column = next((at for at, name in enumerate(header) if tables.reduced(name) in LIST_HEADERS), None)
+    named = {
+        number: [it for it in parts if it and not it.isdecimal()]
+        if column is None
+        else [it for it in parts[column : column + 1] if it]
+        for number, parts in fields.items()
+    }
+    if len(named) > 1 and (column is not None or not next(iter(named.values()))):
+        del named[next(iter(named))]
+    if not named:
+        raise InputError(f"{path}: is empty; expected one image name a line, as in the release's test_list.txt")
+    for number, names in named.items():
+        if len(names) != 1:
+            said = " and ".join(f"'{name}'" for name in names) or "none"
+            raise InputError(
+                f"{path}: line {number} should hold one image name, but holds {said}; leave one name a line"
+            )
+    texts = pd.Series({number: names[0] for number, names in named.items()}, dtype="str")
+    tables.require_ascii(path, text, texts, "the name of an image")
+    images, notes = tables.image_names(path.name, texts)
+    return set(images), (*text.notes, *notes)

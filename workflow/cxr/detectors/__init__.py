@@ -1,0 +1,1 @@
+"""Detectors of findings: YOLO, torchvision's, the grid CNN."""

@@ -1,0 +1,353 @@
+"""A detector by torchvision, under the BSD licence: Faster R-CNN or RetinaNet on a ResNet with a feature pyramid.
+
+Its data, schedule and loop are those of the other networks here. Images lie in the cache's grey values; boxes enter and
+leave in the 1024 frame. Sources: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks and Focal Loss
+(2017); the networks are torchvision's, the ResNets those of `resnets`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torchvision.models.detection import (
+    FasterRCNN,
+    FasterRCNN_ResNet50_FPN_Weights,
+    RetinaNet,
+    RetinaNet_ResNet50_FPN_Weights,
+)
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+
+from cxr.boxes import FRAME, parse_box_text
+from cxr.data import splits
+from cxr.data.formats import decode as formats_decode
+from cxr.detectors import files as detector_files
+from cxr.errors import InputError
+from cxr.labels import BOXED_FINDINGS
+from cxr.metrics.average_precision import mean_precision
+from cxr.metrics.image_boxes import ImageBoxes
+from cxr.runtime import checksums
+from cxr.settings import TorchvisionDetector
+from cxr.training import weights
+from cxr.training.batches import Stream, moved_each, normalised
+from cxr.training.device import Device
+from cxr.training.loop import Validation, fit, infer
+from cxr.training.resnet import resnet
+from cxr.training.runs import Run
+from cxr.training.tensors import load_tensors, write_tensors
+
+COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
+MOST_BOXES = 100  # an image
+LOWEST = 0.001  # confidence of a box that is kept
+PYRAMID = {"resnet50": 256, "resnet18": 256, "resnet10": 64}  # channels
+PARTS = ("layer4", "layer3", "layer2", "layer1", "conv1 bn1")  # of a backbone, from its end
+COCO = {"fasterrcnn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1, "retinanet": RetinaNet_ResNet50_FPN_Weights.COCO_V1}
+ANCHORS = (32, 64, 128, 256, 512)  # sides in pixels of torchvision's anchors, a level of the pyramid each
+ANCHORED = 512  # side of an image below which they shrink with it: else most findings are smaller than any
+ASPECTS = ((0.5, 1.0, 2.0),) * len(ANCHORS)
+CLASS_HEADS = ("roi_heads.box_predictor.", "head.classification_head.cls_logits.")  # shaped by the number of classes
+COUNTER = "num_batches_tracked"
+
+
+class Pyramid(BackboneWithFPN):
+    """Backbone and feature pyramid; in training they alone may be in bfloat16, whose steps are too coarse for boxes."""
+
+    def __init__(self, device: Device, *arguments: Any):
+        super().__init__(*arguments)
+        self.device = device
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        device = self.device if self.training else self.device.exact()
+        with device.autocast():
+            features = super().forward(images)
+        return {name: feature.float() for name, feature in features.items()}
+
+
+class Top(LastLevelP6P7):
+    """The pyramid's two coarsest levels, in float32.
+
+    They halve maps down to 1 × 1, where the bfloat16 gradient of such a convolution is whatever lay in memory (torch 2.15
+    on CPUs with bfloat16 instructions: NaN or 1e24 in one run, right by chance in the next).
+    """
+
+    def forward(
+        self, p: list[torch.Tensor], c: list[torch.Tensor], names: list[str]
+    ) -> tuple[list[torch.Tensor], list[str]]:
+        with torch.autocast(p[-1].device.type, enabled=False):
+            return super().forward([level.float() for level in p], [level.float() for level in c], names)
+
+
+class BoxNetwork(nn.Module):
+    """A detector: grey images (N, 1, S, S) in [0, 1] → boxes (N, 100, 6) float32.
+
+    A box is (label, confidence, x0, y0, x1, y1): label 1 to 8 in the order of BOXED_FINDINGS, 0 for an empty place;
+    corners in the 1024 frame. Anchors are torchvision's, and shrink with images smaller than ANCHORED. `trainable`: parts of
+    the backbone that are trained, counted from its end. A backbone of which all is trained normalises with the batch, any
+    other with its stored statistics.
+    """
+
+    def __init__(self, settings: TorchvisionDetector, trainable: int, device: Device):
+        super().__init__()
+        self.side = settings.image_size
+        backbone, channels = resnet(settings.backbone, 1), PYRAMID[settings.backbone]
+        trained = tuple(" ".join(PARTS[:trainable]).split())
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(name.startswith(trained))
+        one_stage = settings.architecture == "retinanet"
+        stages = range(2 if one_stage else 1, 5)
+        widths = [backbone.before >> (4 - stage) for stage in stages]
+        top = Top(channels, channels) if one_stage else LastLevelMaxPool()
+        pyramid = Pyramid(
+            device, backbone, {f"layer{stage}": str(at) for at, stage in enumerate(stages)}, widths, channels, top
+        )
+        classes = len(BOXED_FINDINGS) + 1  # 0 is the background
+        common = {
+            "min_size": self.side,
+            "max_size": self.side,
+            "image_mean": [0.0, 0.0, 0.0],  # normalised before
+            "image_std": [1.0, 1.0, 1.0],
+        }
+        shrunk = [size * min(1.0, self.side / ANCHORED) for size in ANCHORS]
+        if one_stage:
+            self.model: nn.Module = RetinaNet(
+                pyramid,
+                classes,
+                anchor_generator=AnchorGenerator(
+                    tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in shrunk), ASPECTS
+                ),
+                score_thresh=LOWEST,
+                detections_per_img=MOST_BOXES,
+                **common,
+            )
+        else:
+            hidden = channels * 4
+            self.model = FasterRCNN(
+                pyramid,
+                rpn_anchor_generator=AnchorGenerator(tuple((x,) for x in shrunk), ASPECTS),
+                box_score_thresh=LOWEST,
+                box_detections_per_img=MOST_BOXES,
+                box_head=TwoMLPHead(channels * 7**2, hidden),
+                box_predictor=FastRCNNPredictor(hidden, classes),
+                **common,
+            )
+        self.norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.frozen_norms = self.norms if trainable < len(PARTS) else []
+        for norm in self.frozen_norms:
+            norm.requires_grad_(False)
+
+    def set_epsilon(self, value: float) -> None:
+        """Set what batch norms add to a variance."""
+        for norm in self.norms:
+            norm.eps = value
+
+    def train(self, mode: bool = True) -> "BoxNetwork":
+        super().train(mode)
+        for norm in self.frozen_norms:
+            norm.eval()
+        return self
+
+    def losses(self, pictures: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the losses, a scalar. targets: (N, M, 5) label, x0, y0, x1, y1; label 0 is an empty place."""
+        scale = self.side / FRAME
+        truth = [
+            {"labels": rows[:, 0].long(), "boxes": rows[:, 1:] * scale}
+            for rows in (each[each[:, 0] > 0] for each in targets)
+        ]
+        training = self.training
+        self.train()  # torchvision's networks give losses in this mode alone
+        if not training:
+            for norm in self.norms:
+                norm.eval()
+        try:
+            return torch.stack(list(self.model(list(normalised(pictures)), truth).values())).sum()
+        finally:
+            self.train(training)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found = torch.zeros(len(pictures), MOST_BOXES, 6, device=pictures.device)
+        for place, each in zip(found, self.model(list(normalised(pictures))), strict=True):
+            count = len(each["scores"])
+            place[:count, 0] = each["labels"].float()
+            place[:count, 1] = each["scores"]
+            place[:count, 2:] = (each["boxes"] * (FRAME / self.side)).clamp(0, FRAME)
+        return found
+
+
+class BoxGoal:
+    """The goal of a `BoxNetwork`: its own losses. Source: Ren et al. (2015), Lin et al. (2017)."""
+
+    def __init__(self, at_once: int):
+        self.at_once = at_once
+
+    def learn(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, device: Device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = network.losses(inputs, targets)
+        return loss, loss.detach()
+
+    def judge(
+        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
+    ) -> tuple[torch.Tensor, float]:
+        measured = float("nan") if targets is None else network.losses(inputs[: len(targets)], targets).item()
+        return network(inputs), measured
+
+
+def train(
+    *,
+    train_split: Path,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Trained,
+    settings: TorchvisionDetector,
+    run: Run,
+) -> None:
+    """Train the detector on the boxed training images, and predict the boxes of the validation and test images."""
+    torch.manual_seed(run.seed)
+    files = {"train": train_split, "validation": inputs.validation_split}
+    roles = {role: splits.read_split(path) for role, path in files.items()}
+    tested = splits.read_images(inputs.predicted)
+    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", tested)]}
+    boxes = {role: [labelled(text) for text in table["boxes"]] for role, table in roles.items()}
+    read = reader(inputs.pixels(run).read, settings)
+    network, own = build(settings, run.device)
+    goal = BoxGoal(settings.training.batch)
+
+    def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        return padded([_moved(boxes["train"][index], matrix) for index, matrix in zip(indices, maps, strict=True)])
+
+    stream = Stream(
+        names["train"], read, targets, settings.augment, settings.training.batch, run.seed, run.device.torch
+    )
+    validation = Validation(names["validation"], read, padded(boxes["validation"]), _scores, ("map50", True))
+    outcome = fit(network, stream, goal, validation, settings.training, run)
+    for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
+        predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
+    saved = {"settings": settings.received(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
+    write_tensors(saved, outputs.model)
+    outcome.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(
+        json.dumps({**own, "settings": settings.received(), **outcome.facts, **run.facts()}, indent=1),
+        encoding="utf-8",
+    )
+
+
+def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector]:
+    """Return a trained detector and its settings. Raises InputError for a file that is none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        settings = TorchvisionDetector(**content["settings"])
+        network = BoxNetwork(settings, settings.trainable if settings.pretrained else len(PARTS), device)
+        network.load_state_dict(content["state"])
+    except Exception as error:
+        raise InputError(f"{path}: not a readable detector ({type(error).__name__}); delete it and run again") from None
+    network.set_epsilon(content["epsilon"])
+    return network, settings
+
+
+def build(settings: TorchvisionDetector, device: Device) -> tuple[BoxNetwork, dict[str, Any]]:
+    """Return the network with the weights it starts from, and facts about them.
+
+    Raises InputError for a weights file that is missing, damaged, another than its checksum says, or of another network.
+    """
+    own = {"network": f"{settings.architecture}, {settings.backbone}"}
+    if not settings.pretrained:
+        return BoxNetwork(settings, len(PARTS), device), own | {"from": "scratch"}
+    known = COCO[settings.architecture]
+    given = weights.verify(
+        Path(settings.pretrained),
+        settings.sha256,
+        f"weights of the detector (torchvision_detector.pretrained): {known.url.rsplit('/', 1)[1]} ({known}, listed in "
+        f"torchvision's model documentation), or a state dict of a {settings.backbone}",
+    )
+    network = BoxNetwork(settings, settings.trainable, device)
+    of_detector = _load(network, load_tensors(given), given, settings)
+    kind = "detector weights" if of_detector else f"{settings.backbone} weights"
+    return network, own | {"from": given.name, "weights_kind": kind, "weights_sha256": checksums.sha256_of(given)}
+
+
+def _load(network: BoxNetwork, state: dict[str, torch.Tensor], path: Path, settings: TorchvisionDetector) -> bool:
+    """Load weights of a detector (but for its layer of classes) or of a backbone; say whether they are a detector's."""
+    of_detector = any(name.startswith("backbone.") for name in state)
+    part: nn.Module = network.model if of_detector else network.model.backbone.body
+    given = {name: tensor for name, tensor in state.items() if not name.startswith((*CLASS_HEADS, "fc."))}
+    try:
+        missing, unknown = part.load_state_dict(given, strict=False)
+    except RuntimeError as error:  # tensors of another shape
+        missing, unknown = (
+            [],
+            [line.strip() for line in str(error).splitlines() if "size mismatch" in line] or [str(error)],
+        )
+    wrong = [name for name in missing if not name.startswith(CLASS_HEADS) and not name.endswith(COUNTER)] + unknown
+    if wrong:
+        raise InputError(
+            f"{path}: weights of another architecture: {len(wrong)} tensors do not fit a {settings.architecture} on a "
+            f"{settings.backbone}, the first is {wrong[0]}; set torchvision_detector.architecture and backbone to what the "
+            "file was made for"
+        )
+    if of_detector:  # torchvision's COCO weights were made without
+        network.set_epsilon(0.0)
+    return of_detector
+
+
+def reader(
+    read: Callable[[Sequence[str]], np.ndarray], settings: TorchvisionDetector
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return a function from image names to pixels (N, S, S) uint8 at the side at which the detector reads them."""
+    return lambda names: np.stack([formats_decode.shrink(pixels, settings.image_size) for pixels in read(names)])
+
+
+def predict(
+    network: nn.Module,
+    names: Sequence[str],
+    read: Callable[[Sequence[str]], np.ndarray],
+    goal: BoxGoal,
+    device: Device,
+) -> pd.DataFrame:
+    """Return the boxes found on images (`COLUMNS`), in the order of the images, by falling confidence."""
+    found = infer(network, names, read, goal, device)
+    rows = [
+        (name, BOXED_FINDINGS[int(label) - 1], confidence, *corners)
+        for name, boxes in zip(names, found.astype(np.float64), strict=True)
+        for label, confidence, *corners in sorted(boxes.tolist(), key=lambda box: -box[1])
+        if label > 0
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def labelled(text: str) -> np.ndarray:
+    """Turn a split's box text into (K, 5) float64: label (1 to 8), x0, y0, x1, y1 in the 1024 frame."""
+    rows = [(BOXED_FINDINGS.index(label) + 1, *corners) for label, *corners in parse_box_text(text)]
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+
+def _moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    corners, kept = moved_each(boxes[:, 1:], matrix)
+    return np.concatenate([boxes[:, :1], corners], axis=1)[kept]
+
+
+def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack the boxes (K, 5) of images to (N, M, 5) float32, M the most an image has; empty places are zero."""
+    result = np.zeros((len(boxes), max(map(len, boxes), default=0), 5), dtype=np.float32)
+    for place, each in zip(result, boxes, strict=True):
+        place[: len(each)] = each
+    return result
+
+
+def _scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """mAP50 as the report has it. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
+    predicted = [_named(boxes[:, 0], boxes[:, 1], boxes[:, 2:]) for boxes in found]
+    drawn = [_named(boxes[:, 0], np.ones(len(boxes)), boxes[:, 1:]) for boxes in truth]
+    return {"map50": mean_precision(predicted, drawn, 0.5)}
+
+
+def _named(labels: np.ndarray, confidence: np.ndarray, corners: np.ndarray) -> ImageBoxes:
+    """Leave out empty places (label 0)."""
+    kept = labels > 0
+    names = np.array(BOXED_FINDINGS)[labels[kept].astype(int) - 1]
+    return ImageBoxes(names, confidence[kept].astype(np.float64), corners[kept].astype(np.float64))

@@ -1,0 +1,87 @@
+"""The YOLO experiments: off the shelf, and fine-tuned on the boxed images (paper, sections 2.3.2 and 2.3.3)."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cxr.data import splits
+from cxr.detectors import files as detector_files
+from cxr.detectors.yolo import data_set, trainer
+from cxr.runtime import checksums
+from cxr.settings import Yolo
+from cxr.training import weights
+from cxr.training.runs import Run
+
+
+def off_the_shelf(
+    *,
+    weights_file: Path,
+    sha256: str,
+    image_size: int,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Outputs,
+    run: Run,
+) -> None:
+    """Predict the boxed validation and test images with COCO weights as they are; boxes carry COCO's class names."""
+    given = weights.verify(weights_file, sha256, "COCO weights of YOLO (yolo.pretrained)")
+    _predict(given, image_size, inputs, outputs, run)
+    own = {"weights": given.name, "weights_sha256": checksums.sha256_of(given), "trained_parameters": 0}
+    outputs.facts.write_text(json.dumps(own | run.facts(), indent=1), encoding="utf-8")
+
+
+def fine_tune(
+    *,
+    data: Path,
+    manifest: Path,
+    settings: Yolo,
+    run_folder: Path,
+    inputs: detector_files.Inputs,
+    outputs: detector_files.Trained,
+    run: Run,
+) -> None:
+    """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images.
+
+    data: folder of the data set, which is compared with its manifest first (`yolo_data.intact`). Predictions read the
+    image cache, not the data set.
+    """
+    given = None
+    own: dict[str, Any] = {"settings": settings.received(), "from": "scratch"}
+    if settings.pretrained:
+        given = weights.verify(Path(settings.pretrained), settings.sha256, "COCO weights of YOLO (yolo.pretrained)")
+        own |= {"from": given.name, "weights_sha256": checksums.sha256_of(given)}
+    tuned = trainer.fine_tune(
+        data=data_set.intact(manifest, data, inputs.pixels(run).read, run.tell),
+        weights=given,
+        architecture=settings.architecture,
+        run_folder=run_folder / "run",
+        settings=settings,
+        seed=run.seed,
+        device=run.device,
+        threads=run.threads,
+        progress=run.tell,
+        keeper=run.keeper,
+    )
+    shutil.copyfile(tuned.weights, outputs.model)
+    _predict(outputs.model, settings.image_size, inputs, outputs, run)
+    tuned.history.to_csv(outputs.history, index=False)
+    outputs.facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1), encoding="utf-8")
+
+
+def _predict(
+    weights_file: Path, image_size: int, inputs: detector_files.Inputs, outputs: detector_files.Outputs, run: Run
+) -> None:
+    """Write the boxes of the validation images and of the images asked for."""
+    pixels = inputs.pixels(run)
+    asked = ((inputs.validation_split, outputs.validation_predictions), (inputs.predicted, outputs.predictions))
+    for wanted, path in asked:
+        names = splits.read_images(wanted)["image"].tolist()
+        found = trainer.predict(
+            weights=weights_file,
+            names=names,
+            pixels=pixels.read,
+            image_size=image_size,
+            device=run.device,
+            progress=run.tell,
+        )
+        found.to_csv(path, index=False, float_format="%.6g")

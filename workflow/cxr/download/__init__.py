@@ -1,0 +1,1 @@
+"""The release brought from its public addresses into a data folder."""

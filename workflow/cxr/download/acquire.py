@@ -1,0 +1,131 @@
+"""One file of the release brought into a data folder: found there or fetched, checked, and unpacked if need be.
+
+Tables go into the folder itself, the images of images_001.tar.gz into images_001/. What is here already, in any of the
+known layouts, is used and left as it is. Partial files and archives of a download lie in `store`, a folder below the
+data folder, and what is done is written there as `<name>.json`.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cxr.data import layouts
+from cxr.download import fetch, release, unpack, verify
+from cxr.download.release import ReleaseFile
+from cxr.errors import InputError
+from cxr.runtime import disk
+from cxr.runtime.journal import Journal
+
+UNPACKED_SHARE = 1.03  # bytes on the disk of unpacked images over bytes of their archive: PNGs are compressed already
+
+
+def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, attempts: int, tell: Journal) -> str:
+    """Bring one file of the release below root and return in words what was done.
+
+    keep_archive: whether a downloaded archive stays in the store after unpacking; one that a user has put into root
+    always stays. attempts: see `download.fetch`. Raises InputError with what to do where the file cannot be had, is
+    another one than expected, or root cannot be written; a file that is another one is set aside as `<name>.bad`.
+    """
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        if file.is_archive:
+            done = _images(file, root, store, keep_archive, attempts, tell)
+        else:
+            done = _table(file, root, store, attempts, tell)
+    except PermissionError as error:
+        raise InputError(f"{error.filename or root}: {error.strerror}; name a folder that may be written") from None
+    tell(f"{file.name}: {done}")
+    (store / f"{file.name}.json").write_text(json.dumps({"file": file.name, "done": done}) + "\n", encoding="utf-8")
+    return done
+
+
+def require_room(files: Iterable[ReleaseFile], root: Path, *, store: Path, keep_archives: bool, parallel: int) -> None:
+    """Raise InputError if the disk has less room than what is still to be fetched and unpacked needs.
+
+    parallel: archives that lie on the disk at the same time where they are not kept. Files of unknown size count as 0.
+    """
+    missing = [file for file in files if not (store / f"{file.name}.json").exists()]
+    archives = [file for file in missing if file.is_archive and not layouts.unpacked(root, file.stem)]
+    fetched = sorted((file.size or 0 for file in archives if not layouts.archive(root, file.stem)), reverse=True)
+    needed = sum(file.size or 0 for file in archives) * UNPACKED_SHARE
+    needed += sum(fetched if keep_archives else fetched[:parallel])
+    needed -= sum(path.stat().st_size for path in store.glob("*") if path.is_file() and path.suffix != ".bad")
+    disk.require(root, needed, f"what is still missing of the release ({len(missing)} files)")
+
+
+def _table(file: ReleaseFile, root: Path, store: Path, attempts: int, tell: Journal) -> str:
+    place = root / layouts.table(root, file.name)
+    if place.is_file():
+        found = verify.of_file(place)
+        same = found.sha256 == file.sha256 if file.sha256 else found.md5 == file.md5 if file.md5 else None
+        compared = {True: "the published one", False: "not byte for byte the published one", None: "not compared"}[same]
+        return f"was here ({place.relative_to(root)}, {compared}) and stays as it is"
+    _fetch(file, root, store, 0, attempts, tell)
+    os.replace(store / file.name, root / file.name)
+    return "downloaded"
+
+
+def _images(file: ReleaseFile, root: Path, store: Path, keep: bool, attempts: int, tell: Journal) -> str:
+    target = root / file.stem
+    if (folder := layouts.unpacked(root, file.stem)) is not None:
+        if not keep:  # a run killed between unpacking and removing
+            (store / file.name).unlink(missing_ok=True)
+        return f"unpacked already ({folder.relative_to(root)})"
+    if (folder := layouts.flat(root)) is not None:
+        raise InputError(
+            f"{folder}: images lie here side by side, not in folders images_001 to images_012, so it cannot be said "
+            f"which archives are missing, and {file.name} was neither fetched nor unpacked. They can be used as they "
+            "are; to download the release all the same, set data.root to another folder"
+        )
+    own = layouts.archive(root, file.stem)
+    if own is None:
+        _fetch(file, root, store, int((file.size or 0) * UNPACKED_SHARE), attempts, tell)
+    elif own.name == file.name:
+        _verify(own, file, root, tell, "remove it, and it will be downloaded")
+    else:
+        tell(
+            f"{own.name}: no checksum of an archive of this name is published ({file.name} is the release's): it is taken "
+            "as it is"
+        )
+    archive = own or store / file.name
+    disk.require(root, archive.stat().st_size * UNPACKED_SHARE, f"unpacking {archive.name}")
+    try:
+        count = unpack.unpack(archive, target, tell, file.size)
+    except unpack.DamagedArchive:
+        if own is None:
+            _set_aside(archive)
+        raise
+    if own is None and not keep:
+        archive.unlink()
+    return f"{'found' if own else 'downloaded'} and unpacked into {target.name} ({count} files)"
+
+
+def _fetch(file: ReleaseFile, root: Path, store: Path, room_after: int, attempts: int, tell: Journal) -> None:
+    """Leave the checked file in the store."""
+    path = store / file.name
+    if not path.is_file():
+        if not file.url:
+            raise InputError(
+                f"{file.name}: the table of addresses (download.table) has none for this file: fetch it by hand from "
+                f"{release.PAGE} and put it into {root}"
+            )
+        fetch.fetch(file.url, path, size=file.size, attempts=attempts, tell=tell, room_after=room_after)
+    try:
+        _verify(path, file, root, tell, "run it again to download it anew")
+    except verify.WrongFile as error:
+        raise verify.WrongFile(f"{error}. It was set aside as {_set_aside(path)}") from None
+    path.with_name(path.name + ".bad").unlink(missing_ok=True)
+
+
+def _verify(path: Path, file: ReleaseFile, root: Path, tell: Journal, advice: str) -> None:
+    try:
+        verify.verify(path, file, root / "downloads.csv", tell)
+    except verify.WrongFile as error:
+        raise verify.WrongFile(f"{error}; {advice}") from None
+
+
+def _set_aside(path: Path) -> Path:
+    bad = path.with_name(path.name + ".bad")
+    os.replace(path, bad)
+    return bad

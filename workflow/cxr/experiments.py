@@ -1,0 +1,219 @@
+"""The experiments of the study: one row says what the rules, the report and predictions of new images need of each."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cxr.settings import Settings
+
+NOT_IN_PAPER = "not in the paper"
+CLASSIFIER_NUMBERS = (("loss", ""), ("accuracy", ""), ("auroc", "mean14"))
+BOX_NUMBERS = (("f1", "all"), ("map50", "all"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment, in the order in which the report shows them.
+
+    name: in metric tables and below the results; `transfer` stands for all of its pairs (`family`).
+    kind: what is predicted: a probability per label (classifier), boxes, or cells of the 16 × 16 grid.
+    section: its settings, in those of a protocol.
+    title, short: its name over a section of the report, and within a sentence.
+    source: where the paper has it. did: what was done. reading: what an image-free predictor gets of the paper's numbers.
+    headline: (metric, label) of the numbers that the paper prints, and of those that it should have printed.
+    folder: of a job, below the results; fields protocol and fold.
+    trained: its jobs leave a model and a history. predicts: its models may be chosen for new images.
+    names_findings: its predictions say which finding they are of.
+    needs: a setting of its section that must be given, and why the experiment does not run where it is not.
+    curves: the figure of the paper that its learning curves correspond to.
+    """
+
+    name: str
+    kind: Literal["classifier", "boxes", "cells"]
+    section: str
+    title: str
+    short: str
+    source: str
+    did: str
+    reading: str
+    headline: tuple[tuple[str, str], ...]
+    folder: str
+    trained: bool = True
+    predicts: bool = True
+    names_findings: bool = True
+    needs: tuple[str, str] | None = None
+    curves: str = ""
+
+    @property
+    def in_folds(self) -> bool:
+        """Whether it is trained and tested once per fold of the boxed images."""
+        return self.kind != "classifier"
+
+
+# Not AUPRC among the headline numbers: with few positives even a random ranking beats its floor, the prevalence, so a
+# verdict would flatter; it stands in the label tables.
+EXPERIMENTS = (
+    Experiment(
+        name="baseline_softmax",
+        kind="classifier",
+        section="baseline",
+        title="Baseline ResNet, softmax",
+        short="softmax baseline",
+        source="§3.1, figures 3 and 4",
+        did="A ResNet50 trained from scratch with a softmax output and categorical cross-entropy, as if every image had one "
+        "label.",
+        reading="The class prior has cross-entropy 2.51 (2.44 on the first archive), and answering “No Finding” every time is "
+        "right for 0.538 of the images (0.551 on the first archive): the paper's 2.43 and 55%.",
+        headline=CLASSIFIER_NUMBERS,
+        folder="baseline/{protocol}/softmax",
+        predicts=False,
+        curves="figure 3",
+    ),
+    Experiment(
+        name="baseline_sigmoid",
+        kind="classifier",
+        section="baseline",
+        title="Baseline ResNet, sigmoid",
+        short="sigmoid baseline",
+        source="§3.1, figure 4",
+        did="The same network with 15 sigmoid outputs and binary cross-entropy; accuracy is taken over all image–label pairs.",
+        reading="Answering the majority of each label is right for 0.921 of the image–label pairs, and the constant label "
+        "prior has loss 0.217: the paper's 92% and 0.24.",
+        headline=CLASSIFIER_NUMBERS,
+        folder="baseline/{protocol}/sigmoid",
+        curves="figure 4",
+    ),
+    Experiment(
+        name="transfer",
+        kind="classifier",
+        section="transfer",
+        title="Transfer learning, trainable layers × data size",
+        short="transfer",
+        source="§3.2, figures 5 to 7",
+        did="An ImageNet ResNet50 under a new 15-way layer; the last c layers train on s images, for every pair of a 20 × 13 "
+        "grid; the best pairs on validation train long.",
+        reading="The majority classifier never looks, and the paper's models equal it by its own words. The advantage on "
+        "validation is the best of 260 noisy pairs, as selection alone can produce it.",
+        headline=(("accuracy", ""), ("auroc", "mean14"), ("label_sensitivity", "No Finding")),
+        folder="transfer_long/{protocol}/{pair}",
+    ),
+    Experiment(
+        name="yolo_off_the_shelf",
+        kind="boxes",
+        section="yolo",
+        title="YOLO off the shelf",
+        short="YOLO off the shelf",
+        source="§3.3.1",
+        did="A YOLO with its COCO weights, asked for everyday objects in chest X-rays; its boxes are scored as disease areas.",
+        reading="Declaring the whole image diseased has F1 0.146: the paper's 15%.",
+        headline=(("f1", "all"), ("map50_any", "all")),
+        folder="yolo_off_the_shelf/{protocol}/fold{fold}",
+        trained=False,
+        predicts=False,
+        names_findings=False,
+        needs=("pretrained", "no COCO weights: set {protocol}.yolo.pretrained to a weights file"),
+    ),
+    Experiment(
+        name="yolo_finetuned",
+        kind="boxes",
+        section="yolo",
+        title="YOLO fine-tuned",
+        short="YOLO fine-tuned",
+        source="§3.3.2",
+        did="The same YOLO trained for 40 epochs on the boxed images.",
+        reading="The paper prints no score, only how few test images had any prediction; the mean training mask predicts on "
+        "every one.",
+        headline=(("images_with_prediction", "all"), *BOX_NUMBERS),
+        folder="yolo_finetuned/{protocol}/fold{fold}",
+    ),
+    Experiment(
+        name="torchvision_detector",
+        kind="boxes",
+        section="torchvision_detector",
+        title="torchvision detector",
+        short="torchvision detector",
+        source=NOT_IN_PAPER,
+        did="No experiment of the paper: Faster R-CNN or RetinaNet of torchvision (BSD licence) trained on the same boxed "
+        "images, beside YOLO (AGPL).",
+        reading="The mean training mask, cut at its best threshold, has F1 of about 0.33.",
+        headline=BOX_NUMBERS,
+        folder="torchvision_detector/{protocol}/fold{fold}",
+        needs=("enabled", "{protocol}.torchvision_detector.enabled is false"),
+    ),
+    Experiment(
+        name="gridcnn",
+        kind="cells",
+        section="gridcnn",
+        title="Grid CNN, 18 convolutions",
+        short="grid CNN",
+        source="§3.3.3, figures 2 and 8 to 10",
+        did="A network of 18 convolutions and one dense layer marks 16 × 16 cells of an image as diseased, from mean squared "
+        "error.",
+        reading="The mean training mask as confidence has precision 0.183, recall 0.182, F1 0.182 and mean squared error "
+        "0.065; the same mask cut at its best threshold has F1 of about 0.33.",
+        headline=(
+            ("mse", "all"),
+            ("f1_weighted", "all"),
+            ("precision_weighted", "all"),
+            ("recall_weighted", "all"),
+            ("f1_weighted", "large_both"),
+            ("f1", "all"),
+            ("recall", "all"),
+        ),
+        folder="gridcnn/{protocol}/fold{fold}",
+        curves="figure 10",
+    ),
+)
+BY_NAME = {each.name: each for each in EXPERIMENTS}
+TITLES = {each.name: each.title for each in EXPERIMENTS}
+
+Key = tuple[str, str]  # protocol, experiment
+Job = tuple[str, str, str]  # protocol, experiment, fold ("" where the experiment has none)
+
+
+def family(experiment: str) -> str:
+    """Return the row to which a metric table's experiment belongs: ``transfer_c2_s5000`` → ``transfer``."""
+    return "transfer" if pair(experiment) else experiment
+
+
+def pair(experiment: str) -> tuple[int, int] | None:
+    """Return (trainable layers, images) of a transfer experiment's name; None for any other."""
+    found = re.fullmatch(r"transfer_c(\d+)_s(\d+)", experiment)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def skipped(settings: Settings) -> dict[Key, str]:
+    """Return why experiments do not run under a protocol."""
+    found = {}
+    for each in EXPERIMENTS:
+        for protocol in settings.protocols:
+            if each.needs and not getattr(getattr(getattr(settings, protocol), each.section), each.needs[0]):
+                found[protocol, each.name] = each.needs[1].format(protocol=protocol)
+    return found
+
+
+def jobs(settings: Settings) -> dict[Job, str]:
+    """Return the folder, below the results, of every job that predicts test images.
+
+    The long transfer runs are not among them: which they are is known once the grid has been trained.
+    """
+    return {
+        (protocol, each.name, fold): each.folder.format(protocol=protocol, fold=fold)
+        for protocol, each in sorted(_running(settings), key=lambda running: running[1].in_folds)  # classifiers first
+        if each.name != "transfer"
+        for fold in (map(str, range(getattr(settings, protocol).split.box_folds)) if each.in_folds else [""])
+    }
+
+
+def detectors(settings: Settings) -> list[Key]:
+    """Return the detectors that run, of boxes and of cells."""
+    return [(protocol, each.name) for protocol, each in _running(settings) if each.in_folds]
+
+
+def _running(settings: Settings) -> Iterator[tuple[str, Experiment]]:
+    left_out = skipped(settings)
+    for protocol in settings.protocols:
+        for each in EXPERIMENTS:
+            if (protocol, each.name) not in left_out:
+                yield protocol, each

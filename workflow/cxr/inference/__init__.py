@@ -1,0 +1,1 @@
+"""New images through the best models of a finished study."""

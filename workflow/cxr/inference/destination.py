@@ -1,0 +1,66 @@
+"""Where the predictions of a folder of new images go, and whose they are: no folder's replace another's unnoticed."""
+
+import os
+import re
+import shlex
+import stat
+from pathlib import Path
+
+from cxr.errors import InputError
+from cxr.runtime import regular
+from cxr.runtime.journal import legible
+
+MOST_BYTES = 1 << 16  # of a note; a path has fewer
+CHOICE = "choose another name for these (predict.name)"
+
+
+def place(folder: str, name: str) -> str:
+    """Return the name of the predictions: the one that is set, else that of the folder, in letters, digits, _ and -."""
+    own = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).absolute().name) if folder else ""
+    return name or own or "new"
+
+
+def require_own(folder: Path, note: Path) -> None:
+    """Raise InputError where the predictions beside the file `note` (see `write_note`) may be another folder's.
+
+    They are where it names another, and may be where it is lost or cannot be believed.
+    """
+    where, own = legible(note.parent), os.path.realpath(folder)
+    removal = f"or remove {where} if those are not needed any more"
+    try:
+        former = _read(note)
+    except FileNotFoundError:
+        if not any(_predictions(note.parent)):
+            return
+        raise InputError(
+            f"{where} holds predictions, but the file {note.name} that says of which folder is lost: {CHOICE}, {removal}. "
+            f"If they are of {legible(own)}, say so: echo {shlex.quote(legible(own))} > {shlex.quote(legible(note))}"
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{legible(note)} should say of which folder the predictions beside it are, but cannot be read ({why}): "
+            f"{CHOICE}, {removal}"
+        ) from None
+    if former != os.fsencode(own):
+        raise InputError(
+            f"{where} holds what was predicted of another folder, {legible(os.fsdecode(former))}, not of {legible(own)}: "
+            f"{CHOICE}, {removal}"
+        )
+
+
+def _read(note: Path) -> bytes:
+    """Return the folder that a note names. Raises OSError or ValueError where it is no note of ours, such as a link."""
+    if not stat.S_ISREG(os.lstat(note).st_mode):
+        raise regular.Irregular("not a regular file", "a link" if note.is_symlink() else regular.kind(note))
+    return regular.content(note, MOST_BYTES).removesuffix(b"\n")
+
+
+def _predictions(folder: Path) -> list[str]:
+    """Return the files below a folder, but for the hidden ones: a killed job leaves parts, seals and empty folders."""
+    return [name for _, _, names in os.walk(folder) for name in names if not name.startswith(".")]
+
+
+def write_note(folder: Path, note: Path) -> None:
+    """Write down whose predictions these are."""
+    note.write_bytes(os.fsencode(os.path.realpath(folder)) + b"\n")

@@ -1,0 +1,55 @@
+"""Boxes on new images by the better of a study's detectors, in the pixels of the images themselves."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.data import csv_cells
+from cxr.detectors import torchvision_detector
+from cxr.detectors.yolo import trainer
+from cxr.inference import files as prediction_files
+from cxr.inference import prepared
+from cxr.inference.prepared import Pixels
+from cxr.training.runs import Run
+
+SHOWN = 0.001  # confidence of a box that is written
+
+
+def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
+    """Write image, label, confidence, x0, y0, x1, y1 (pixels of the image, end exclusive), by falling confidence.
+
+    The detector with the best validation mAP50 predicts. image_size: side in pixels at which YOLO reads an image.
+    """
+    chosen = inputs.best("map50", run)
+    table, pixels = inputs.images()
+    predict = PREDICTORS[chosen.experiment.partition("/")[0]]
+    found = predict(chosen.model, table["image"].tolist(), pixels, image_size, run)
+    own = prepared.to_own_pixels(found, table)
+    run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
+    csv_cells.write(own, outputs.predictions, float_format="%.6g")
+    outputs.write_facts(chosen, run)
+
+
+def _by_yolo(model: Path, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:
+    return trainer.predict(
+        weights=model,
+        names=names,
+        pixels=stored.read,
+        image_size=image_size,
+        device=run.device,
+        progress=run.tell,
+        confidence=SHOWN,
+    )
+
+
+def _by_torchvision(model: Path, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:
+    network, settings = torchvision_detector.restore(model, run.device)
+    read = torchvision_detector.reader(stored.read, settings)
+    goal = torchvision_detector.BoxGoal(settings.training.batch)
+    return torchvision_detector.predict(network, names, read, goal, run.device)
+
+
+PREDICTORS = {  # experiment of boxes whose models may be chosen → how its models predict
+    "yolo_finetuned": _by_yolo,
+    "torchvision_detector": _by_torchvision,
+}

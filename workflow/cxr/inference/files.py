@@ -1,0 +1,62 @@
+"""What every job that predicts new images reads and writes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.inference import champion, prepared
+from cxr.inference.champion import Champion
+from cxr.inference.prepared import Pixels
+from cxr.runtime.jobs import Job
+from cxr.training.runs import Run
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Trained models to choose from, below a run's `results`, and the new images as `new_images` has prepared them:
+    their table, and their pixels `side` wide."""
+
+    models: Sequence[Path]
+    results: Path
+    index: Path
+    pixels: Path
+    side: int
+
+    @classmethod
+    def of(cls, job: Job) -> "Inputs":
+        """Return those of a workflow's job."""
+        return cls(
+            [Path(path) for path in job.input.models],
+            Path(job.params.results),
+            Path(job.input.table),
+            Path(job.input.pixels),
+            job.params.side,
+        )
+
+    def best(self, metric: str, run: Run) -> Champion:
+        """Choose the model with the best validation metric (``champion.choose``)."""
+        chosen = champion.choose(self.models, self.results, metric)
+        run.tell(
+            f"{chosen.experiment}, the best by validation {metric} ({chosen.score:.4f}) of {len(self.models)} models"
+        )
+        return chosen
+
+    def images(self) -> tuple[pd.DataFrame, Pixels]:
+        """Return the table of the new images and their pixels."""
+        table = prepared.read_index(self.index)
+        return table, Pixels(self.pixels, table, self.side)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The predictions, and the facts of what made them."""
+
+    predictions: Path
+    facts: Path
+
+    def write_facts(self, chosen: Champion, run: Run) -> None:
+        """Say which model predicted, how it was chosen, and in which run."""
+        self.facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1), encoding="utf-8")

@@ -1,0 +1,54 @@
+"""New images as `new_images` has prepared them: their pixels, and the way between the 1024 frame and their own pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr.boxes import FRAME
+from cxr.data import made
+from cxr.errors import InputError
+
+BOX = ["x0", "y0", "x1", "y1"]
+
+
+class Pixels:
+    """Reads the prepared pixels of one side by image name."""
+
+    def __init__(self, path: Path, index: pd.DataFrame, side: int):
+        shape = (len(index), side, side)
+        if not path.is_file() or path.stat().st_size != np.prod(shape):
+            raise InputError(f"{path}: does not hold {len(index)} images of {side} px; delete it and run again")
+        self.maps = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+        self.rows = {name: row for row, name in enumerate(index["image"])}
+
+    def read(self, names: list[str]) -> np.ndarray:
+        """Return pixels (N, side, side) uint8 of the named images."""
+        return np.stack([self.maps[self.rows[name]] for name in names])
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """Read the table of usable images. Raises InputError where it is damaged."""
+    return made.read_names(path, ["image", "kind", "width", "height", "side", "left", "top", "digest"])
+
+
+def to_own_pixels(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """Take boxes (image, …, x0, y0, x1, y1) from the 1024 frame of the squared image to pixels of the image itself.
+
+    What lies on a margin is cut off; a box that lies there wholly is dropped.
+    """
+    own = index.set_index("image").loc[boxes["image"]].reset_index(drop=True)
+    result = boxes.reset_index(drop=True).copy()
+    for low, high, margin, size in (("x0", "x1", "left", "width"), ("y0", "y1", "top", "height")):
+        for corner in (low, high):
+            result[corner] = (result[corner] * own["side"] / FRAME - own[margin]).clip(0, own[size])
+    return result[(result["x1"] > result["x0"]) & (result["y1"] > result["y0"])].reset_index(drop=True)
+
+
+def to_frame(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """The way back: from pixels of the images to the 1024 frame of the squared images."""
+    own = index.set_index("image").loc[boxes["image"]].reset_index(drop=True)
+    result = boxes.reset_index(drop=True).copy()
+    for corner, margin in zip(BOX, ("left", "top", "left", "top"), strict=True):
+        result[corner] = (result[corner] + own[margin]) * FRAME / own["side"]
+    return result

@@ -1,0 +1,1 @@
+"""Scores of saved predictions, each beside its image-free floor, with intervals by patient."""

@@ -1,0 +1,185 @@
+"""The image-free predictors every number stands beside: fitted on training labels or boxes, blind to every image.
+
+Classification floors are constants: each score has a constant that is best for it. Detection floors are one map of
+confidences, or one box a finding, given to every image; only a box at a random place differs from image to image. Nothing
+here scores anything; see metrics and detection_scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxr.boxes import FRAME, GRID, cell_coverage, parse_box_text
+from cxr.data.splits import place
+from cxr.errors import InputError
+from cxr.labels import BOXED_FINDINGS, LABELS, SEPARATOR
+
+WHOLE_IMAGE = "whole image"
+MEAN_MASK = "mean training mask"
+CUT_MASK = "mean training mask, cut"
+MEDIAN_BOXES = "median training box of each finding"
+RANDOM_BOXES = "box of each finding's median size at a random place"
+FINDING_MASK = "mean training mask of the finding"
+FINDING_CUT = "mean training mask of the finding, cut"
+FINDING_BOX = "median training box of the finding"
+
+
+@dataclass(frozen=True)
+class ClassificationFloors:
+    """Constants fitted on the training labels, in the order of ``LABELS``.
+
+    prevalence: (15,) float64, share of images with the label; the constant with the least binary cross-entropy.
+    majority: (15,) uint8, 1 where more than half have it; the constant with the best accuracy a label.
+    prior: (15,) float64, prevalence scaled to sum 1; the constant with the least categorical cross-entropy.
+    first_label: index of the most frequent first label; the constant with the best categorical accuracy.
+    label_set: (15,) uint8, the most frequent combination; the constant with the best exact-match accuracy.
+    """
+
+    prevalence: np.ndarray
+    majority: np.ndarray
+    prior: np.ndarray
+    first_label: int
+    label_set: np.ndarray
+
+    @property
+    def label_set_name(self) -> str:
+        return SEPARATOR.join(label for label, present in zip(LABELS, self.label_set, strict=True) if present)
+
+
+def fit_classification(labels: np.ndarray) -> ClassificationFloors:
+    """Fit the constants on the training labels: (N, 15) of 0 and 1, each image with at least one label.
+
+    Raises InputError where there is no image.
+    """
+    labels = np.asarray(labels, dtype=np.uint8)
+    if not len(labels):
+        raise InputError("the training split holds no image, so no image-free floor can be fitted; enlarge it")
+    prevalence = labels.mean(axis=0)
+    sets, counts = np.unique(labels, axis=0, return_counts=True)
+    return ClassificationFloors(
+        prevalence=prevalence,
+        majority=(prevalence > 0.5).astype(np.uint8),
+        prior=prevalence / prevalence.sum(),
+        first_label=int(np.bincount(labels.argmax(axis=1), minlength=len(LABELS)).argmax()),
+        label_set=sets[counts.argmax()],
+    )
+
+
+@dataclass(frozen=True)
+class DetectionFloors:
+    """Predictions fitted on the training boxes, the same for every image.
+
+    maps: name -> (16, 16) float64 confidences of cells: ``WHOLE_IMAGE`` (1 everywhere), ``MEAN_MASK`` (share of
+    training images with the cell more than half covered) and ``CUT_MASK`` (1 where that share is at least `cut`).
+    cut: the share at which the cut mask has the best F1 on the training images (``fit_cut``).
+    boxes: label, confidence, x0, y0, x1, y1: for each boxed finding the median training box, its confidence the share
+    of training images that have one (``MEDIAN_BOXES``).
+    findings: finding -> maps for who is told that it is there: ``FINDING_MASK`` (over the training images with such a
+    box), ``FINDING_CUT`` (cut where it has the best F1 on them) and ``FINDING_BOX`` (cells the median box covers). A
+    finding without a training box that covers a cell is not in it.
+    """
+
+    maps: dict[str, np.ndarray]
+    cut: float
+    boxes: pd.DataFrame
+    findings: dict[str, dict[str, np.ndarray]]
+
+    def of_finding(self, finding: str) -> dict[str, np.ndarray]:
+        """The maps of a finding; where training has no example of it, those of any finding stand in."""
+        known = self.findings.get(finding)
+        if known is None:
+            cut = self.maps[CUT_MASK]
+            known = {FINDING_MASK: self.maps[MEAN_MASK], FINDING_CUT: cut, FINDING_BOX: cut}
+        return {name: self.maps[name] for name in (WHOLE_IMAGE, CUT_MASK)} | known
+
+    def random_boxes(self, image: str, seed: int) -> np.ndarray:
+        """A box of each finding's median size, uniformly placed: (K, 4) in the order of `boxes`, the same for an image
+        and seed on every call (``RANDOM_BOXES``).
+        """
+        corners = self.boxes[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
+        size = corners[:, 2:] - corners[:, :2]
+        at = [[place(seed, f"random box/{image}/{label}/{axis}") for axis in "xy"] for label in self.boxes["label"]]
+        start = np.reshape(at, (-1, 2)) * (FRAME - size)
+        return np.hstack([start, start + size])
+
+
+def fit_detection(train: pd.DataFrame) -> DetectionFloors:
+    """Fit the floors of detection on a training split of the boxed images (columns image, boxes: the box text).
+
+    Raises InputError where no cell of any training image is more than half covered.
+    """
+    parsed = [parse_box_text(text) for text in train["boxes"].fillna("")]  # pandas reads an empty text as NaN
+    targets = cell_targets([[box[1:] for box in boxes] for boxes in parsed])
+    if not targets.any():
+        raise InputError(
+            f"the training split of the boxed images ({len(train)} images) has no box that covers a cell of the "
+            f"{GRID}x{GRID} grid by more than half, so no image-free floor can be fitted; enlarge it"
+        )
+    cut = fit_cut(targets)
+    mean, boxes = targets.mean(axis=0), _median_boxes(parsed)
+    return DetectionFloors(
+        maps={WHOLE_IMAGE: np.ones((GRID, GRID)), MEAN_MASK: mean, CUT_MASK: (mean >= cut).astype(np.float64)},
+        cut=cut,
+        boxes=boxes,
+        findings=_finding_maps(parsed, boxes),
+    )
+
+
+def _finding_maps(
+    parsed: Sequence[Sequence[tuple[str, float, float, float, float]]], median: pd.DataFrame
+) -> dict[str, dict[str, np.ndarray]]:
+    maps = {}
+    for finding, _, *corners in median.itertuples(index=False, name=None):
+        images = [[box[1:] for box in boxes if box[0] == finding] for boxes in parsed]
+        targets = cell_targets([boxes for boxes in images if boxes])
+        if targets.any():
+            mean = targets.mean(axis=0)
+            maps[finding] = {
+                FINDING_MASK: mean,
+                FINDING_CUT: (mean >= fit_cut(targets)).astype(np.float64),
+                FINDING_BOX: cell_targets([[corners]])[0].astype(np.float64),
+            }
+    return maps
+
+
+def cell_targets(boxes: Sequence[Sequence[Sequence[float]] | np.ndarray]) -> np.ndarray:
+    """The paper's target (section 2.3.3): cells more than half covered by an image's boxes.
+
+    boxes: for each image (K, 4) in the 1024 frame. Returns (N, 16, 16) bool.
+    """
+    targets = np.zeros((len(boxes), GRID, GRID), dtype=bool)
+    for index, image_boxes in enumerate(boxes):
+        targets[index] = cell_coverage(np.asarray(image_boxes, dtype=np.float64).reshape(-1, 4)) > 0.5
+    return targets
+
+
+def fit_cut(targets: np.ndarray) -> float:
+    """Find the share at which cutting the mean mask gives the best F1 on the very images it is the mean of.
+
+    targets: (N, 16, 16) bool, at least one cell set. F1 as in ``detection_scores``: precision is averaged over all
+    images, recall over those with a cell. For one mask m given to all images these averages are sums over the cells of
+    m, so all cuts are scored by two cumulative sums. Of equally good cuts the highest is taken.
+    """
+    targets = np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
+    sizes = targets.sum(axis=1)
+    mean = targets.mean(axis=0)
+    recalled = (targets[sizes > 0] / sizes[sizes > 0, None]).mean(axis=0)
+    order = np.argsort(-mean, kind="stable")
+    precision = np.cumsum(mean[order]) / np.arange(1, mean.size + 1)
+    recall = np.cumsum(recalled[order])
+    last_of_ties = np.append(np.diff(mean[order]) != 0, True)
+    f1 = np.where(last_of_ties, 2 * precision * recall / (precision + recall), -1)
+    return float(mean[order][f1.argmax()])
+
+
+def _median_boxes(parsed: Sequence[Sequence[tuple[str, float, float, float, float]]]) -> pd.DataFrame:
+    rows = []
+    for finding in BOXED_FINDINGS:
+        images = [[box[1:] for box in boxes if box[0] == finding] for boxes in parsed]
+        found = [box for boxes in images for box in boxes]
+        if found:
+            confidence = sum(map(bool, images)) / len(parsed)
+            rows.append((finding, confidence, *np.clip(np.median(found, axis=0), 0, FRAME)))
+    return pd.DataFrame(rows, columns=["label", "confidence", "x0", "y0", "x1", "y1"])

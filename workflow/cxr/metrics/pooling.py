@@ -1,0 +1,142 @@
+"""The test images of all folds of a detector put together, each with its own fold's thresholds and floors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from cxr.errors import InputError
+from cxr.labels import BOXED_FINDINGS
+from cxr.metrics.areas import best_cut, binarise
+from cxr.metrics.classification import first_names
+from cxr.metrics.detections import Answers, Cells, ImageBoxes, truth_boxes
+from cxr.metrics.floors import MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, cell_targets, fit_detection
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Lowest confidence that counts: overall, and of single findings where it was chosen for them."""
+
+    overall: float
+    findings: dict[str, float] = field(default_factory=dict)
+
+    def of(self, finding: str) -> float:
+        return self.findings.get(finding, self.overall)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is scored of one fold: the splits it is tested and trained on, and what was predicted of the former.
+
+    Either boxes (columns image, label, confidence, x0, y0, x1, y1 in the 1024 frame; images without box have no row) or
+    cells. truth, train: splits of boxed images (image, patient, boxes).
+    """
+
+    truth: pd.DataFrame
+    train: pd.DataFrame
+    thresholds: Thresholds
+    boxes: pd.DataFrame | None = None
+    cells: Cells | None = None
+
+
+def choose_thresholds(
+    truth: pd.DataFrame, *, boxes: pd.DataFrame | None = None, cells: Cells | None = None
+) -> Thresholds:
+    """Choose the thresholds with the best binarised F1 in cells on validation predictions (``area_scores.best_cut``).
+
+    truth: a split of boxed images; boxes or cells: as of a ``Fold``. A finding without a box there that covers a cell has
+    no threshold of its own.
+    """
+    answers = Answers.of(truth["image"], boxes, cells, "validation predictions")
+    drawn = truth_boxes(truth)
+    chosen = {}
+    for finding in BOXED_FINDINGS:
+        at, target = images_with(finding, drawn)
+        if target.any():
+            chosen[finding] = best_cut(answers.of_finding(finding, at), target)
+    return Thresholds(best_cut(answers.cells, cell_targets([image.boxes for image in drawn])), chosen)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The N test images of all folds, one after the other.
+
+    drawn: their true boxes. answers: what was predicted of them. kept: predicted boxes at their fold's threshold (None for
+    cells). marked: (N, 16, 16) cells at that threshold, 0 or 1. fold: (N,) number of each image's fold; floors and
+    thresholds: one a fold. random: boxes at a random place.
+    """
+
+    patients: np.ndarray
+    drawn: list[ImageBoxes]
+    answers: Answers
+    kept: list[ImageBoxes] | None
+    marked: np.ndarray
+    fold: np.ndarray
+    floors: list[DetectionFloors]
+    thresholds: list[Thresholds]
+    random: list[ImageBoxes]
+
+    @staticmethod
+    def of(folds: Sequence[Fold], who: str, seed: int) -> "Pooled":
+        for fold in folds:
+            if not len(fold.truth):
+                raise InputError(f"{who}: a split to score on holds no image; enlarge it")
+        truth = pd.concat([fold.truth for fold in folds], ignore_index=True)
+        twice = truth["image"][truth["image"].duplicated()]
+        if len(twice):
+            raise InputError(
+                f"{who}: {len(twice)} images are tested in two folds (first: {first_names(twice)}); the splits are of "
+                "different runs: delete them and run again"
+            )
+        floors = [fit_detection(fold.train) for fold in folds]
+        each = [Answers.of(fold.truth["image"], fold.boxes, fold.cells, who) for fold in folds]
+        number = np.repeat(np.arange(len(folds)), [len(fold.truth) for fold in folds])
+        thresholds = [fold.thresholds for fold in folds]
+        answers = Answers.pooled(each)
+        cut = np.array([threshold.overall for threshold in thresholds])[number]
+        kept = None
+        if answers.boxes is not None:
+            kept = [image.above(lowest) for image, lowest in zip(answers.boxes, cut, strict=True)]
+        random = [
+            constant(floors[at], floors[at].random_boxes(image, seed))
+            for image, at in zip(truth["image"], number, strict=True)
+        ]
+        return Pooled(
+            truth["patient"].to_numpy(),
+            truth_boxes(truth),
+            answers,
+            kept,
+            binarise(answers.cells, cut[:, None, None]),
+            number,
+            floors,
+            thresholds,
+            random,
+        )
+
+    def maps(self, of: Callable[[DetectionFloors], dict[str, np.ndarray]], at: np.ndarray) -> dict[str, np.ndarray]:
+        """Image-free maps by name, (n, 16, 16): to each of the images at these places that of its own fold."""
+        folds = [of(floors) for floors in self.floors]
+        return {name: np.stack([maps[name] for maps in folds])[self.fold[at]] for name in folds[0]}
+
+    @property
+    def constants(self) -> dict[str, list[ImageBoxes]]:
+        """Image-free boxes by name: to each image those of its own fold."""
+        columns = ["x0", "y0", "x1", "y1"]
+        medians = [constant(floors, floors.boxes[columns].to_numpy(np.float64)) for floors in self.floors]
+        return {MEDIAN_BOXES: [medians[fold] for fold in self.fold], RANDOM_BOXES: self.random}
+
+    @property
+    def everywhere(self) -> np.ndarray:
+        return np.arange(len(self.drawn))
+
+
+def constant(floors: DetectionFloors, corners: np.ndarray) -> ImageBoxes:
+    """The floor's boxes of an image, under their names and confidences, at these corners."""
+    return ImageBoxes(floors.boxes["label"].to_numpy(object), floors.boxes["confidence"].to_numpy(np.float64), corners)
+
+
+def images_with(finding: str, drawn: list[ImageBoxes]) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the images that have a box of the finding, and its cells there (n, 16, 16)."""
+    at = np.flatnonzero([(image.labels == finding).any() for image in drawn])
+    return at, cell_targets([drawn[place].of_label(finding).boxes for place in at])

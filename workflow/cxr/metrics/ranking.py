@@ -1,0 +1,43 @@
+"""AUROC and AUPRC, for many sets of image weights at once."""
+
+import numpy as np
+
+from cxr.metrics.bootstrap import chunks, ratio, running_sums
+
+
+def ranking_scores(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted AUROC and AUPRC of one class, for many sets of weights at once.
+
+    truth: (N,) 0 or 1. scores: (N,) float. weights: (B, N), integers or floats, not negative. Returns (auroc, auprc),
+    each (B,) float64, as scikit-learn's roc_auc_score and average_precision_score with sample_weight: tied scores share
+    their middle rank in the AUROC, and enter together in the AUPRC (average precision, no interpolation). NaN where a
+    set of weights holds no positive, or (AUROC) no negative.
+    """
+    truth = np.asarray(truth, dtype=bool)
+    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
+    ranked = np.asarray(scores)[order]
+    first_of_tie = np.append(True, ranked[1:] != ranked[:-1])
+    starts = np.flatnonzero(first_of_tie)
+    ends = np.append(starts[1:], len(order))
+    positives = np.append(0, np.cumsum(truth[order]))  # number of positives ranked before a place
+    holds_positive = positives[ends] > positives[starts]
+    starts, ends = starts[holds_positive], ends[holds_positive]
+    total = np.int64 if np.issubdtype(weights.dtype, np.integer) else np.float64
+
+    auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
+    done = 0
+    for part in chunks(weights):
+        ranked_weights = part[:, order]
+        above = running_sums(ranked_weights, total)
+        true_above = running_sums(ranked_weights[:, truth[order]], total)
+        true_start, true_end = true_above[:, positives[starts]], true_above[:, positives[ends]]
+        gained = true_end - true_start
+        false_above = (above[:, starts] - true_start + above[:, ends] - true_end) / 2
+        all_true, all_false = true_above[:, -1], above[:, -1] - true_above[:, -1]
+        below = (gained * (all_false[:, None] - false_above)).sum(axis=1)
+        precision = np.divide(true_end, above[:, ends], out=np.zeros(gained.shape), where=above[:, ends] > 0)
+        rows = slice(done, done + len(part))
+        auroc[rows] = ratio(below, all_true.astype(np.float64) * all_false)
+        auprc[rows] = ratio((gained * precision).sum(axis=1), all_true)
+        done += len(part)
+    return auroc, auprc

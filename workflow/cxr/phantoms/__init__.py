@@ -1,0 +1,1 @@
+"""Generated images: chest X-rays (phantoms) and textures."""

@@ -1,0 +1,109 @@
+"""Which choices of transfer learning collapse to the majority classifier: a row a job, from what the jobs saved.
+
+Nothing is trained or loaded here; why a job collapsed was measured while its network was at hand (see `probe`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxr.data import splits
+from cxr.labels import to_matrix
+from cxr.metrics import classification, floors
+from cxr.report.figures import charts
+from cxr.runtime.journal import Journal
+
+LIKE_MAJORITY = 0.001  # at most this share of the image-label decisions differs from the majority classifier's
+COLLAPSED, HIDDEN, GUESSING, LEARNED = "collapsed", "ranks only", "guesses", "learned"
+METRICS = (("auroc", "mean14"), ("accuracy", ""), ("loss", ""))
+ESTIMATES = ("value", "low", "high", "floor", "difference", "difference_low", "difference_high")
+
+
+def write(
+    *,
+    jobs: Sequence[tuple[str, str, int, int]],
+    predictions: Sequence[Path],
+    facts: Sequence[Path],
+    scores: Sequence[Path],
+    train: Sequence[Path],
+    test: Sequence[Path],
+    table: Path,
+    picture: Path,
+    tell: Journal,
+) -> None:
+    """Write the table of a protocol's comparison, a row a job, and its figure.
+
+    jobs: (head_input, frozen_batchnorm, layers, size) of each entry of the other sequences. predictions, scores (metric tables):
+    of the test images.
+    """
+    rows = []
+    for job, *paths in zip(jobs, predictions, facts, scores, train, test, strict=True):
+        rows.append(dict(zip(("head_input", "frozen_batchnorm", "layers", "size"), job, strict=True)) | _row(*paths))
+    found = pd.DataFrame(rows)
+    found.to_csv(table, index=False, float_format="%.6g")
+    picture.write_bytes(charts.collapse_chart(found))
+    for row in found.itertuples():
+        tell(
+            f"{row.head_input}, {row.frozen_batchnorm}, c = {row.layers}, s = {row.size}: {row.verdict}; "
+            f"AUROC {row.auroc:.3f}, {row.unlike_majority:.2%} of the decisions unlike the majority's"
+        )
+
+
+def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) -> dict[str, Any]:
+    truth = splits.read_split(test)
+    majority = floors.fit_classification(to_matrix(splits.read_split(train)["labels"])).majority
+    probabilities = classification.aligned_probabilities(pd.read_csv(predictions), truth, str(predictions))
+    found = pd.read_csv(scores, keep_default_na=False, na_values={name: [""] for name in ESTIMATES})
+    row: dict[str, Any] = {"test_images": len(truth), **decisions(probabilities, majority)}
+    for metric, label in METRICS:
+        mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
+        row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in ESTIMATES}
+    run = json.loads(facts.read_text(encoding="utf-8"))
+    for when, numbers in run["added_layer"].items():
+        row |= {f"{name}_{when}": value for name, value in numbers.items()}
+    return row | {"reach": reach(run), "verdict": verdict(row)}
+
+
+def reach(run: Mapping[str, Any]) -> float:
+    """Return how far training could move the images' logits apart by the added layer alone; NaN where that is not known.
+
+    run: facts of the job. Adam moves a weight by about the learning rate a step, whatever the gradient's size: steps ×
+    learning rate × deviation of the layer's input (before training). To be compared with the distance to 0 of the logit
+    of a label's prevalence: 2.9 for a label that one image in twenty has.
+    """
+    schedule = run["settings"]
+    if schedule["optimizer"] == "sgd":
+        return float("nan")
+    return run["steps"] * schedule["learning_rate"] * run["added_layer"]["before"]["input_deviation"]
+
+
+def decisions(probabilities: np.ndarray, majority: np.ndarray) -> dict[str, float]:
+    """Return how a model's decisions and probabilities (N, 15) relate to the majority classifier's constant (15,).
+
+    - unlike_majority: share of the image-label decisions (probability above 0.5) that are not the majority's.
+    - probability_spread: standard deviation over the images of a label's probability, mean over labels; 0 for a model
+      that says the same of every image.
+    """
+    return {
+        "unlike_majority": float(((probabilities > 0.5) != majority).mean()),
+        "probability_spread": float(probabilities.std(axis=0).mean()),
+    }
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Say what has become of a model, by two questions: does it decide as the majority classifier does (but for
+    LIKE_MAJORITY of the decisions), and does it rank images better than chance (the interval of its mean AUROC over the
+    14 findings lies above 0.5)?
+
+    COLLAPSED: as the majority, no better than chance: the majority classifier in all but name. HIDDEN: as the majority,
+    but it ranks: what it has learned does not reach the threshold 0.5, and no accuracy shows it. GUESSING: decides
+    otherwise, ranks no better than chance. LEARNED: decides otherwise, and ranks.
+    """
+    ranks = bool(row["auroc_low"] > 0.5)
+    if row["unlike_majority"] <= LIKE_MAJORITY:
+        return HIDDEN if ranks else COLLAPSED
+    return LEARNED if ranks else GUESSING

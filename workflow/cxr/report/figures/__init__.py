@@ -1,0 +1,1 @@
+"""The report's figures; every function draws one and returns it as PNG bytes."""

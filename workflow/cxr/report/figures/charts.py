@@ -1,0 +1,457 @@
+"""Charts of the report: every function draws one and returns it as PNG bytes.
+
+Colours are those of Okabe and Ito (distinct to colour-blind readers); every chart also tells its series apart by marker,
+dash or a direct label. Nothing here depends on time or on a display, so equal input gives equal bytes.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from cxr.labels import LABELS
+from cxr.report.figures.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    STYLE,
+    VERMILION,
+    WIDTH,
+    png_bytes,
+    quiet,
+    styled,
+)
+
+SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "D"), (PURPLE, "^"), (ORANGE, "v"), (GREY, "P"))
+COLLAPSE_COLOURS = {"collapsed": VERMILION, "guesses": GREY, "ranks only": ORANGE, "learned": BLUE}
+VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "undefined": GREY}
+DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7AB", "#F7F7F7", "#A9CCE3", BLUE])
+
+
+def learning_curves(
+    history: pd.DataFrame,
+    floors: Mapping[str, tuple[float, str]],
+    tests: Mapping[str, float] | None = None,
+    names: Sequence[str] | None = None,
+) -> bytes:
+    """Draw training and validation curves (the paper's figures 3, 4, 6, 7 and 10).
+
+    history: contract columns epoch, step, train_<name>, validation_<name>; a panel for every <name> that has a finite value.
+    With a column fold that holds several, each fold is a thin line and their mean the thick one.
+    floors: <name> → (value, name of the image-free predictor), a dashed line.
+    tests: <name> → value on the test images, a diamond at the right edge.
+    names: which curves to draw, a panel each; None: all of them.
+    Raises ValueError for a history without a curve.
+    """
+    tests = tests or {}
+    names = curve_names(history) if names is None else list(names)
+    if not names:
+        raise ValueError("the history has no train_ or validation_ column with a finite value")
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots(1, max(len(names), 2), squeeze=False)[0]
+        across = _across(history)
+        for ax, name in zip(axes, names, strict=False):
+            _curve_panel(ax, history, across, name, floors.get(name), tests.get(name))
+        for ax in axes[len(names) :]:
+            ax.remove()
+        return png_bytes(figure)
+
+
+def compared_curves(histories: Mapping[str, pd.DataFrame], columns: Mapping[str, str]) -> bytes:
+    """Draw one column of several jobs over each other, a panel a column (the paper's figure 4).
+
+    histories: title of the job → history. columns: history column → title of the panel.
+    """
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots(1, len(columns), squeeze=False)[0]
+        for ax, (column, title) in zip(axes, columns.items(), strict=True):
+            ends = []
+            for (name, history), (colour, marker) in zip(histories.items(), SERIES, strict=False):
+                if column not in history or not history[column].notna().any():
+                    continue
+                across = _across(history)
+                known = history[column].notna()
+                x, y = history.loc[known, across], history.loc[known, column]
+                ax.plot(x, y, color=colour, marker=marker if len(x) <= 12 else "", markersize=4, linewidth=1.6)
+                ends.append((float(x.iloc[-1]), float(y.iloc[-1]), name, colour))
+                ax.set_xlabel(across)
+            _label_ends(ax, ends)
+            quiet(ax, title)
+        return png_bytes(figure)
+
+
+def grid_heatmap(
+    grid: pd.DataFrame, value: str, selected: Sequence[tuple[int, int]] = (), title: str = "", legend: str = ""
+) -> bytes:
+    """Draw a value over the transfer grid, colours centred on zero (the paper's figure 5).
+
+    grid: columns layers, size and ``value`` (already relative to the floor); missing or NaN pairs are drawn hatched.
+    selected: (layers, size) pairs to outline.
+    """
+    table = grid.pivot_table(index="layers", columns="size", values=value, dropna=False, sort=True)
+    table = table.reindex(index=sorted(grid["layers"].unique()), columns=sorted(grid["size"].unique()))
+    values = table.to_numpy(dtype=float)
+    rows, columns = values.shape
+    finite = values[np.isfinite(values)]
+    reach = max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-3)
+    cell = float(np.clip((WIDTH - 1.9) / columns, 0.4, 1.35))
+    height = float(np.clip(cell * 0.5, 0.27, 0.6))
+    with styled():
+        figure = Figure(figsize=(cell * columns + 1.9, height * rows + 1.15), layout="constrained")
+        ax = figure.subplots()
+        norm = TwoSlopeNorm(0, -reach, reach)
+        image = ax.imshow(
+            np.ma.masked_invalid(values), cmap=DIVERGING, norm=norm, aspect="auto", interpolation="nearest"
+        )
+        font = 9.5 if columns <= 8 else 7.6
+        for row, column in np.ndindex(rows, columns):
+            shown = values[row, column]
+            if np.isfinite(shown):
+                dark = np.dot(DIVERGING(norm(shown))[:3], (0.3, 0.59, 0.11)) < 0.55
+                ax.text(
+                    column, row, _signed(shown), ha="center", va="center", fontsize=font, color="white" if dark else INK
+                )
+            else:
+                ax.add_patch(
+                    Rectangle(
+                        (column - 0.5, row - 0.5), 1, 1, facecolor="white", hatch="////", edgecolor="#D1D5DB", lw=0
+                    )
+                )
+        for layers, size in selected:
+            if layers in table.index and size in table.columns:
+                corner = (table.columns.get_loc(size) - 0.5, table.index.get_loc(layers) - 0.5)
+                ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=2.2, zorder=3, clip_on=False))
+        ax.set_xticks(range(columns), [str(size) for size in table.columns])
+        ax.set_yticks(range(rows), [str(layers) for layers in table.index])
+        ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+        ax.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+        ax.grid(which="minor", color="white", linewidth=1.2)
+        ax.tick_params(which="both", length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel("images s")
+        ax.set_ylabel("trainable layers c")
+        ax.set_title(title)
+        bar = figure.colorbar(image, ax=ax, shrink=min(1.0, 2.6 / (height * rows)), aspect=16, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(length=0, labelsize=7.5)
+        bar.set_ticks([-reach, 0, reach], labels=[_signed(-reach), "0", _signed(reach)])
+        for text in bar.ax.get_yticklabels():
+            text.set_fontfamily(STYLE["font.family"])
+        bar.set_label(legend, fontsize=8)
+        return png_bytes(figure)
+
+
+def interval_chart(rows: pd.DataFrame) -> bytes:
+    """Draw values beside their floors, and the paired differences, as a forest plot.
+
+    rows: columns name, series, value, low, high, floor, floor_low, floor_high, difference, difference_low, difference_high,
+    verdict (a key of VERDICT_COLOURS). Rows of one name share a place, told apart by the marker of their series. Drawn from
+    top to bottom; rows without a value are left out. Raises ValueError where no row has a value.
+    """
+    rows = rows[rows["value"].notna()].reset_index(drop=True)
+    if rows.empty:
+        raise ValueError("no row has a value")
+    names, series = list(dict.fromkeys(rows["name"])), list(dict.fromkeys(rows["series"]))
+    lane = 0.7 / len(series)
+    places = (
+        len(names) - 1 - rows["name"].map(names.index) + 0.35 - lane * (rows["series"].map(series.index) + 0.5)
+    ).to_numpy(dtype=float)
+    with styled():
+        figure = Figure(figsize=(WIDTH, (0.12 + 0.15 * len(series)) * len(names) + 1.0), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+        _whiskers(left, rows, "floor", places - 0.22 * lane, GREY, "D", face="white")
+        for (number, name), verdict in itertools.product(enumerate(series), VERDICT_COLOURS):
+            chosen = ((rows["series"] == name) & (rows["verdict"] == verdict)).to_numpy()
+            marker, colour = SERIES[number % len(SERIES)][1], VERDICT_COLOURS[verdict]
+            _whiskers(left, rows[chosen], "value", places[chosen] + 0.22 * lane, colour, marker)
+            _whiskers(right, rows[chosen], "difference", places[chosen], colour, marker)
+        right.axvline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        left.set_yticks(range(len(names)), names[::-1])
+        left.set_ylim(-0.55, len(names) - 0.45)
+        quiet(left, "Value and floor", grid="x")
+        quiet(right, "Value minus floor", grid="x")
+        for ax in (left, right):
+            ax.tick_params(axis="y", length=0)
+            ax.spines["left"].set_visible(False)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.hlines(
+                np.arange(len(names) - 1) + 0.5, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6
+            )
+        handles = [
+            Line2D([], [], color=INK, marker=SERIES[number % len(SERIES)][1], linestyle="", markersize=5, label=name)
+            for number, name in enumerate(series)
+        ]
+        handles.append(
+            Line2D([], [], color=GREY, marker="D", markerfacecolor="white", linestyle="", markersize=4.4, label="floor")
+        )
+        handles += [
+            Line2D([], [], color=VERDICT_COLOURS[verdict], linewidth=2.4, label=verdict)
+            for verdict in VERDICT_COLOURS
+            if (rows["verdict"] == verdict).any() and verdict != "undefined"
+        ]
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4, columnspacing=1.3
+        )
+        return png_bytes(figure)
+
+
+def collapse_chart(jobs: pd.DataFrame) -> bytes:
+    """Draw what the added layer of each compared model is given, what it makes of it, and what that is worth.
+
+    jobs: columns of ``comparison.write``'s table. A lane a job, jobs of one pair (c, s) under each other. Spreads are
+    drawn on logarithmic axes; a spread of 0 is drawn at the left edge.
+    """
+    pairs = list(dict.fromkeys(jobs[["layers", "size"]].itertuples(index=False, name=None)))
+    jobs = jobs.reset_index(drop=True)
+    places = np.empty(len(jobs))
+    names, ticks, height = [], [], 0.0
+    for layers, size in pairs:
+        height -= 0.9
+        names.append((height + 0.05, f"c = {layers}, s = {size:,}"))
+        for index in jobs.index[(jobs["layers"] == layers) & (jobs["size"] == size)]:
+            height -= 1
+            places[index] = height + 0.25
+            ticks.append((height + 0.25, f"{jobs.at[index, 'head_input']}, {jobs.at[index, 'frozen_batchnorm']}"))
+    colours = jobs["verdict"].map(COLLAPSE_COLOURS).to_numpy()
+    aurocs = jobs[["auroc", "auroc_low", "auroc_high"]].set_axis(["value", "low", "high"], axis=1)
+    with styled():
+        figure = Figure(figsize=(WIDTH, -0.19 * height + 1.0), layout="constrained")
+        given, made, worth = figure.subplots(1, 3, sharey=True)
+        _change(given, jobs["input_spread_before"], jobs["input_spread_after"], places, colours)
+        quiet(given, "Given: spread of its input", grid="x")
+        _logarithmic(made, [jobs["logit_spread_after"], jobs["mode_gap_after"]])
+        made.scatter(
+            _shown(made, jobs["mode_gap_after"]),
+            places,
+            marker="x",
+            s=26,
+            color=INK,
+            linewidths=1.1,
+            zorder=4,
+            clip_on=False,
+        )
+        made.scatter(_shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3)
+        quiet(made, "Made: spread of the logits", grid="x")
+        for index, place in enumerate(places):
+            _whiskers(worth, aurocs.loc[[index]], "value", np.array([place]), colours[index], "o")
+        worth.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        quiet(worth, "Worth: AUROC, mean of 14", grid="x")
+        given.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+        given.set_ylim(height - 0.5, -0.2)
+        for ax in (given, made, worth):
+            ax.tick_params(axis="y", length=0)
+            ax.spines["left"].set_visible(False)
+        for place, name in names:
+            given.text(
+                0, place, name, transform=given.get_yaxis_transform(), fontsize=8.5, fontweight="bold", va="center"
+            )
+        handles = [
+            Line2D([], [], color=colour, marker="o", linestyle="", markersize=5, label=name)
+            for name, colour in COLLAPSE_COLOURS.items()
+            if (jobs["verdict"] == name).any()
+        ]
+        handles += [
+            Line2D([], [], color=GREY, marker="|", linestyle="", markersize=8, label="before training"),
+            Line2D([], [], color=INK, marker="x", linestyle="", markersize=5, label="training mode minus testing mode"),
+        ]
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.3, columnspacing=1.1
+        )
+        return png_bytes(figure)
+
+
+def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequence[str] = LABELS) -> bytes:
+    """Draw AUROC by label with intervals for several classifiers.
+
+    metrics: columns experiment, label, value, low, high. names: experiment → name in the legend, in drawing order.
+    A label whose AUROC is undefined has an empty place.
+    """
+    with styled():
+        step = 0.8 / max(len(names), 3)
+        figure = Figure(figsize=(WIDTH, max(0.09 * len(names) + 0.12, 0.3) * len(labels) + 1.0), layout="constrained")
+        ax = figure.subplots()
+        place = {label: float(len(labels) - 1 - index) for index, label in enumerate(labels)}
+        for index, ((experiment, name), (colour, marker)) in enumerate(zip(names.items(), SERIES, strict=False)):
+            chosen = metrics[(metrics["experiment"] == experiment) & metrics["label"].isin(place)]
+            height = chosen["label"].map(place).to_numpy(dtype=float) + ((len(names) - 1) / 2 - index) * step
+            _whiskers(ax, chosen, "value", height, colour, marker)
+            ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=5, label=name)
+        ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.annotate("image-free: 0.5", (0.5, len(labels) - 0.45), fontsize=8, color=INK, ha="center", va="bottom")
+        for edge in range(len(labels) - 1):
+            ax.axhline(edge + 0.5, color=FAINT, linewidth=0.6, zorder=0)
+        ax.set_yticks(list(place.values()), [label.replace("_", " ") for label in place])
+        ax.set_ylim(-0.6, len(labels) - 0.4)
+        low = float(np.nanmin([0.45, *metrics["low"].dropna(), *metrics["value"].dropna()]))
+        ax.set_xlim(max(0.0, low - 0.02), 1.005)
+        ax.set_xlabel("AUROC")
+        quiet(ax, "", grid="x")
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        figure.legend(loc="outside upper left", ncols=min(len(names), 4), handletextpad=0.2, columnspacing=1.4)
+        return png_bytes(figure)
+
+
+def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
+    """Draw FROC curves of detectors on the same images with their floor: a panel for all boxes and one a finding.
+
+    curves: columns experiment, label ("all" or a finding), false_positives_per_image, value, low, high, floor. names:
+    experiment → name in the legend, in drawing order. Raises ValueError where there is no curve.
+    """
+    labels = [label for label in ("all", *LABELS) if (curves["label"] == label).any()]
+    if not labels:
+        raise ValueError("there is no FROC curve")
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.6), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for ax in axes[len(labels) :]:
+            ax.remove()
+        for ax, label in zip(axes, labels, strict=False):
+            for experiment, (colour, _) in zip(names, SERIES, strict=False):
+                mine = curves[(curves["label"] == label) & (curves["experiment"] == experiment)]
+                x = mine["false_positives_per_image"]
+                ax.fill_between(x, mine["low"], mine["high"], color=colour, alpha=0.18, linewidth=0)
+                ax.plot(x, mine["value"], color=colour, linewidth=1.6)
+                ax.plot(x, mine["floor"], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)))
+            ax.set_xscale("log", base=2)
+            ax.set_xticks([0.125, 0.5, 2, 8], ["1/8", "1/2", "2", "8"])
+            ax.set_ylim(-0.02, 1.02)
+            quiet(ax, "any finding" if label == "all" else label.replace("_", " "))
+        figure.supxlabel("false positives an image", fontsize=9)
+        figure.supylabel("share of true boxes found", fontsize=9)
+        handles = [
+            Line2D([], [], color=colour, linewidth=2, label=name)
+            for name, (colour, _) in zip(names.values(), SERIES, strict=False)
+        ]
+        handles.append(Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), label="floor"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+        return png_bytes(figure)
+
+
+def curve_names(history: pd.DataFrame) -> list[str]:
+    """Return what a history has curves of, loss first: the <name> of its train_<name> and validation_<name> columns."""
+    found = []
+    for column in history.columns:
+        prefix, _, name = column.partition("_")
+        if prefix in ("train", "validation") and name not in found and history[column].notna().any():
+            found.append(name)
+    return sorted(found, key=lambda name: (name != "loss", found.index(name)))
+
+
+def _across(history: pd.DataFrame) -> str:
+    again = history.duplicated([name for name in ("fold", "epoch") if name in history])
+    return "step" if again.any() else "epoch"
+
+
+def _curve_panel(
+    ax: Axes, history: pd.DataFrame, across: str, name: str, floor: tuple[float, str] | None, test: float | None
+) -> None:
+    ends = []
+    for role, colour, marker in (("train", BLUE, "o"), ("validation", VERMILION, "s")):
+        column = f"{role}_{name}"
+        if column in history and history[column].notna().any():
+            known = history[history[column].notna()]
+            if "fold" in known and known["fold"].nunique() > 1:
+                for _, fold in known.groupby("fold"):
+                    ax.plot(fold[across], fold[column], color=colour, linewidth=0.7, alpha=0.45)
+            mean = known.groupby(across)[column].mean()
+            ax.plot(
+                mean.index, mean, color=colour, marker=marker if len(mean) <= 12 else "", markersize=3.6, linewidth=1.6
+            )
+            ends.append((float(mean.index[-1]), float(mean.iloc[-1]), role, colour))
+    last = max(end[0] for end in ends)
+    if test is not None and np.isfinite(test):
+        ax.plot([last], [test], color=INK, marker="D", markersize=5, linestyle="", zorder=4)
+        ends.append((last, test, f"test {test:.3f}", INK))
+    if floor is not None and np.isfinite(floor[0]):
+        ax.hlines(floor[0], history[across].min(), last, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        ends.append((last, floor[0], f"floor {floor[0]:.3f}", GREY))
+    _label_ends(ax, ends)
+    ax.set_xlabel(across)
+    quiet(ax, name.replace("_", " ").replace("auroc", "AUROC"))
+
+
+def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Name lines at their right ends, moved apart where they would overlap."""
+    if not ends:
+        return
+    low, high = ax.get_ylim()
+    values = [end[1] for end in ends]
+    low, high = min(low, *values), max(high, *values)
+    margin = 0.06 * (high - low or 1)
+    low, high = low - margin, high + margin
+    ax.set_ylim(low, high)
+    gap = 0.085 * (high - low)
+    order = sorted(ends, key=lambda end: end[1])
+    heights = np.array([end[1] for end in order], dtype=float)
+    for _ in range(100):
+        lacking = np.clip(gap - np.diff(heights), 0, None) / 2
+        heights[:-1] -= lacking
+        heights[1:] += lacking
+    heights += max(0.0, low + gap / 2 - heights[0])
+    left, right = ax.get_xlim()
+    last = max(end[0] for end in ends)
+    edge = last + 0.05 * (right - left)
+    ax.set_xlim(left, edge + 0.36 * (right - left))
+    ax.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(left, last) if left <= tick <= last])
+    ax.spines["bottom"].set_bounds(left, last)
+    for (_, _, text, colour), height in zip(order, heights, strict=True):
+        ax.text(edge, height, text, color=colour, fontsize=8.2, va="center", ha="left")
+
+
+def _whiskers(
+    ax: Axes, rows: pd.DataFrame, column: str, place: np.ndarray, colour: str, marker: str, face: str | None = None
+) -> None:
+    """Draw a point and its interval for each row; a missing interval leaves the bare point."""
+    ends = ("low", "high") if column == "value" else (f"{column}_low", f"{column}_high")
+    ax.hlines(place, rows[ends[0]], rows[ends[1]], color=colour, linewidth=1.7 if face is None else 1.1)
+    ax.plot(
+        rows[column], place, linestyle="", marker=marker, markersize=5 if face is None else 4.4,
+        color=colour, markerfacecolor=face or colour, zorder=3,
+    )  # fmt: skip
+
+
+def _change(ax: Axes, before: pd.Series, after: pd.Series, places: np.ndarray, colours: np.ndarray) -> None:
+    """Draw a number before (a stroke) and after training (a point) on a logarithmic axis, joined by a line."""
+    _logarithmic(ax, [before, after])
+    start, end = _shown(ax, before), _shown(ax, after)
+    ax.hlines(places, np.minimum(start, end), np.maximum(start, end), color=FAINT, linewidth=2.2, zorder=1)
+    ax.scatter(start, places, marker="|", s=60, color=GREY, zorder=2)
+    ax.scatter(end, places, marker="o", s=26, color=colours, zorder=3)
+
+
+def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
+    """Give an axis a logarithmic scale that holds the positive values, and a margin on either side."""
+    positive = np.concatenate([series.to_numpy(dtype=float) for series in values])
+    positive = positive[positive > 0]
+    low, high = (positive.min() / 2, positive.max() * 2) if positive.size else (0.1, 1.0)
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,), numticks=5))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _shown(ax: Axes, values: pd.Series) -> np.ndarray:
+    """Values for a logarithmic axis; what is not above its left edge is drawn on it, NaN not at all."""
+    return np.maximum(values.to_numpy(dtype=float), ax.get_xlim()[0])
+
+
+def _signed(value: float) -> str:
+    value = round(float(value), 3) + 0.0  # no negative zero
+    return f"{value:+.3f}".replace("0.", ".").replace("-", "−") if value else "0"

@@ -1,0 +1,102 @@
+"""The report's files: reads what the runs wrote, writes the page and its tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cxr.data import csv_cells
+from cxr.report import inputs as report_inputs
+from cxr.report import render
+from cxr.runtime.journal import Journal
+
+
+def write(
+    *,
+    settings: Path,
+    summary: Path,
+    rejected: Path,
+    leakage: Sequence[Path],
+    metrics: Sequence[Path],
+    facts: Sequence[Path],
+    histories: Sequence[Path],
+    source_facts: Path,
+    source_history: Path,
+    grids: Sequence[Path],
+    selected: Sequence[Path],
+    comparisons: Sequence[Path],
+    sheets: Sequence[Path],
+    failures: Sequence[Path],
+    maps: Sequence[Path],
+    froc: Sequence[Path],
+    examples: Path,
+    jobs: Sequence[report_inputs.Job],
+    skipped: Mapping[tuple[str, str], str],
+    page: Path,
+    tables: Path,
+    tell: Journal,
+) -> None:
+    """Build the page and the tables (CSV). metrics: <protocol>/<experiment>.csv.
+
+    facts: of each of `jobs`, in their order. histories: <any folder>/history.csv beside the facts they belong to. grids,
+    selected, comparisons, froc, sheets, failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
+    """
+    folders = dict(zip([path.parent for path in facts], jobs, strict=True))
+    inputs = report_inputs.ReportInputs(
+        settings=yaml.safe_load(settings.read_text(encoding="utf-8")),
+        summary=json.loads(summary.read_text(encoding="utf-8")),
+        rejected=_rejected_counts(csv_cells.restored(pd.read_csv(rejected, keep_default_na=False))),
+        leakage=pd.concat(
+            [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in leakage]
+        ).drop_duplicates(ignore_index=True),
+        metrics=pd.concat([_metrics(path) for path in metrics], ignore_index=True),
+        grids={path.parent.name: pd.read_csv(path) for path in grids},
+        selected={path.parent.name: _pairs(path) for path in selected},
+        histories={folders[path.parent]: pd.read_csv(path) for path in histories}
+        | {report_inputs.SOURCE: pd.read_csv(source_history)},
+        facts={job: json.loads(path.read_text(encoding="utf-8")) for job, path in zip(jobs, facts, strict=True)}
+        | {report_inputs.SOURCE: json.loads(source_facts.read_text(encoding="utf-8"))},
+        skipped=dict(skipped),
+        sheets={(path.parent.name, path.stem): path.read_bytes() for path in sheets},
+        failures={(path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in failures},
+        maps={(path.parent.name, path.stem.removesuffix("_maps")): path.read_bytes() for path in maps},
+        froc=pd.concat([_curve(path) for path in froc], ignore_index=True),
+        examples=examples.read_bytes(),
+        comparisons={path.parent.name: pd.read_csv(path) for path in comparisons},
+    )
+    page.write_text(render.build(inputs), encoding="utf-8")
+    tables.mkdir(parents=True, exist_ok=True)
+    for name, table in render.tables(inputs).items():
+        csv_cells.write(table, tables / f"{name}.csv")
+    tell(f"{len(inputs.metrics)} metric rows of {len(metrics)} experiments")
+
+
+def _metrics(path: Path) -> pd.DataFrame:
+    text = {"label": "str", "floor_name": "str", "note": "str"}
+    return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    numbers = ("false_positives_per_image", "value", "low", "high", "floor")
+    return pd.read_csv(path, dtype=dict.fromkeys(numbers, "float64"))  # also where there is no row
+
+
+def _pairs(path: Path) -> list[tuple[int, int]]:
+    return list(pd.read_csv(path)[["layers", "size"]].itertuples(index=False, name=None))
+
+
+def _rejected_counts(rejected: pd.DataFrame) -> pd.DataFrame:
+    return rejected.groupby(["table", "reason"], sort=True).size().reset_index(name="count")
+
+
+def as_jobs(known: Sequence[Sequence[str]], long_metrics: Sequence[str]) -> list[report_inputs.Job]:
+    """Name the jobs in the order of their facts: [protocol, experiment, fold] rows, then the long transfer runs."""
+    return [(p, e, f) for p, e, f in known] + [(Path(path).parent.name, Path(path).stem, "") for path in long_metrics]
+
+
+def as_skipped(rows: Sequence[Sequence[Any]]) -> dict[tuple[str, str], str]:
+    """Turn [protocol, experiment, reason] rows into the mapping `write` takes."""
+    return {(protocol, experiment): reason for protocol, experiment, reason in rows}

@@ -1,0 +1,160 @@
+"""The report's headline: the numbers that the paper prints, with those it should have reported."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from cxr.experiments import BY_NAME, EXPERIMENTS, TITLES, family
+from cxr.metrics.names import metric_name
+from cxr.report import paper
+from cxr.report.figures import charts, style
+from cxr.report.inputs import ReportInputs
+from cxr.report.rows import Row, in_paper, make_row
+from cxr.report.sections.data import split_name
+from cxr.report.verdicts import BETTER, DESCRIPTIVE, SAME, UNDEFINED, WORSE, verdict
+
+
+def numbers(inputs: ReportInputs) -> list[Row]:
+    """Return the headline: for each experiment of the paper its numbers, with those it should have reported."""
+    return [
+        make_row(inputs, each.name, rank, metric, label)
+        for each in EXPERIMENTS
+        for rank in range(inputs.most_pairs if each.name == "transfer" else 1)
+        for metric, label in each.headline
+    ]
+
+
+def table(inputs: ReportInputs) -> pd.DataFrame:
+    """Return the headline as a table, a row a number and protocol."""
+    found = []
+    for row in numbers(inputs):
+        entry = in_paper(row)
+        for protocol, cell in row.cells.items():
+            found.append(
+                {
+                    "protocol": protocol,
+                    "experiment": row.experiments[protocol] or row.family,
+                    "metric": row.metric,
+                    "label": row.label,
+                    "paper": "" if entry is None else entry["value"],
+                    **{
+                        name: (cell or {}).get(name)
+                        for name in ("value", "low", "high", "floor", "floor_low", "floor_high")
+                    },
+                    "floor_name": (cell or {}).get("floor_name"),
+                    "verdict": "not measured" if cell is None else verdict(cell) if row.judged else DESCRIPTIVE,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def lines(inputs: ReportInputs, headline: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return (what, sentence) computed from the numbers: the count, each protocol, leakage, and what is missing."""
+    judged = [
+        (row, protocol, verdict(cell))
+        for row in headline
+        if row.judged
+        for protocol, cell in row.cells.items()
+        if cell is not None
+    ]
+    counts = {kind: sum(found == kind for _, _, found in judged) for kind in (BETTER, SAME, WORSE, UNDEFINED)}
+    rest = f", {counts[UNDEFINED]} are undefined" if counts[UNDEFINED] else ""
+    found = [
+        (
+            "In all",
+            f"{counts[BETTER]} of {len(judged)} headline numbers are better than the best predictor that never looks at an "
+            f"image, with an interval of the paired difference that excludes 0; {counts[SAME]} cannot be told from it, "
+            f"{counts[WORSE]} are worse{rest}.",
+        )
+    ]
+    for protocol in inputs.protocols:
+        mine = [(row, kind) for row, where, kind in judged if where == protocol]
+        found.append((f"Protocol {protocol}", _by_verdict(mine)))
+    found.append(("Patients", _leakage_line(inputs)))
+    found.append(("Not shown", _missing_line(inputs, headline)))
+    return [(what, sentence) for what, sentence in found if sentence]
+
+
+def _by_verdict(rows: Sequence[tuple[Row, str]]) -> str:
+    if not rows:
+        return "No headline number was measured."
+    sentences = []
+    for kind, words in (
+        (BETTER, "better than floor"),
+        (SAME, "indistinguishable from it"),
+        (WORSE, "worse"),
+        (UNDEFINED, "undefined"),
+    ):
+        by_title: dict[str, list[str]] = {}
+        for row, found in rows:
+            if found == kind:
+                by_title.setdefault(_short(row), []).append(_brief(row))
+        count = sum(found == kind for _, found in rows)
+        named = "; ".join(f"{title} ({', '.join(names)})" for title, names in by_title.items())
+        if count or kind == BETTER:
+            sentences.append(f"{count} of {len(rows)} {words}{': ' if named else ''}{named}.")
+    return " ".join(sentences)
+
+
+def _brief(row: Row) -> str:
+    name = metric_name(row.metric).replace(", weighted", " weighted").replace(", any class", " any class")
+    return f"{name}, large" if row.label in paper.LARGE else name
+
+
+def _short(row: Row) -> str:
+    return f"transfer, {row.pair}" if row.pair else BY_NAME[row.family].short
+
+
+def _leakage_line(inputs: ReportInputs) -> str:
+    sentences = []
+    for protocol in inputs.protocols:
+        table = inputs.leakage[inputs.leakage["protocol"] == protocol]
+        tested = table[(table["role_a"] == "train") & (table["role_b"] == "test")]
+        if tested.empty:
+            continue
+        leaking = tested[tested["patients_shared"] > 0]
+        if leaking.empty:
+            sentences.append(
+                f"Under {protocol}, no patient is in both training and test, in any of {len(tested)} splits."
+            )
+            continue
+        worst = leaking.loc[(leaking["patients_shared"] / leaking["patients_b"]).idxmax()]
+        sentences.append(
+            f"Under {protocol}, {len(leaking)} of {len(tested)} splits share patients between training and test; at worst "
+            f"{int(worst['patients_shared'])} of {int(worst['patients_b'])} test patients ({split_name(worst['split'])})."
+        )
+    return " ".join(sentences)
+
+
+def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
+    sentences = [
+        f"{TITLES[family(experiment)]} did not run under {protocol}: {reason}."
+        for (protocol, experiment), reason in inputs.skipped.items()
+    ]
+    absent = sum(
+        cell is None and (protocol, row.experiments[protocol]) not in inputs.skipped
+        for row in headline
+        for protocol, cell in row.cells.items()
+    )
+    if absent:
+        sentences.append(f"{absent} headline numbers have no measurement.")
+    return " ".join(sentences)
+
+
+def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | None:
+    """Draw the numbers of which higher is better beside their floors; None where there are none."""
+    rows = []
+    for row in headline:
+        for protocol, cell in row.cells.items():
+            if row.judged and cell is not None and cell["higher_is_better"] and math.isfinite(cell["value"]):
+                name = f"{_short(row)}: {_brief(row)}"
+                rows.append({**cell, "name": name, "series": protocol, "verdict": verdict(cell)})
+    if not rows:
+        return None
+    return style.embedded(
+        charts.interval_chart(pd.DataFrame(rows)),
+        "Headline numbers beside their floors",
+        "Headline numbers for which higher is better. Left: value (filled) and floor (hollow), each with its interval. "
+        "Right: their paired difference; clear of the dashed line is better (blue) or worse (orange) than the floor.",
+    )

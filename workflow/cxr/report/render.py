@@ -1,0 +1,117 @@
+"""The report: one self-contained HTML page that puts every number beside the paper's and beside its image-free floor.
+
+The page needs no network and no script: figures are embedded, styles inline. It holds no time of its own, so equal inputs
+give an equal page. What it asserts is computed from the metric tables; a sentence that cannot be computed is left out.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from cxr.experiments import EXPERIMENTS, pair
+from cxr.metrics.names import glossary
+from cxr.report import headline, paper
+from cxr.report.figures import charts as figures
+from cxr.report.figures import style
+from cxr.report.inputs import ReportInputs
+from cxr.report.rows import groups, pair_name
+from cxr.report.sections import collapse, data, detectors, experiments, runs
+from cxr.report.verdicts import VERDICTS, interval, number, signed, verdict
+
+TEMPLATE = Path(__file__).with_name("template.html.j2")
+
+
+def build(inputs: ReportInputs) -> str:
+    """Return the page as HTML."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(VERDICTS=VERDICTS, protocols=inputs.protocols)
+    environment.globals.update(number=number, interval=interval, signed=signed, brief=collapse.brief)
+    numbers = headline.numbers(inputs)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title="Transfer learning on chest X-rays, every number beside its image-free floor",
+        settings=inputs.settings,
+        phantoms=inputs.settings["data"]["source"] == "phantoms",
+        evaluation=inputs.settings["evaluation"],
+        lines=headline.lines(inputs, numbers),
+        headline=groups(inputs, numbers),
+        headline_chart=headline.chart(inputs, numbers),
+        detection=detectors.section(inputs),
+        experiments=[experiments.section(inputs, each) for each in EXPERIMENTS],
+        comparisons=_comparisons(inputs),
+        classifiers=_auroc_charts(inputs),
+        data=data.section(inputs),
+        runs=runs.section(inputs),
+        configuration=runs.settings_rows(inputs),
+        glossary=glossary(inputs.metrics["metric"].unique()),
+    )
+
+
+def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    """Return what the page shows as tables to be written as CSV, by name."""
+    found = {
+        "metrics": inputs.metrics.assign(verdict=[verdict(row) for row in inputs.metrics.to_dict("records")]),
+        "headline": headline.table(inputs),
+        "paper": pd.DataFrame([vars(number) for number in paper.NUMBERS]),
+        "leakage": inputs.leakage,
+        "rejected": inputs.rejected,
+        "labels": data.label_counts(inputs),
+        "skipped": pd.DataFrame(
+            [(*key, reason) for key, reason in inputs.skipped.items()], columns=["protocol", "experiment", "reason"]
+        ),
+        "runs": pd.DataFrame(
+            [
+                {"protocol": key[0], "experiment": key[1], "fold": key[2]}
+                | {name: value for name, value in facts.items() if not isinstance(value, Mapping | list)}
+                for key, facts in inputs.facts.items()
+            ]
+        ),
+    }
+    found |= {f"comparison_{protocol}": table for protocol, table in inputs.comparisons.items()}
+    for protocol, grid in inputs.grids.items():
+        chosen = [(row.layers, row.size) for row in grid[["layers", "size"]].itertuples(index=False)]
+        pairs = list(inputs.selected.get(protocol, ()))
+        ranks = [pairs.index(pair) + 1 if pair in pairs else pd.NA for pair in chosen]
+        found[f"grid_{protocol}"] = grid.assign(selected_rank=pd.array(ranks, dtype="Int64"))
+    return found
+
+
+def _comparisons(inputs: ReportInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            **section,
+            "figure": style.embedded(
+                section["picture"],
+                f"Which choices collapse, protocol {section['protocol']}",
+                collapse.CAPTION.format(protocol=section["protocol"]),
+            ),
+        }
+        for section in collapse.sections(inputs.comparisons)
+    ]
+
+
+def _auroc_charts(inputs: ReportInputs) -> list[dict[str, str]]:
+    charts = []
+    for protocol in inputs.protocols:
+        names = {}
+        for each in (each for each in EXPERIMENTS if each.kind == "classifier"):
+            for where, experiment in inputs.experiments_of(each.name):
+                chosen = pair(experiment)
+                if where == protocol:
+                    names[experiment] = f"transfer, {pair_name(chosen)}" if chosen else each.short
+        names = dict(list(names.items())[:5])
+        rows = inputs.metrics[(inputs.metrics["protocol"] == protocol) & (inputs.metrics["metric"] == "auroc")]
+        if names and rows["value"].notna().any():
+            charts.append(
+                style.embedded(
+                    figures.auroc_chart(rows, names),
+                    f"AUROC by label, protocol {protocol}",
+                    f"Protocol {protocol}: AUROC by label on each classifier's own test images. A missing mark is undefined: "
+                    "no test image has the label. An interval that reaches the dashed line shows nothing beyond not looking.",
+                )
+            )
+    return charts

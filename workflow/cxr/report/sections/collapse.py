@@ -1,0 +1,92 @@
+"""The report's section on which choices collapse: sentences, table and figure from the tables of the comparison."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cxr.report import collapse
+from cxr.report.figures import charts
+
+VERDICTS = {  # verdict: (class of its chip, what such models do)
+    collapse.COLLAPSED: (
+        "worse",
+        "collapsed (they decide as the majority classifier and rank images no better than chance)",
+    ),
+    collapse.HIDDEN: ("same", "rank images better than chance, but decide as the majority classifier"),
+    collapse.GUESSING: (
+        "same",
+        "guess (they decide unlike the majority classifier, and rank images no better than chance)",
+    ),
+    collapse.LEARNED: (
+        "better",
+        "learned (they decide unlike the majority classifier, and rank images better than chance)",
+    ),
+}
+CAPTION = (
+    "Protocol {protocol}: what the added layer of each model is given (how far its input changes from image to image, "
+    "relative to its length), what it makes of it (how far its logits change), and what that is worth on the test images."
+)
+CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "frozen batch norm"}
+
+
+def sections(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Return what the page shows of each protocol's comparison: sentences, rows, and the figure as PNG."""
+    return [
+        {
+            "protocol": protocol,
+            "sentences": sentences(table),
+            "pairs": [
+                (f"c = {layers}, s = {size:,}", [_row(row) for row in mine.to_dict("records")])
+                for (layers, size), mine in table.groupby(["layers", "size"], sort=False)
+            ],
+            "picture": charts.collapse_chart(table),
+        }
+        for protocol, table in tables.items()
+    ]
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "chip": VERDICTS[row["verdict"]][0]}
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """Say how many models came to what, with which choices, and what they were given and made of it (medians)."""
+    counts = table["verdict"].value_counts()
+    told = [f"{counts[name]} {words}" for name, (_, words) in VERDICTS.items() if name in counts]
+    found = [f"Of {len(table)} models {', '.join(told)}."]
+    collapsed = table["verdict"] == collapse.COLLAPSED
+    for column, words in CHOICES.items():
+        shares = [
+            f"{name} {int(mine.sum())} of {len(mine)}" for name, mine in collapsed.groupby(table[column], sort=False)
+        ]
+        if len(shares) > 1:
+            found.append(f"Collapsed, by {words}: {', '.join(shares)}.")
+    before, after = (_medians(table, "head_input", f"input_spread_{when}") for when in ("before", "after"))
+    found.append(
+        f"Before training the added layer's input changes from image to image by {before} of its length; after it, "
+        f"by {after}."
+    )
+    if table["reach"].notna().any():
+        reach = _medians(table, "head_input", "reach")
+        found.append(f"The added layer alone can move the images' logits apart by about {reach} in the steps it has.")
+    found.append(f"In the end the images' logits differ by {_medians(table, 'head_input', 'logit_spread_after')}.")
+    modes = table.assign(share=table["mode_gap_after"] / table["logit_spread_after"])
+    found.append(
+        "Between training and testing mode a logit of one and the same image differs by this many times as much: "
+        f"{_medians(modes, 'frozen_batchnorm', 'share')}."
+    )
+    return found
+
+
+def _medians(table: pd.DataFrame, choice: str, column: str) -> str:
+    found = table.groupby(choice, sort=False)[column].median()
+    return ", ".join(f"{brief(value)} ({name})" for name, value in found.items())
+
+
+def brief(value: float) -> str:
+    """Write a number with two digits; "< 0.001" for less than that, "–" where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.001" if 0 < value < 0.001 else f"{float(f'{value:.2g}'):g}"

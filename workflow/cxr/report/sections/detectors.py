@@ -1,0 +1,85 @@
+"""The report's section that has all detectors side by side."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from cxr.experiments import TITLES
+from cxr.metrics.floors import MEAN_MASK
+from cxr.metrics.names import of, row_name
+from cxr.report.figures import charts, style
+from cxr.report.inputs import ReportInputs
+from cxr.report.verdicts import BETTER, SAME, UNDEFINED, WORSE, cell_texts, interval, number, signed, verdict
+
+DETECTION = (  # rows of the table that has all detectors side by side
+    ("f1_weighted", "all"),
+    ("f1", "all"),
+    ("f1", "mean8"),
+    ("f1_weighted_pixels", "all"),
+    ("f1_pixels", "all"),
+    ("mse", "all"),
+    ("map50", "all"),
+    ("map50_any", "all"),
+    ("froc_1", "all"),
+    ("froc_1_any", "all"),
+    ("froc_mean_any", "all"),
+    ("iou_hit_0.25", "all"),
+    ("centre_hit", "all"),
+    ("false_positives_per_image_any", "all"),
+    ("images_with_prediction", "all"),
+)
+
+
+def section(inputs: ReportInputs) -> dict[str, Any]:
+    """All detectors side by side: a table a protocol, sentences on the grid CNN and its floor, and the FROC curves."""
+    order = {name: at for at, name in enumerate(TITLES)}
+    found = inputs.metrics[inputs.metrics["metric"] == "images_with_prediction"]
+    tables = []
+    for protocol in inputs.protocols:
+        names = sorted(found[found["protocol"] == protocol]["experiment"], key=lambda name: order.get(name, len(order)))
+        rows = []
+        for metric, label in DETECTION:
+            cells = [cell_texts(inputs.metric(protocol, name, metric, label), of(metric).judged) for name in names]
+            if any(cell and cell["defined"] for cell in cells):
+                rows.append({"name": row_name(metric, label), "cells": cells})
+        if rows:
+            detectors = [TITLES.get(name, name.replace("_", " ")) for name in names]
+            tables.append(
+                {"protocol": protocol, "folds": inputs.tested(protocol), "detectors": detectors, "rows": rows}
+            )
+    return {
+        "tables": tables,
+        "sentences": [*filter(None, (_mask_sentence(inputs, protocol) for protocol in inputs.protocols))],
+        "figures": list(_froc_charts(inputs)),
+    }
+
+
+def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
+    """Say how the grid CNN's F1, weighted as the paper reports it, stands to the mean training mask."""
+    row = inputs.metric(protocol, "gridcnn", "f1_weighted", "all")
+    if row is None or verdict(row) == UNDEFINED:
+        return ""
+    words = {BETTER: "above", SAME: "not to be told from", WORSE: "below"}[verdict(row)]
+    other = re.search(rf"{MEAN_MASK} (\d\.\d+)", row["note"])
+    uncut = f" The same mask uncut, its shares taken as confidences, has {number(float(other[1]))}." if other else ""
+    return (
+        f"Under {protocol} the grid CNN's F1, weighted by confidence, is {number(row['value'])} "
+        f"{interval(row['low'], row['high'])}; the {row['floor_name']}, which never looks, has {number(row['floor'])} "
+        f"{interval(row['floor_low'], row['floor_high'])} on the same images. The difference is "
+        f"{signed(row['difference'])} {interval(row['difference_low'], row['difference_high'])}: {words} the floor.{uncut}"
+    )
+
+
+def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
+    for protocol in inputs.protocols:
+        mine = inputs.froc[inputs.froc["protocol"] == protocol]
+        names = {name: TITLES.get(name, name) for name in dict.fromkeys(mine["experiment"])}
+        if names:
+            yield style.embedded(
+                charts.froc_chart(mine, names),
+                f"FROC of the detectors of boxes, protocol {protocol}",
+                f"Protocol {protocol}, {inputs.tested(protocol)}: the share of true boxes found against the false "
+                "positives an image, over all confidences; found is an IoU of at least 0.1. Bands: intervals by patient. "
+                "Dashed: the better of each finding's median training box and a box of that size at a random place, of the "
+                "same folds. The detections of all folds are ranked together.",
+            )

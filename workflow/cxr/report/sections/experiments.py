@@ -1,0 +1,280 @@
+"""The report's section on one experiment: its numbers, by label too, and its figures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from cxr.experiments import Experiment, family, pair
+from cxr.labels import LABELS
+from cxr.metrics.names import ANY_CLASS, IN_PIXELS, label_name, metric_name, of, parts
+from cxr.report import paper
+from cxr.report.figures import charts, style
+from cxr.report.inputs import SOURCE, ReportInputs
+from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
+from cxr.report.verdicts import cell_texts, number, signed
+
+OVERALL = ("", "all", "mean8", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
+CURVES = {  # name of a history's curve: (metric, labels to look for)
+    "loss": (("loss", ""), ("mse", "all")),
+    "accuracy": (("accuracy", ""),),
+    "auroc": (("auroc", "mean15"), ("auroc", "mean14")),
+    "f1": (("f1", "all"),),
+    "map50": (("map50", "all"),),
+}
+
+
+def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
+    """Return what the page shows of one experiment."""
+    names = inputs.experiments_of(about.name)
+    rows = inputs.metrics[inputs.metrics["experiment"].isin([name for _, name in names])]
+    return {
+        "about": about,
+        "groups": groups(inputs, _comparison(inputs, about, rows), by_subset=True),
+        "skipped": [(key[0], reason) for key, reason in inputs.skipped.items() if family(key[1]) == about.name],
+        "chosen": _chosen(inputs) if about.name == "transfer" else [],
+        "weights": _weights_notes(inputs, about),
+        "label_tables": list(_label_tables(inputs, about)),
+        "figures": [*_heatmaps(inputs, about), *_curves(inputs, about), *_pictures(inputs, about)],
+        "everything": [
+            {
+                "protocol": row["protocol"],
+                "experiment": row["experiment"],
+                "metric": metric_name(row["metric"]),
+                "label": label_name(row["label"]),
+                **(cell_texts(row) or {}),
+            }
+            for row in rows.to_dict("records")
+        ],
+    }
+
+
+def _comparison(inputs: ReportInputs, about: Experiment, rows: pd.DataFrame) -> list[Row]:
+    """The table paper / ours / floor: every overall number, those in pixels aside (they are among all numbers)."""
+    overall = rows[rows["label"].isin(OVERALL)]
+    kinds = list(overall[["metric", "label"]].drop_duplicates().itertuples(index=False, name=None))
+    any_class = {metric for metric, _ in kinds if ANY_CLASS in parts(metric).endings}
+    kinds = [
+        (metric, label)
+        for metric, label in kinds
+        if IN_PIXELS not in parts(metric).endings
+        and ((levels := of(metric).shown) is None or parts(metric).level in levels)
+        and (not about.names_findings or metric not in any_class)
+        and (about.names_findings or metric + ANY_CLASS not in any_class)
+    ]
+    if about.name == "transfer" and not rows.empty:
+        kinds.append(("label_sensitivity", "No Finding"))
+    subsets = list(SUBSETS)
+    kinds.sort(key=lambda kind: subsets.index(kind[1]) if kind[1] in subsets else -1)
+    ranks = range(inputs.most_pairs if about.name == "transfer" else 1)
+    return [make_row(inputs, about.name, rank, metric, label) for rank in ranks for metric, label in kinds]
+
+
+def _label_tables(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, Any]]:
+    """A table a pair (or one): every label with its support and, for each protocol, the scores by label."""
+    for rank in range(inputs.most_pairs if about.name == "transfer" else 1):
+        names = {protocol: inputs.experiment_of(protocol, about.name, rank) for protocol in inputs.protocols}
+        known = {protocol: name for protocol, name in names.items() if name is not None}
+        keys = pd.MultiIndex.from_tuples([*known.items()], names=["protocol", "experiment"]) if known else None
+        if keys is None:
+            continue
+        mine = inputs.metrics[pd.MultiIndex.from_frame(inputs.metrics[["protocol", "experiment"]]).isin(keys)]
+        offered = mine[mine["label"].isin(LABELS)]["metric"].unique()
+        shown = [metric for metric in ("auroc", "auprc", "f1", "map50", "froc_1", "centre_hit") if metric in offered]
+        if not shown or mine[mine["label"].isin(LABELS) & mine["metric"].isin(shown)]["value"].isna().all():
+            continue
+        present = [label for label in (*LABELS, "mean8", "mean14", "mean15", "all") if label in set(mine["label"])]
+        rows = []
+        for label in present:
+            cells = {
+                protocol: [
+                    cell_texts(inputs.metric(protocol, name, metric, label))
+                    if name is not None and (metric, label) != ("f1", "all")  # not the mean over the findings
+                    else None
+                    for metric in shown
+                ]
+                for protocol, name in names.items()
+            }
+            if any(cell for each in cells.values() for cell in each):
+                rows.append({"label": label_name(label), "mean": label in OVERALL, "cells": cells})
+        pairs = [
+            f"{protocol}: c = {chosen[0]}, s = {chosen[1]:,}"
+            for protocol, name in known.items()
+            if (chosen := pair(name))
+        ]
+        yield {
+            "title": f"{rank_name(rank)} pair ({'; '.join(pairs)})" if about.name == "transfer" else "",
+            "metrics": [metric_name(metric) for metric in shown],
+            "open": rank == 0,
+            "rows": rows,
+        }
+
+
+def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The pairs chosen on validation, beside the paper's."""
+    rows = []
+    for rank in range(inputs.most_pairs):
+        printed = None
+        if rank < len(paper.TRANSFER_PAIRS):
+            layers, size = paper.TRANSFER_PAIRS[rank]
+            entry = paper.number(f"transfer_c{layers}_s{size}", "validation_gain", "")
+            printed = {"pair": pair_name((layers, size)), "gain": signed(entry.value) if entry else ""}
+        cells = {}
+        for protocol in inputs.protocols:
+            pairs = list(inputs.selected.get(protocol, ()))
+            grid = inputs.grids.get(protocol)
+            if rank >= len(pairs) or grid is None:
+                continue
+            row = grid[(grid["layers"] == pairs[rank][0]) & (grid["size"] == pairs[rank][1])].iloc[0]
+            cells[protocol] = {
+                "pair": pair_name(pairs[rank]),
+                "gain": signed(row["accuracy"] - row["majority_accuracy"]) or "undefined",
+                "auroc": number(row["auroc"]) or "undefined",
+                "images": f"{int(row['validation_images']):,}" if "validation_images" in row else "",
+            }
+        rows.append({"rank": rank_name(rank), "paper": printed, "cells": cells})
+    return rows
+
+
+def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
+    """Say of which file given weights came, and whether anything vouches for them."""
+    notes = []
+    for (protocol, experiment, fold), facts in inputs.facts.items():
+        if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):
+            checked = inputs.settings[protocol][about.section]["sha256"]
+            vouched = (
+                "equal to the checksum in the settings"
+                if checked
+                else "given by the user and not checked against any published checksum; whether they are the official "
+                "weights is not known here"
+            )
+            name = facts.get("from") or facts.get("weights") or "a file"
+            notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
+    if about.name == "transfer" and SOURCE in inputs.facts:
+        notes.append(f"Source weights: {inputs.source_name}.")
+    if about.name == "gridcnn":
+        notes += [
+            f"{protocol}: the grid CNN starts from weights pre-trained here on {facts['pretrained_on']}."
+            for (protocol, experiment, fold), facts in inputs.facts.items()
+            if experiment == "gridcnn" and fold == "0" and "pretrained_on" in facts
+        ]
+    return notes
+
+
+def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
+    if about.name != "transfer":
+        return
+    for protocol, grid in inputs.grids.items():
+        by = inputs.settings[protocol]["transfer"]["select_by"]
+        pairs = list(inputs.selected.get(protocol, ()))
+        kinds = {
+            "accuracy": (grid["accuracy"] - grid["majority_accuracy"], "accuracy minus majority's"),
+            "auroc": (grid["auroc"] - 0.5, "mean AUROC minus 0.5"),
+        }
+        for name in sorted(kinds, key=lambda name: name != by):
+            gain, words = kinds[name]
+            role = (
+                "This chose the outlined pairs" if name == by else "The pairs outlined were chosen by the other metric"
+            )
+            yield style.embedded(
+                charts.grid_heatmap(
+                    grid.assign(gain=gain), "gain", pairs, f"{words[0].upper()}{words[1:]}", "above floor"
+                ),
+                f"Grid of trainable layers and images, {words}, protocol {protocol}",
+                f"Protocol {protocol}: validation {words}, one job a cell (the paper's figure 5). {role}. "
+                f"No interval is drawn: the best of {len(grid)} noisy cells looks better than it is.",
+            )
+
+
+def _curves(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
+    pretraining = inputs.histories.get(SOURCE)
+    if about.name == "transfer" and pretraining is not None and charts.curve_names(pretraining):
+        yield style.embedded(
+            charts.learning_curves(pretraining, {}), "Pre-training curves", "Pre-training of the source weights."
+        )
+    for protocol, experiment in _history_keys(inputs, about):
+        folds = inputs.of_folds(inputs.histories, protocol, experiment)
+        history = pd.concat([each.assign(fold=number) for number, each in enumerate(folds)], ignore_index=True)
+        names = [name for name in charts.curve_names(history) if name in CURVES][:3]
+        if not names:
+            continue
+        floors, tests = {}, {}
+        for name in names:
+            row = next((found for kind in CURVES[name] if (found := inputs.metric(protocol, experiment, *kind))), None)
+            if row is not None:
+                floors[name] = (row["floor"], row["floor_name"])
+                tests[name] = row["value"]
+        chosen = pair(experiment)
+        title = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
+        pairs = list(inputs.selected.get(protocol, ()))
+        counterpart = about.curves or (f"figure {6 + pairs.index(chosen)}" if chosen in pairs[:2] else "")
+        counterpart = f" (the paper's {counterpart})" if counterpart else ""
+        drawn = "Dashed: the floor on the test images; diamond: the kept weights on the test images. " if floors else ""
+        drawn += f"Thin: each of the {len(folds)} folds; thick: their mean. " if len(folds) > 1 else ""
+        yield style.embedded(
+            charts.learning_curves(history, floors, tests, names=names),
+            f"Learning curves, {title}",
+            f"Protocol {title}{counterpart}. {drawn}{_loss_note(inputs, protocol, about)}".strip(),
+        )
+    if about.name == "baseline_sigmoid":
+        for protocol in inputs.protocols:
+            both = {
+                kind: inputs.histories[protocol, f"baseline_{kind}", ""]
+                for kind in ("softmax", "sigmoid")
+                if (protocol, f"baseline_{kind}", "") in inputs.histories
+            }
+            if len(both) == 2:
+                yield style.embedded(
+                    charts.compared_curves(
+                        both, {"validation_accuracy": "validation accuracy", "validation_loss": "validation loss"}
+                    ),
+                    f"Softmax and sigmoid baseline compared, protocol {protocol}",
+                    f"Protocol {protocol}: both baselines over each other (the paper's figure 4). The two losses and the two "
+                    "accuracies are defined differently; that one lies above the other says nothing about the networks.",
+                )
+
+
+def _loss_note(inputs: ReportInputs, protocol: str, about: Experiment) -> str:
+    settings = inputs.settings[protocol][about.section]
+    if about.name in ("baseline_sigmoid", "transfer") and settings["balanced"]:
+        return (
+            "Trained on a loss weighted by class rarity; shown is the plain one, of probabilities set right for that."
+        )
+    if about.name == "gridcnn" and settings["loss"] != "mse":
+        return f"Trained on {settings['loss']}; both curves are the mean squared error."
+    return ""
+
+
+def _history_keys(inputs: ReportInputs, about: Experiment) -> list[tuple[str, str]]:
+    return [key for key in inputs.experiments_of(about.name) if inputs.of_folds(inputs.histories, *key)]
+
+
+def _pictures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
+    figures_8_and_9 = (
+        "The paper's figures 8 and 9 have this layout, its figure 2 the one below" if about.name == "gridcnn" else ""
+    )
+    for protocol, experiment in inputs.experiments_of(about.name):
+        key = (protocol, experiment)
+        folds = inputs.tested(protocol)
+        if key in inputs.maps and about.name == "gridcnn":
+            yield style.embedded(
+                inputs.maps[key],
+                f"Predicted cells above the truth, protocol {protocol}",
+                f"Protocol {protocol}: predicted confidence of 16 × 16 cells (top), each scaled to its own highest value, and "
+                f"ground truth (bottom), of test images taken evenly from {folds}. {figures_8_and_9}: an image, its target "
+                "cells, and both laid over each other. The paper's own pictures are not shown: ours are of other images.",
+            )
+        if key in inputs.sheets:
+            yield style.embedded(
+                inputs.sheets[key],
+                f"Test images with truth and predictions, protocol {protocol}",
+                f"Protocol {protocol}: test images taken evenly from {folds}, not by how well they came out.",
+            )
+        if key in inputs.failures:
+            yield style.embedded(
+                inputs.failures[key],
+                f"Worst misses and most confident false positives, protocol {protocol}",
+                f"Protocol {protocol}, failures first. Upper row: the true boxes found with the least confidence. Lower row: the "
+                "most confident predictions where no box was drawn; boxes of the release are not exhaustive, so these may be "
+                "findings that nobody drew. Predictions below the threshold are not drawn.",
+            )

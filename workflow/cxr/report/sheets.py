@@ -1,0 +1,180 @@
+"""Pictures for the report that need pixels: test images with truth and prediction, and examples of the data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr.boxes import areas, iou, parse_box_text
+from cxr.data import image_index, image_store, splits
+from cxr.labels import LABELS
+from cxr.metrics.detections import Answers, ImageBoxes, coverages, truth_boxes
+from cxr.metrics.evaluation import read_predictions
+from cxr.metrics.floors import cell_targets
+from cxr.metrics.hits import FALSE_BELOW
+from cxr.report.figures import xrays
+from cxr.runtime.journal import Journal
+
+SHOWN = 12
+FAILED = 4  # of each kind of failure
+MAPS = 6
+
+
+def write_detections(
+    *,
+    predictions: Sequence[Path],
+    thresholds: Path,
+    test_splits: Sequence[Path],
+    index: Path,
+    store: Path,
+    box_size: int,
+    picture: Path,
+    failures: Path,
+    maps: Path,
+    tell: Journal,
+) -> None:
+    """Draw test images of all folds with their true and predicted boxes (or cells), three times.
+
+    picture: taken evenly over the order of the images. failures: the ``FAILED`` true boxes found with the least confidence,
+    then as many false positives of the highest, with what it is and how confident in the title. maps: predicted cells above
+    the target's, and one image with both laid over it (the paper's figures 8, 9 and 2).
+    """
+    tested = _tested(predictions, thresholds, test_splits)
+    pixels = image_store.open_store(store, image_index.read_index(index), box_size, "boxed", tell)
+    names = tested.table["image"].tolist()
+
+    def read(at: Sequence[int]) -> np.ndarray:
+        return pixels.read([names[place] for place in at])
+
+    even = np.unique(np.linspace(0, len(names) - 1, min(SHOWN, len(names))).astype(int))
+    picture.write_bytes(_sheet(tested, even, read(even), [names[place] for place in even]))
+    worst = [*_misses(tested)[:FAILED], *_false_positives(tested)[:FAILED]]
+    at = [place for place, _ in worst]
+    titles = [f"{names[place]}: {what}" for place, what in worst]
+    failures.write_bytes(_sheet(tested, np.array(at, dtype=int), read(at), titles, columns=FAILED))
+    targets = cell_targets([boxes.boxes for boxes in tested.drawn])
+    row = even[:MAPS]
+    example = int(even[0])
+    maps.write_bytes(
+        xrays.cell_maps(
+            tested.answers.cells[row],
+            targets[row],
+            [names[place] for place in row],
+            read([example])[0],
+            parse_box_text(tested.table["boxes"].iloc[example]),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """The test images of all folds: image, boxes (text) and threshold of each, and what was predicted of them."""
+
+    table: pd.DataFrame
+    answers: Answers
+
+    @property
+    def drawn(self) -> list[ImageBoxes]:
+        return truth_boxes(self.table)
+
+
+def _tested(predictions: Sequence[Path], thresholds: Path, test_splits: Sequence[Path]) -> _Tested:
+    cuts = [fold["threshold"] for fold in json.loads(thresholds.read_text(encoding="utf-8"))["folds"]]
+    tables = [splits.read_split(path).assign(threshold=cut) for path, cut in zip(test_splits, cuts, strict=True)]
+    answers = [
+        Answers.of(table["image"], *read_predictions(path), str(path))
+        for table, path in zip(tables, predictions, strict=True)
+    ]
+    return _Tested(pd.concat(tables, ignore_index=True), Answers.pooled(answers))
+
+
+def _sheet(tested: _Tested, at: np.ndarray, pixels: np.ndarray, titles: Sequence[str], columns: int = 4) -> bytes:
+    """Draw the images at these places; pixels: (n, S, S) uint8."""
+    rows, answers = tested.table.iloc[at], tested.answers
+    return xrays.detection_sheet(
+        pixels,
+        [parse_box_text(text) for text in rows["boxes"]],
+        titles,
+        boxes=None if answers.boxes is None else [_labelled(answers.boxes[place]) for place in at],
+        cells=answers.cells[at] if answers.boxes is None else None,
+        thresholds=rows["threshold"].tolist(),
+        columns=columns,
+    )
+
+
+def _misses(tested: _Tested) -> list[tuple[int, str]]:
+    """(image, what) of the true box of each image that was found with the least confidence, the worst and largest first.
+
+    Confidence of a box: the highest of predicted boxes with an IoU of at least 0.1 with it, whatever their names, or, from a
+    detector of cells, of the cells it touches.
+    """
+    found = []
+    for place, image in enumerate(tested.drawn):
+        for label, box in zip(image.labels, image.boxes, strict=True):
+            if tested.answers.boxes is None:
+                confidence = tested.answers.cells[place][coverages([box])[0] > 0].max(initial=0.0)
+            else:
+                guess = tested.answers.boxes[place]
+                confidence = guess.confidence[(iou(guess.boxes, [box]) >= FALSE_BELOW).any(axis=1)].max(initial=0.0)
+            found.append((float(confidence), -float(areas(box)[0]), place, f"{label} found at {confidence:.2f}"))
+    return _one_an_image(sorted(found))
+
+
+def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
+    """(image, what) of the most confident false positive of each image, the most confident first.
+
+    A predicted box with an IoU below 0.1 with every true box, or, from a detector of cells, a cell that none touches; of
+    equally confident cells first those of the image with most of them (maps made for a decision reach 1 in every image).
+    """
+    found = []
+    for place, image in enumerate(tested.drawn):
+        if tested.answers.boxes is None:
+            apart = coverages([image.boxes])[0] == 0
+            cells = tested.answers.cells[place][apart]
+            false = [(float(cells.max(initial=0.0)), float(cells.sum()), "cell")]
+        else:
+            guess = tested.answers.boxes[place]
+            wrong = (iou(guess.boxes, image.boxes) < FALSE_BELOW).all(axis=1)
+            pairs = zip(guess.confidence[wrong].tolist(), guess.labels[wrong], strict=True)
+            false = [(confidence, 0.0, label) for confidence, label in pairs]
+        found += [(-certain, -amount, place, f"false {label} at {certain:.2f}") for certain, amount, label in false]
+    return _one_an_image(sorted(found))
+
+
+def _one_an_image(found: Sequence[tuple[float, float, int, str]]) -> list[tuple[int, str]]:
+    first: dict[int, str] = {}
+    for _, _, place, what in found:
+        first.setdefault(place, what)
+    return list(first.items())
+
+
+def _labelled(image: ImageBoxes) -> list[tuple[str, float, float, float, float, float]]:
+    return [
+        (label, confidence, *box)
+        for label, confidence, box in zip(image.labels, image.confidence.tolist(), image.boxes.tolist(), strict=True)
+    ]
+
+
+def write_examples(
+    *, records: Path, index: Path, store: Path, size: int, seed: int, picture: Path, tell: Journal
+) -> None:
+    """Draw one image of each of the labels, as the classifiers read them, with all labels it has."""
+    table = pd.read_csv(records, keep_default_na=False)
+    random = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for label in LABELS:
+        rows = np.flatnonzero(table["labels"].str.split("|").apply(lambda labels, wanted=label: wanted in labels))
+        fresh = [row for row in rows if row not in chosen]
+        chosen += [int(random.choice(fresh))] if fresh else []
+    shown = table.iloc[chosen]
+    pixels = image_store.open_store(store, image_index.read_index(index), size, "all", tell).read(
+        shown["image"].tolist()
+    )
+    titles = [
+        f"{labels.replace('|', ', ').replace('_', ' ')} ({view})"
+        for labels, view in zip(shown["labels"], shown["view"], strict=True)
+    ]
+    picture.write_bytes(xrays.example_images(pixels, titles))

@@ -1,0 +1,72 @@
+"""How the report writes a number beside its floor: digits, intervals, and the verdict on their difference."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+BETTER, SAME, WORSE, UNDEFINED, DESCRIPTIVE = "better", "indistinguishable", "worse", "undefined", "descriptive"
+VERDICTS = {  # sign and word of a chip under the heading "against floor"
+    BETTER: ("▲", "better"),
+    SAME: ("≈", "indistinguishable"),
+    WORSE: ("▼", "worse"),
+    UNDEFINED: ("–", "undefined"),
+    DESCRIPTIVE: ("·", "not judged"),
+}
+
+
+def number(value: Any) -> str:
+    """Write a number: three decimals, fewer for large ones; "" for NaN."""
+    if value is None or not math.isfinite(value):
+        return ""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
+
+
+def interval(low: Any, high: Any) -> str:
+    """Write an interval as ``[0.66, 0.75]``; "" where it is undefined."""
+    return f"[{number(low)}, {number(high)}]" if number(low) and number(high) else ""
+
+
+def signed(value: Any) -> str:
+    """Write a number with its sign: a difference."""
+    text = number(value)
+    return f"+{text}" if text and value > 0 and text.strip("0.") else text
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Say whether a metric row's paired difference to its floor, on the good side or the bad one, excludes zero."""
+    low, high = row["difference_low"], row["difference_high"]
+    if not (math.isfinite(row["value"]) and math.isfinite(low) and math.isfinite(high)):
+        return UNDEFINED
+    if low <= 0 <= high:
+        return SAME
+    return BETTER if (low > 0) == bool(row["higher_is_better"]) else WORSE
+
+
+def cell_texts(row: Mapping[str, Any] | None, judged: bool = True) -> dict[str, Any] | None:
+    """Prepare a metric row for the page: texts of value, floor and difference, and the verdict."""
+    if row is None:
+        return None
+    support = "" if missing(row["support"]) else f" (support {int(row['support'])})"
+    return {
+        "value": number(row["value"]) or f"undefined{support}",
+        "defined": bool(number(row["value"])),
+        "interval": interval(row["low"], row["high"]),
+        "floor": number(row["floor"]) or ("no floor" if not row["floor_name"] else "undefined"),
+        "floor_interval": interval(row["floor_low"], row["floor_high"]),
+        "floor_name": row["floor_name"],
+        "difference": signed(row["difference"]),
+        "difference_interval": interval(row["difference_low"], row["difference_high"]),
+        "verdict": verdict(row) if judged else DESCRIPTIVE,
+        "support": "" if missing(row["support"]) else f"{int(row['support']):,}",
+        "note": row["note"],
+        "lower": not row["higher_is_better"],
+    }
+
+
+def missing(value: Any) -> bool:
+    """Say whether a value read from a table is none."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
