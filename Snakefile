@@ -21,7 +21,7 @@ HERE = workflow.current_basedir  # the folder of this file, also where another w
 PACKAGE = f"{HERE}/workflow"
 sys.path.insert(0, PACKAGE)
 os.environ.update(PYTHONPATH=os.pathsep.join([PACKAGE, *filter(None, [os.environ.get("PYTHONPATH")])]))
-os.environ.update(MPLBACKEND="agg")  # matplotlib cannot be imported where a user has set one that it does not know
+os.environ.update(MPLBACKEND="agg")  # matplotlib cannot be imported if a user has set a backend that it does not know
 
 from cxr import experiments, settings
 from cxr.data import folder, layouts

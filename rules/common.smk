@@ -1,13 +1,13 @@
 # What the rules of several stages need to know: places, protocols, splits, folds, jobs. Functions that one stage alone
-# needs for its inputs and params stand in inputs/<stage>.smk.
+# needs for its inputs and params are in inputs/<stage>.smk.
 
 tell = functools.partial(print, file=sys.stderr)
 
 RESULTS = Path(f"results/{SETTINGS.name}")
 engine.or_exit(places.require_results, RESULTS)
 
-# As many training jobs at once as there are GPUs times slots, also where the user gave no --resources; a cluster counts
-# for itself, and without a GPU the cores are the limit.
+# As many training jobs at once as there are GPUs times slots, even if the user gave no --resources; a cluster does its own
+# counting, and without a GPU the cores are the limit.
 if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
     DEVICES = gpus.find(os.environ, tell)
     if DEVICES:
@@ -33,8 +33,8 @@ os.environ.update(
 SKIPPED = experiments.skipped(SETTINGS)
 DETECTORS = experiments.detectors(SETTINGS)
 BOX_DETECTORS = [each.name for each in experiments.EXPERIMENTS if each.kind == "boxes"]
-# (protocol, experiment, fold) → its folder: every job that predicts test images, but for the long transfer runs, which
-# are only known after `select`.
+# (protocol, experiment, fold) → its folder: every job that predicts test images, except the long transfer runs, which
+# are known only after `select`.
 JOBS = {key: f"<results>/{place}" for key, place in experiments.jobs(SETTINGS).items()}
 
 
@@ -53,13 +53,13 @@ def code(script, *files):
 
 
 def growing(value):
-    """A resource that a job gets more of each time it is submitted again."""
+    """A resource of which a job gets more each time it is submitted again."""
     return lambda wildcards, attempt: value * attempt
 
 
 # Below a checkpoint Snakemake compares files by content, not by what ran: that is what keeps a changed image or label
 # from retraining what it does not touch. Every input function asks for checkpoints in this order, records, splits,
-# select: of a checkpoint that need not run again, Snakemake 9 notices only a job's first.
+# select: of the checkpoints that need not run again, Snakemake 9 notices only a job's first.
 def of_records(name):
     return lambda wildcards: checkpoints.records.get().output[name]
 
@@ -75,7 +75,7 @@ def split_file(protocol, size, role):
 
 
 def of_split(role, size=None):
-    """The split file of a job. size: a function of the wildcards; without, the wildcard itself."""
+    """The split file of a job. size: a function of the wildcards; without it, the wildcard itself."""
     return lambda wildcards: split_file(wildcards.protocol, size(wildcards) if size else wildcards.size, role)
 
 

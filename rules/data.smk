@@ -29,7 +29,7 @@ if GENERATED:
             "../workflow/scripts/phantoms.py"
 
 
-# Decodes every image the label table knows once; the pixels lie in STORE, outside the declared outputs, so that a
+# Decodes every image of the label table once; the pixels are in STORE, outside the declared outputs, so that a
 # re-run decodes only what is new.
 rule images:
     input:
@@ -53,7 +53,7 @@ rule images:
         store=STORE,
         settings=SETTINGS.images.model_dump(),
         data=chosen(SETTINGS.data, "include", "exclude", "bits"),
-        decoders=lambda wildcards: decoders.installed(["pillow"]),  # what was set aside may be readable with another
+        decoders=lambda wildcards: decoders.installed(["pillow"]),  # a file set aside may be readable with another
         code=code("images"),
     script:
         "../workflow/scripts/images.py"

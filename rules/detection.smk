@@ -24,7 +24,7 @@ rule yolo_data:
         "../workflow/scripts/yolo_data.py"
 
 
-# Only asked for where the configuration names COCO weights; otherwise the report says why it is missing.
+# Requested only if the configuration names COCO weights; otherwise the report says why it is missing.
 rule yolo_off_the_shelf:
     input:
         index=ancient(rules.images.output.index),

@@ -1,5 +1,5 @@
-# The public release, fetched into data.root: only by asking for it (`snakemake download`). No rule reads the files
-# below `downloaded/`, and the tables and images are nobody's output, so that nothing else can ever start a download.
+# The public release, fetched into data.root, only on request (`snakemake download`). No rule reads the files below
+# `downloaded/`, and the tables and images are no rule's output, so that nothing else can ever start a download.
 
 
 include: "inputs/download.smk"
@@ -10,7 +10,7 @@ if "download" not in workflow.global_resources:
     workflow.register_resource("download", SETTINGS.download.parallel)
 
 
-# On the machine where Snakemake runs: compute nodes of a cluster often have no way out.
+# On the machine where Snakemake runs: compute nodes of a cluster often have no internet access.
 localrules:
     download,
     release_file,

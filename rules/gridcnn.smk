@@ -4,7 +4,7 @@
 include: "inputs/gridcnn.smk"
 
 
-# Generated images for the grid CNN to train on beforehand; only asked for where `pretraining.images` is above 0.
+# Generated images to pre-train the grid CNN on; requested only if `pretraining.images` is above 0.
 rule gridcnn_phantoms:
     output:
         drawn="<results>/gridcnn/{protocol}/pretrained/phantoms.npz",
@@ -24,7 +24,7 @@ rule gridcnn_phantoms:
         "../workflow/scripts/gridcnn_phantoms.py"
 
 
-# Only asked for where `pretraining.images` is above 0.
+# Requested only if `pretraining.images` is above 0.
 rule gridcnn_pretrained:
     input:
         drawn=rules.gridcnn_phantoms.output.drawn,

@@ -7,7 +7,7 @@ include: "inputs/predict.smk"
 
 rule predict_images:
     output:
-        note=f"{PREDICTED}/folder.txt",  # first: whatever else is there has an owner
+        note=f"{PREDICTED}/folder.txt",  # first, so that no other file is there without an owner
         small=f"{PREDICTED}/pixels/classifiers.u8",
         large=f"{PREDICTED}/pixels/detectors.u8",
         rejected=f"{PREDICTED}/rejected.csv",

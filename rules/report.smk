@@ -101,7 +101,7 @@ use rule metrics_gridcnn as metrics_boxes with:
         code=code("metrics_detector"),
 
 
-# Test images with their boxes and what a detector says of them.
+# Test images with their boxes and a detector's predictions.
 rule sheet_gridcnn:
     input:
         index=ancient(rules.images.output.index),

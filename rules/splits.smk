@@ -1,4 +1,4 @@
-# Who is trained on, validated on and tested on; and the boxed images as Pascal-VOC XML.
+# The splits into training, validation and test images; and the boxed images as Pascal-VOC XML.
 
 
 # Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s and "all", and boxes_fold<fold>/.
@@ -25,7 +25,7 @@ checkpoint splits:
         "../workflow/scripts/splits.py"
 
 
-# One XML file an image, in the folder beside its manifest; only the manifest is tracked.
+# One XML file per image, in the folder beside its manifest; only the manifest is tracked.
 rule voc_split:
     input:
         split=lambda wildcards: split_file(wildcards.protocol, f"boxes_fold{wildcards.fold}", wildcards.role),

@@ -1,4 +1,4 @@
-# A detector of torchvision, beside YOLO; only asked for where the configuration enables it.
+# A detector of torchvision, beside YOLO; requested only if the configuration enables it.
 
 
 rule torchvision_detector:

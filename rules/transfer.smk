@@ -1,10 +1,10 @@
-# Transfer learning: source weights, one job a pair (c, s), the choice of the best pairs, and their long runs.
+# Transfer learning: source weights, one job per pair (c, s), the choice of the best pairs, and their long runs.
 
 
 include: "inputs/transfer.smk"
 
 
-# Weights that are fetched or copied, not trained, are so where Snakemake runs: compute nodes may have no network.
+# Weights that are not trained are fetched or copied where Snakemake runs: compute nodes may have no network.
 if SETTINGS.source.kind != "textures":
 
     localrules:
@@ -39,9 +39,9 @@ rule source_weights:
         "../workflow/scripts/source_weights.py"
 
 
-# What the frozen layers make of every picture that the grid's jobs see: once for all pairs (c, s). Beside the description
-# lie the numbers, which no rule declares, so that a run adds what is missing to them. A folder that is deleted is made
-# again when a pair has to train, and only then.
+# The frozen layers' outputs for every picture that the grid's jobs see, computed once for all pairs (c, s). The numbers
+# are stored beside the description; no rule declares them, so that a run adds only what is missing. A folder that is
+# deleted is made again when a pair has to train, and only then.
 rule features:
     input:
         source=ancient(rules.source_weights.output.model),
@@ -111,11 +111,11 @@ rule transfer:
         "../workflow/scripts/transfer.py"
 
 
-# What makes one cluster job of the pairs it names; where there is no cluster, nothing.
+# Joins the pairs it names into one cluster job; without a cluster it does nothing.
 rule bundle:
     input:
         pairs=of_bundle,
-        train=of_split("train"),  # only what depends on a checkpoint itself is judged anew after it
+        train=of_split("train"),  # only jobs that depend on a checkpoint directly are judged again after it
     output:
         touch("<results>/transfer/{protocol}/bundles/s{size}_{number}.done"),
     log:

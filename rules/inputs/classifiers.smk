@@ -1,6 +1,6 @@
-# What the rules of all classifiers pass on.
+# Params of the rules of all classifiers.
 
-# Params that all rules have that train classifiers, or store what their frozen layers make of images.
+# Shared by all rules that train classifiers, or store the outputs of their frozen layers.
 CLASSIFIER = {
     "common": COMMON,
     "store": STORE,

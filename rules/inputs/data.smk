@@ -1,4 +1,4 @@
-# What the rules of the data ask for.
+# Inputs and params of the rules of the data.
 
 
 def folder_fingerprint():

@@ -1,4 +1,4 @@
-# What the rules of the download ask for.
+# Inputs and params of the rules of the download.
 
 
 def release_files():
@@ -12,7 +12,7 @@ def release_files():
 def release_file(wildcards):
     files = release_files()
     if wildcards.file not in files:
-        sys.exit(f"Error: the address table names no file '{wildcards.file}', but {', '.join(files)}")
+        sys.exit(f"Error: the address table has no file '{wildcards.file}'; it has {', '.join(files)}")
     return dataclasses.asdict(files[wildcards.file])
 
 

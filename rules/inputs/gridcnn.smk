@@ -1,8 +1,8 @@
-# What the rules of the grid CNN ask for.
+# Inputs and params of the rules of the grid CNN.
 
 
 def of_boxed_labels(wildcards):
-    """All labels of the boxed training images, where the grid CNN tells apart absent from not drawn."""
+    """All labels of the boxed training images, where the grid CNN distinguishes absent from not drawn."""
     section = protocol_of(wildcards).gridcnn
     wanted = section.head == "findings" and section.mask_unboxed
     return [of_boxes("train_labels")(wildcards)] if wanted else []

@@ -1,4 +1,4 @@
-# What the predictions of new images ask for.
+# Inputs and params of the predictions of new images.
 
 NEW = destination.place(SETTINGS.predict.folder, SETTINGS.predict.name)
 PREDICTED = f"<results>/predictions/{NEW}"

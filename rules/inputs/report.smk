@@ -1,4 +1,4 @@
-# What the metrics and the report ask for.
+# Inputs and params of the metrics and the report.
 
 EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in JOBS))
 

@@ -1,4 +1,4 @@
-# What the rules of transfer learning, and of the comparison of its choices, ask for.
+# Inputs and params of the rules of transfer learning, and of the comparison of its choices.
 
 PROBED = 128  # validation images on which a comparison's jobs look at the added layer
 

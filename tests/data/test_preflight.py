@@ -509,7 +509,7 @@ def test_a_folder_with_a_wildcard_in_its_name_is_refused(study: Study, repositor
     root = study.root.rename(tmp_path / "br{x}ace")
     code, output = snakemake(repository, tmp_path, "--dry-run", "--", "preflight", config=configuration(root))
     assert code != 0 and "Traceback" not in output
-    assert f"Error: {root}: what stands in braces is a wildcard to Snakemake" in output and "ln -s" in output
+    assert f"Error: {root}: Snakemake takes text in braces for a wildcard" in output and "ln -s" in output
     (tmp_path / "link").symlink_to(root)
     code, output = snakemake(
         repository, tmp_path, "--dry-run", "--", "preflight", config=configuration(tmp_path / "link")

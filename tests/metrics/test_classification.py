@@ -274,10 +274,10 @@ def test_a_constant_predictor_is_its_floor() -> None:
     [
         (lambda t: t.iloc[1:], "1 of 3 images of the split are missing .first: 00000000_000.png"),
         (lambda t: t.assign(image=["a.png", *t["image"][1:]]), "1 images are not in the split .first: a.png"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), "1 images come more than once"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "1 images occur more than once"),
         (lambda t: t.drop(columns=FINDINGS[4]), "column 'Mass' is missing"),
-        (lambda t: t.assign(Mass=np.nan), "3 images have a value that is no probability"),
-        (lambda t: t.assign(Mass=1.5), "3 images have a value that is no probability"),
+        (lambda t: t.assign(Mass=np.nan), "3 images have a value that is not a probability"),
+        (lambda t: t.assign(Mass=1.5), "3 images have a value that is not a probability"),
     ],
 )
 def test_predictions_of_another_run_are_refused(spoil, message: str) -> None:

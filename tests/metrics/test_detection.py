@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.boxes import pixel_mask
+from cxr.boxes import cell_targets, pixel_mask
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_scores
@@ -10,7 +10,7 @@ from cxr.metrics.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_p
 from cxr.metrics.bootstrap import bootstrap_weights
 from cxr.metrics.detection import FROC_COLUMNS, detection_table, score_folds
 from cxr.metrics.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
-from cxr.metrics.floors import CUT_MASK, FINDING_CUT, MEAN_MASK, MEDIAN_BOXES, cell_targets, fit_detection
+from cxr.metrics.floors import CUT_MASK, FINDING_CUT, MEAN_MASK, MEDIAN_BOXES, fit_detection
 from cxr.metrics.froc import RATES, curves, findable, froc_estimates, sensitivities
 from cxr.metrics.pooling import Fold, Thresholds, choose_thresholds
 from cxr.metrics.table import METRIC_COLUMNS
@@ -283,7 +283,7 @@ def test_foreign_classes_are_scored_without_their_names() -> None:
     truth = split(["Mass 0 0 128 128"])
     table = score(truth, boxes=boxes_table((0, "teddy bear", 0.9, 0, 0, 128, 128)))
     assert np.isnan(table.loc[("map50", "all"), "value"])
-    assert table.loc[("map50", "all"), "note"].startswith("undefined: the predicted classes are no findings")
+    assert table.loc[("map50", "all"), "note"].startswith("undefined: the predicted classes are not findings")
     assert np.isnan(table.loc[("centre_hit", "Mass"), "value"])
     assert table.loc[("map50_any", "all"), "value"] == pytest.approx(1)
     assert table.loc[("iou_hit_0.5_any", "all"), "value"] == 1
@@ -479,7 +479,7 @@ def test_a_finding_is_scored_on_the_images_that_have_it_by_its_own_map_and_thres
     assert table.loc[("f1", "Mass"), "floor_name"] == FINDING_CUT
     # the map of any finding says nothing, so the Nodule is missed, and the note says why
     nodule = table.loc[("f1", "Nodule")]
-    assert nodule["value"] == 0 and "tells no findings apart" in nodule["note"]
+    assert nodule["value"] == 0 and "does not distinguish findings" in nodule["note"]
     assert "the threshold for all findings in 1 of 1 folds" in nodule["note"]
     assert np.isnan(table.loc[("f1", "Cardiomegaly"), "value"])
     assert table.loc[("f1", "Cardiomegaly"), "note"] == "no such box in the split"

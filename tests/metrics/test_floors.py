@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.boxes import format_box_text, is_large
+from cxr.boxes import cell_targets, format_box_text, is_large
 from cxr.data.box_list import read_box_table
 from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
@@ -15,7 +15,6 @@ from cxr.metrics.floors import (
     CUT_MASK,
     MEAN_MASK,
     WHOLE_IMAGE,
-    cell_targets,
     fit_classification,
     fit_cut,
     fit_detection,

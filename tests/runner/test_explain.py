@@ -26,7 +26,7 @@ def test_nothing_to_do_is_said(repository, finished):
 def test_a_changed_setting_is_named_as_the_reason_and_what_follows_too(repository, finished):
     text = told(repository, finished, config=["paper={gridcnn: {loss: l1}}"])
     assert row(text, "gridcnn").split(maxsplit=2) == ["1", "gridcnn", "changed settings or code"]
-    assert "made anew before it: results/tiny/gridcnn/paper/fold0/predictions.npz" in row(text, "metrics_gridcnn")
+    assert "remade before it: results/tiny/gridcnn/paper/fold0/predictions.npz" in row(text, "metrics_gridcnn")
     assert "baseline" not in text.replace("metrics_baseline", "")
 
 
@@ -89,8 +89,8 @@ def test_jobs_are_counted_by_rule_with_every_reason_and_the_first_files():
         ["1", "splits", "never made, or deleted results/splits.csv"],
         ["2", "transfer", "changed settings or code; changed content of a.csv, b.csv and 1 more"],
         ["1", "images", "changed software environment"],
-        ["1", "records", "asked for by --forcerun, or left unfinished by a killed run"],
-        ["1", "report", "asked for"],
+        ["1", "records", "forced by --forcerun, or left unfinished by a killed run"],
+        ["1", "report", "requested"],
     ]
 
 

@@ -48,7 +48,7 @@ def test_a_damaged_split_is_made_again_and_nothing_is_trained(repository, work):
     whole = split.read_bytes()
     split.write_bytes(whole[: len(whole) // 2])
     code, output = snakemake(repository, work, "--dry-run")
-    assert code == 0 and f"{RESULTS}/splits/paper is not what was written" in output
+    assert code == 0 and f"{RESULTS}/splits/paper does not match its recorded SHA-256" in output
     assert split.stat().st_size == len(whole) // 2  # a dry run changes nothing
     target = f"{RESULTS}/metrics/paper/baseline_sigmoid.csv"
     assert executed(repository, work, "--", target) == {"splits": 1}

@@ -25,7 +25,7 @@ def test_a_file_or_a_link_to_nothing_in_the_place_of_results_is_named(tmp_path, 
         places.require_results(places.Path("results/tiny"))
     path.unlink()
     path.symlink_to("nowhere")
-    with pytest.raises(InputError, match=f"^{place} is a link to nowhere, which is no folder"):
+    with pytest.raises(InputError, match=f"^{place} is a link to nowhere, which is not a folder"):
         places.require_results(places.Path("results/tiny"))
 
 
@@ -52,7 +52,7 @@ def test_phantoms_have_the_official_tables_and_a_study_its_own(tmp_path):
 @pytest.mark.parametrize(("path", "refused"), [("/data/{name}/a", True), ("/data/{a", False), ("/data/CXR8", False)])
 def test_what_snakemake_would_take_for_a_pattern_is_refused(path, refused):
     if refused:
-        with pytest.raises(InputError, match=r"in braces is a wildcard to Snakemake.*ln -s"):
+        with pytest.raises(InputError, match=r"Snakemake takes text in braces for a wildcard.*ln -s"):
             places.require_no_braces(["/plain", path])
     else:
         places.require_no_braces(["/plain", path])

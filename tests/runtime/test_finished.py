@@ -49,7 +49,7 @@ def test_a_finished_job_takes_its_results_back_and_ends_well(job):
         run()
     assert end.value.code == 0 and made == [1]
     assert contents(folder) == {"model.pt": "1", "facts.json": "1"}
-    assert "taken back" in (folder / "log").read_text()
+    assert "restored" in (folder / "log").read_text()
 
 
 @pytest.mark.parametrize("other", [{"key": "another"}, {"batch": "run-2"}])

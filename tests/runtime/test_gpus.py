@@ -138,13 +138,13 @@ def found(visible, **more):
         ("NoDevFiles", [], ""),
         ("0,-1,1", [0], ""),
         ("0,,1", [0], ""),
-        ("0,7,1", [0], "'7' is no GPU that can be used here"),
+        ("0,7,1", [0], "'7' does not name exactly one usable GPU"),
         ("all", [], "'all' is no GPU"),
         ("0,1,0", [], "'0' is named twice"),
         ("0,GPU-1111a", [], "'GPU-1111a' is named twice"),
         (PLAIN[1], [1], ""),
         ("GPU-2,GPU-1111b", [2, 1], ""),
-        ("GPU-1111", [], "'GPU-1111' is no GPU that can be used here, or not one alone"),
+        ("GPU-1111", [], "'GPU-1111' does not name exactly one usable GPU"),
         ("GPU-9", [], "'GPU-9' is no GPU"),
         ("1111aaaa", [], "'1111aaaa' is no GPU"),
         ("MIG-1", [], "'MIG-1' is no GPU"),
@@ -287,9 +287,9 @@ def open_to_others(folder):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (a_link, "need a folder of this name, and this is none; remove it; or set TMPDIR"),
-        (Path.touch, "need a folder of this name, and this is none; remove it; or set TMPDIR"),
-        (open_to_others, "other users have access to the locks of the GPUs (mode 755); chmod 700"),
+        (a_link, "need a folder of this name, but this is not a folder; remove it; or set TMPDIR"),
+        (Path.touch, "need a folder of this name, but this is not a folder; remove it; or set TMPDIR"),
+        (open_to_others, "other users have access to the GPU locks (mode 755); chmod 700"),
     ],
 )
 def test_the_folder_of_the_locks_has_to_be_this_users_alone(machine, tmp_path, monkeypatch, make, words):

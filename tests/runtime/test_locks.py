@@ -88,7 +88,7 @@ def a_socket(path):
 def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path, monkeypatch, make, mode):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "file")
-    with pytest.raises(InputError, match=r"file: this (is no regular file|file cannot be opened)"):
+    with pytest.raises(InputError, match=r"file: this (is not a regular file|file cannot be opened)"):
         opened(tmp_path / "file", mode)
 
 

@@ -62,8 +62,8 @@ def test_what_is_there_is_said_in_words(odd):
     said = {name: regular.kind(odd / name) for name in (*ODD, *LOST)}
     assert [said[name] for name in LOST] == [
         "no such file or directory",
-        "a link to what is not there",
-        "a link that leads in a circle",
+        "a broken link",
+        "a circular link",
     ]
     assert said["giant"] == "a file" and said["pipe"] == "a named pipe"
 

@@ -264,14 +264,14 @@ def test_comments_and_touched_modules_run_nothing(checkout, finished):
 @pytest.mark.parametrize(
     ("module", "old", "new", "rules"),
     [
-        ("gridcnn.py", "self.stem(images - 0.5)", "self.stem(images - 0.4)",
+        ("detectors/gridcnn/network.py", "self.stem(images - 0.5)", "self.stem(images - 0.4)",
          {"gridcnn": 3, "metrics_gridcnn": 2, "sheet_gridcnn": 2, "report": 1}),
-        ("metrics.py", "def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:\n",
+        ("metrics/bootstrap.py", "def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:\n",
          "def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:\n    numerator = numerator * 1\n",
          None),
-        ("floors.py", "import numpy as np\n", "import numpy as np\n\nnp.seterr(all=\"ignore\")\n",
+        ("metrics/floors.py", "import numpy as np\n", "import numpy as np\n\nnp.seterr(all=\"ignore\")\n",
          {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 3, "select": 2}),
-        ("report.html.j2", "</body>", "<p>Words.</p></body>", {"report": 1}),
+        ("report/template.html.j2", "</body>", "<p>Words.</p></body>", {"report": 1}),
     ],
 )  # fmt: skip
 def test_a_changed_algorithm_runs_what_executes_it(checkout, finished, module, old, new, rules):

@@ -259,7 +259,7 @@ def test_a_folder_that_no_job_could_be_given_is_refused(repository, slurm, tmp_p
     (folder := tmp_path / "of $HOME").mkdir()
     command = command_line(repository, folder, "--configfile", repository / "tests/tiny.yaml", "--", "preflight")
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0 and "the working directory: a SLURM job cannot be given the path" in done.stderr
+    assert done.returncode != 0 and "cannot be passed to a SLURM job" in done.stderr
     assert not slurm("squeue", "--noheader").strip()
 
 

@@ -358,7 +358,7 @@ def test_weights_of_another_architecture_or_checksum_are_refused(repository, fin
     wrong = finished / "results/tiny/gridcnn/paper/fold0/model.pt"
     for extra, word in (
         ("", "no weights of a resnet10"),
-        (", sha256: '0123456789abcdef'", "expected is 0123456789abcdef"),
+        (", sha256: '0123456789abcdef'", "expected 0123456789abcdef"),
     ):
         code, output = snakemake(
             repository, folder, "--until", "source_weights", config=[f"source={{kind: file, file: {wrong}{extra}}}"]

@@ -43,8 +43,16 @@ def cell_coverage(boxes: ArrayLike, grid: int = GRID) -> np.ndarray:
     return np.clip(cells / (FRAME / grid) ** 2, 0, 1).astype(np.float32)
 
 
+def cell_targets(images: Iterable[ArrayLike]) -> np.ndarray:
+    """The paper's target (section 2.3.3): the cells that the boxes of an image cover by more than half.
+
+    images: for each image its boxes (K, 4). Returns (N, 16, 16) bool.
+    """
+    return np.array([cell_coverage(boxes) > 0.5 for boxes in images], dtype=bool).reshape(-1, GRID, GRID)
+
+
 def _segments(lines: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut an axis at the grid lines and at all box edges; say which boxes (K, segments) cover which segment."""
+    """Cut an axis at the grid lines and at all box edges; also return which boxes (K, segments) cover which segment."""
     cuts = np.unique(np.concatenate([lines, start, end]))
     middle = (cuts[:-1] + cuts[1:]) / 2
     inside = (start[:, None] <= middle) & (middle < end[:, None])
@@ -95,7 +103,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def is_large(boxes: ArrayLike) -> dict[str, np.ndarray]:
     """Which boxes are "larger than 384x256 pixels" in the three senses the paper's phrase can have.
 
-    boxes: (K, 4). Returns (K,) bool arrays: "both" (width > 384 and height > 256), "either" (so, or turned by 90°),
+    boxes: (K, 4). Returns (K,) bool arrays: "both" (width > 384 and height > 256), "either" (the same, or turned by 90°),
     "area" (width × height > 384 × 256). Of the release's 984 boxes these are 184, 224 and 296.
     """
     boxes = as_boxes(boxes)

@@ -36,7 +36,7 @@ _SPELLINGS = {
 
 
 def official_label(text: str) -> str:
-    """Return the label that a text spells, whatever its case, blanks and underscores; "" where it is none of the 15.
+    """Return the label that a text spells, ignoring case, blanks and underscores; "" if it is none of the 15.
 
     The box list's own "Infiltrate" is Infiltration.
     """
@@ -46,7 +46,7 @@ def official_label(text: str) -> str:
 def to_matrix(labels: Iterable[str]) -> np.ndarray:
     """Turn ``"Effusion|Mass"`` strings into a (N, 15) uint8 indicator matrix in the order of ``LABELS``.
 
-    Raises KeyError for a label outside the 15; records.py rejects such rows before this is called.
+    Raises KeyError for a label outside the 15; `data.label_list` rejects such rows before this is called.
     """
     column = {label: index for index, label in enumerate(LABELS)}
     rows = list(labels)

@@ -24,7 +24,7 @@ An unknown key, or a value out of its range, stops the run before anything is do
 
 
 def markdown() -> str:
-    """Return the reference as Markdown: one row a setting, in the order of their definition."""
+    """Return the reference as Markdown: one row per setting, in the order of their definition."""
     defaults = DEFAULTS.model_dump()
     rows = []
     for path, field in fields(Settings):
@@ -37,7 +37,7 @@ def markdown() -> str:
 
 
 def schema() -> str:
-    """Return the JSON schema of a configuration file: no key is required, none beyond these is allowed."""
+    """Return the JSON schema of a configuration file: no key is required, and no other key is allowed."""
     return json.dumps(Settings.model_json_schema(), indent=1) + "\n"
 
 

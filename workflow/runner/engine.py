@@ -1,4 +1,4 @@
-"""What a run mends of its engine, Snakemake 9.27."""
+"""What a run changes in its engine, Snakemake 9.27."""
 
 import base64
 import hashlib
@@ -13,18 +13,19 @@ from snakemake.persistence import MetadataRecord
 from snakemake.utils import update_config
 
 from cxr.errors import InputError
+from cxr.runtime.replacing import replacing
 
-UNSAFE = set("'$`\\!")  # what a shell does not take as it stands, between whichever quotes
+UNSAFE = set("'$`\\!")  # characters that a shell interprets, within one kind of quotes or the other
 ENCODED = "encoded_config"
 RECORDS = ".records"  # folder in the results: how each of them was made
 
 
 def calm(scheduler: Any) -> None:
-    """Let the scheduler look for jobs to start when one has ended, not again every second for each that has.
+    """Make the scheduler look for jobs to start when one has ended, not again every second for each that has.
 
-    Every look while jobs wait sets a timer for the next, whether or not the limit of starts per second was met; as every
-    ended job adds a look, after a hundred there are a hundred a second, each asking for the size of every waiting job's
-    inputs: a core of its own for 260 pairs, and as many questions to a file server.
+    While jobs wait, every look sets a timer for the next, whether or not the limit of starts per second was met. Every
+    ended job adds a look, so after a hundred jobs there are a hundred looks per second, and each asks for the size of
+    every waiting job's inputs: with 260 pairs this keeps a core busy, and a file server with it.
     """
     limiter, look_again = scheduler.job_rate_limiter, scheduler._schedule_reevalutation
 
@@ -36,11 +37,11 @@ def calm(scheduler: Any) -> None:
 
 
 def ask_behind_ancient(dag: Any) -> None:
-    """Let a class of DAGs (``snakemake.dag.DAG``) ask every job for its own reasons to run.
+    """Make a class of DAGs (``snakemake.dag.DAG``) ask every job for its own reasons to run.
 
-    The jobs behind one that has to run are not asked: they are reached from it. But nothing is reached by way of an
-    ancient file, and what lies behind one is not asked either: of a grid with a further depth its shared features were
-    computed, its new pairs not trained, and the run called done.
+    Snakemake does not ask the jobs behind one that has to run: it reaches them from that job. But it reaches no job
+    through an ancient file, and does not ask the jobs behind one either: when a grid got one more depth, its shared
+    features were computed, its new pairs were not trained, and the run was called done.
     """
     judge, follow = dag.update_needrun, dag.bfs
 
@@ -59,10 +60,10 @@ def ask_behind_ancient(dag: Any) -> None:
 
 
 def ask_for_missing_checkpoints(dag: Any) -> None:
-    """Let a class of DAGs (``snakemake.dag.DAG``) run every checkpoint whose output is missing.
+    """Make a class of DAGs (``snakemake.dag.DAG``) run every checkpoint whose output is missing.
 
-    By itself it runs one only for a job that is known to run, and does not ask a job for changed settings before the
-    checkpoints ahead of it are there: without the splits a changed setting was answered by "nothing to be done".
+    By itself it runs one only for a job that is known to run, and does not check a job for changed settings before the
+    checkpoints ahead of it exist: without the splits, the answer to a changed setting was "nothing to be done".
     """
     judge = dag.update_needrun
 
@@ -78,12 +79,12 @@ def ask_for_missing_checkpoints(dag: Any) -> None:
 
 
 def keep_until_replaced(job: Any) -> None:
-    """Let jobs of a class (``snakemake.jobs.Job``) leave former outputs in place until they have new ones.
+    """Make jobs of a class (``snakemake.jobs.Job``) leave former outputs in place until they have new ones.
 
-    By itself Snakemake removes them before a job runs, and again when it fails: a report that could not be written took
-    the former one along. Here outputs appear whole or not at all (``cxr.outputs``), so nothing half-written can stay. What
-    a failed job leaves is marked as incomplete, and so is made again (Snakemake notes even a failed job as done with its
-    new settings; its own flag ``update`` therefore lets former outputs pass for new ones).
+    By itself Snakemake removes them before a job runs, and again when it fails: when a report could not be written, the
+    former one was lost too. Here outputs appear whole or not at all (``cxr.runtime.outputs``), so nothing half-written can
+    stay. What a failed job leaves is marked as incomplete and made again (Snakemake records even a failed job as done with
+    its new settings; its own flag ``update`` therefore lets former outputs pass for new ones).
     """
     finish = job.postprocess
 
@@ -97,7 +98,7 @@ def keep_until_replaced(job: Any) -> None:
     async def postprocess(self: Any, *arguments: Any, error: bool = False, **options: Any) -> None:
         notes, due = self.dag.workflow.persistence, []
         if error:
-            notes._clear_cache()  # of a bundle that failed, the members that ended well have been noted by another process
+            notes._clear_cache()  # another process has recorded the members of a failed bundle that ended well
             due = await notes.incomplete(self)
         await finish(self, *arguments, error=error, **options)
         if due:
@@ -107,17 +108,17 @@ def keep_until_replaced(job: Any) -> None:
 
 
 def keep_records(persistence: Any, results: Path) -> None:
-    """Let a class of Snakemake's memory (``snakemake.persistence.file.FilePersistence``) keep the records of results with them.
+    """Make Snakemake's class of records (``snakemake.persistence.file.FilePersistence``) keep those of results beside them.
 
-    By itself it notes below `.snakemake`, where Snakemake was started, with which settings, code and inputs a file was
-    made. Where that folder is lost, or results are restored from elsewhere, whatever lies there passes for up to date:
-    "nothing to be done" after a changed setting. A record beside the results goes where they go, so it counts first.
+    By itself it records below `.snakemake`, where Snakemake was started, which settings, code and inputs made a file. If
+    that folder is lost, or results are restored from elsewhere, they all pass for up to date: "nothing to be done" after
+    a changed setting. A record beside the results goes where they go, so it takes precedence.
     """
     read, write, delete = persistence._read_record, persistence._write_record, persistence._delete_record
     known: dict[str, Any] = {}
 
     def place(key: str) -> Path | None:
-        """Where the record of a file below the results lies."""
+        """Return the path of the record of a file below the results, None for any other file."""
         if not Path(key).is_relative_to(results):
             return None
         name = hashlib.blake2b(os.fsencode(Path(key).relative_to(results)), digest_size=16).hexdigest()
@@ -133,9 +134,8 @@ def keep_records(persistence: Any, results: Path) -> None:
         known.pop(key, None)
         if path := place(key):
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps({"file": key, "record": dict(record.items())}), encoding="utf-8")
-            part.replace(path)
+            with replacing(path, durable=False, encoding="utf-8") as file:
+                json.dump({"file": key, "record": dict(record.items())}, file)
 
     def _delete_record(self: Any, key: str) -> bool:
         known.pop(key, None)
@@ -148,7 +148,7 @@ def keep_records(persistence: Any, results: Path) -> None:
 
 
 def _record(path: Path | None) -> Any:
-    """Read a record; None where there is none, or one that cannot be read."""
+    """Read a record; None if it is missing or cannot be read."""
     try:
         return MetadataRecord.model_validate(json.loads(path.read_text(encoding="utf-8"))["record"]) if path else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -156,9 +156,9 @@ def _record(path: Path | None) -> Any:
 
 
 def around_planning(dag: Any, before: Callable[[Any], None], after: Callable[[Any], None]) -> None:
-    """Let a class of DAGs (``snakemake.dag.DAG``) call functions of the DAG before and after it is first planned.
+    """Make a class of DAGs (``snakemake.dag.DAG``) call functions of the DAG before and after it is first planned.
 
-    Whether the run is a dry one is not known any earlier, and what Snakemake's own `onstart` does comes after planning.
+    Whether the run is a dry run is not known any earlier, and Snakemake's own `onstart` runs after planning.
     """
     plan = dag.init
 
@@ -171,10 +171,10 @@ def around_planning(dag: Any, before: Callable[[Any], None], after: Callable[[An
 
 
 def encode_configuration(factory: Any) -> None:
-    """Let a factory of cluster jobs' arguments (``snakemake.spawn_jobs.SpawnedJobArgsFactory``) hand on any --config.
+    """Make a factory of cluster jobs' arguments (``snakemake.spawn_jobs.SpawnedJobArgsFactory``) pass on any --config.
 
     By itself Snakemake quotes it as Python does, in a command line within another, where an apostrophe or a $ in the name
-    of a folder ends in a shell's error. What has such a character is handed on in letters and digits alone (`decoded`).
+    of a folder causes a shell error. Text with such a character is passed on as letters and digits alone (`decoded`).
     """
     argument = factory.workflow_property_to_arg
 
@@ -189,7 +189,7 @@ def encode_configuration(factory: Any) -> None:
 
 
 def decoded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with what `encode_configuration` made of --config in its place."""
+    """Return a configuration with the --config that `encode_configuration` encoded back in its place."""
     result = dict(config)
     if ENCODED in result:
         update_config(result, json.loads(base64.urlsafe_b64decode(result.pop(ENCODED))))
@@ -197,7 +197,7 @@ def decoded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Reached:
-    """What jobs lead to, but for what they lead to by ancient files alone."""
+    """The jobs that depend on each job, except those that depend on it through ancient files alone."""
 
     def __init__(self, depending: Any):
         self.depending = depending
@@ -208,7 +208,7 @@ class _Reached:
 
 
 def or_exit(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a function; what a user can mend ends the run with its message, before anything is run."""
+    """Call a function; an error that the user can correct ends the run with its message, before anything runs."""
     try:
         return function(*arguments, **options)
     except InputError as error:

@@ -9,11 +9,11 @@ BLOCK = re.compile(r"^( *)(?:local)?(?:rule|checkpoint) (\w+):\n((?:\1    .*\n)*
 KINDS = {
     "Missing output files": "never made, or deleted",
     "Updated input files": "changed content of",
-    "Input files updated by another job": "made anew before it:",
-    "Set of input files has changed since last execution": "other input files than before",
+    "Input files updated by another job": "remade before it:",
+    "Set of input files has changed since last execution": "a different set of input files",
     "Params have changed since last execution": "changed settings or code",
     "Software environment definition has changed since last execution": "changed software environment",
-    "Forced execution": "asked for by --forcerun, or left unfinished by a killed run",
+    "Forced execution": "forced by --forcerun, or left unfinished by a killed run",
     "Code has changed since last execution": "changed code",
 }
 SHOWN = 2  # files named for each reason
@@ -38,7 +38,7 @@ def summary(text: str) -> str:
     for rule, count in jobs.items():
         if rule != "all":
             told = "; ".join(_told(kind, files) for kind, files in reasons[rule].items())
-            lines.append(f"{count:>5}  {rule:<{width}}  {told or 'asked for'}")
+            lines.append(f"{count:>5}  {rule:<{width}}  {told or 'requested'}")
     return "\n".join(lines)
 
 

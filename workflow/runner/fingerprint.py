@@ -1,7 +1,7 @@
 """Content hashes of the package's own code, so that a changed algorithm re-runs its rules and a changed comment none.
 
 What a script executes is followed from definition to definition, not from module to module: a new metric beside the one
-that training uses does not concern training.
+that training uses does not affect training.
 """
 
 import ast
@@ -17,12 +17,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cxr"
 SCRIPTS = PACKAGE.parent / "scripts"
-# Definitions of values that rules pass as params, and what keeps a run going without touching its numbers: modules, or
-# whole packages.
+# Modules, or whole packages, that define values which rules pass as params, or keep a run going without touching its
+# numbers.
 NEUTRAL = {"settings", "errors", "runtime", "training.runs", "training.checkpoint"}
-FORMAT = b"2"  # of the results; raised where those of earlier versions lack what jobs read today
+FORMAT = b"2"  # of the results; raised when those of earlier versions lack what jobs read today
 
-Definition = tuple[str, str]  # module as of the package, such as data.tables; name
+Definition = tuple[str, str]  # module within the package, such as data.tables; name
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Module:
 def of_script(script: str, *files: str) -> str:
     """Hash the code of `scripts/<script>.py` and of all definitions of the package that it uses, directly or not.
 
-    Comments, docstrings and layout do not count. files: of the package, with their suffix, byte for byte.
+    Comments, docstrings and layout do not count. files: of the package, with their suffix; hashed byte for byte.
     """
     digest = hashlib.blake2b(FORMAT, digest_size=8)
     for name in sorted(files):
@@ -71,7 +71,7 @@ def remembered(memory: Path, script: str, *files: str) -> str:
 
 @cache
 def _memory(path: Path) -> dict[str, str]:
-    """Return what is remembered of the package as it is now: script and files → hash."""
+    """Return the remembered hashes of the package as it is now: script and files → hash."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return content["known"] if content["of"] == _everything() else {}
@@ -91,7 +91,7 @@ def _everything() -> str:
 
 
 def reached(script: str) -> set[Definition]:
-    """Return the definitions that a script uses; (module, "") stands for a module's statements outside of any."""
+    """Return the definitions that a script uses; (module, "") stands for a module's statements outside any definition."""
     source = _parsed(SCRIPTS / f"{script}.py")
     statements = [statement for group in source.definitions.values() for statement in group] + source.statements
     waiting = [used for statement in statements for used in _uses(source, statement)]

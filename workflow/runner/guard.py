@@ -1,8 +1,8 @@
-"""What stands between two runs on the same results: one lock, and an end to the jobs that a killed run left behind.
+"""What keeps two runs off the same results: one lock, and an end to the jobs that a killed run left behind.
 
 A run puts its mark into the environment of its jobs. A job is left behind when it belongs to this user, runs on these
-results, and the process that its mark names is gone. Whatever carries no such mark is let alone, and so is what a cluster
-runs: SLURM stops its jobs itself (`slurm_jobs`).
+results, and the process that its mark names is gone. Processes without such a mark are left alone, and so are a cluster's
+jobs: SLURM stops them itself (`slurm_jobs`).
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from cxr.data.folder import RESULTS_LOCK
 from cxr.errors import InputError
 from cxr.runtime import locks
 
-PATIENCE = 60  # seconds that a left-behind job has for saving its state
-POLL = 0.05  # seconds between two looks at it
+PATIENCE = 60  # seconds for a left-behind job to save its state
+POLL = 0.05  # seconds between two checks of it
 HELD: list[IO[str]] = []  # locks of this process
 MARK = "CXR_RUN"  # the environment variable that names a job's run
-ALLOCATION = "SLURM_JOB_ID"  # the environment variable of what SLURM runs
+ALLOCATION = "SLURM_JOB_ID"  # the environment variable of SLURM's jobs
 SCRIPTS = f"{os.sep}.snakemake{os.sep}scripts{os.sep}"  # in the command line of every job that runs a script
 HEAD = "process "  # how the content of a lock begins
 
@@ -39,8 +39,8 @@ class Busy(Exception):
 class Mark:
     """The run that started a job.
 
-    place: the table of processes in which pid counts (`_place`). born: when the process pid started (`_born`). results: as
-    seen from the folder in which the job works. allocation: the cluster's job in which the run itself goes on, if any.
+    place: the process table that pid belongs to (`_place`). born: when the process pid started (`_born`). results: as seen
+    from the job's working folder. allocation: the cluster job in which the run itself works, if any.
     """
 
     place: str
@@ -50,18 +50,18 @@ class Mark:
     allocation: str
 
     def here(self) -> bool:
-        """Say whether what has become of the run can be told here."""
+        """Return whether this process can tell what became of the run."""
         return bool(self.place) and self.place == _place()
 
     def lives(self) -> bool:
-        """Say whether the run goes on; its pid alone may by now be another process."""
+        """Return whether the run goes on; its pid alone may by now belong to another process."""
         return _born(self.pid) == self.born
 
 
 def start(results: Path) -> None:
     """Lock the results for as long as this process lives, end what earlier runs left behind, and mark the jobs to come.
 
-    Exits with a message where another run is busy with them.
+    Exits with a message if another run is using them.
     """
     try:
         HELD.append(lock(results))
@@ -78,8 +78,8 @@ def say(line: str) -> None:
 def lock(results: Path, tell: Callable[[str], None] = say) -> IO[str]:
     """Lock a results folder until the returned file is closed or the process ends, however it ends.
 
-    Raises Busy, naming the process that holds it, and InputError where the file of the lock is not one. On file systems
-    without locks, which is told, a run is recognised by what the file says, on the same machine alone.
+    Raises Busy, naming the process that holds it, and InputError if the lock file is not one. On file systems without
+    locks, which is reported, another run is recognised by the content of the file, on the same machine only.
     """
     results.mkdir(parents=True, exist_ok=True)
     path = results / RESULTS_LOCK
@@ -88,7 +88,7 @@ def lock(results: Path, tell: Callable[[str], None] = say) -> IO[str]:
         file.seek(0)
         content = file.read(10_000)
         if content and not content.startswith(HEAD):
-            raise InputError(f"{path}: this is not the lock of a run, and is left as it is; move it elsewhere")
+            raise InputError(f"{path}: this is not the lock of a run, and is left unchanged; move it elsewhere")
         holder, _, mark = content.partition("\n")
         if not _locked(file, _mark(mark), results, tell):
             raise Busy(
@@ -106,19 +106,19 @@ def _locked(file: IO[str], earlier: Mark | None, results: Path, tell: Callable[[
         return locks.attempt(file)
     except OSError as error:
         tell(
-            f"{results}: this file system knows no locks ({error.strerror}): a second run on these results is noticed on "
-            "this machine alone; start none on another one"
+            f"{results}: this file system has no locks ({error.strerror}): a second run on these results is noticed on "
+            "this machine only; start none on another machine"
         )
         return earlier is None or not (earlier.here() and _is_another(earlier) and _works_on(results, earlier))
 
 
 def _is_another(mark: Mark) -> bool:
-    """Say whether a run other than this process's goes on."""
+    """Return whether a run other than this process's goes on."""
     return mark.lives() and mark.pid != os.getpid()
 
 
 def _works_on(results: Path, mark: Mark, process: psutil.Process | None = None) -> bool:
-    """Say whether a job, or the run itself, works on these results, wherever they have been moved to."""
+    """Return whether a job, or the run itself, works on these results, wherever they have been moved to."""
     try:
         return Path((process or psutil.Process(mark.pid)).cwd(), mark.results).samefile(results)
     except (psutil.Error, OSError):  # gone meanwhile, or its results are
@@ -137,8 +137,8 @@ def _sign(file: IO[str], results: Path) -> None:
 def stop_orphans(results: Path, tell: Callable[[str], None] = say, patience: float = PATIENCE) -> int:
     """End the jobs on these results whose run is gone; return how many processes there were.
 
-    Scripts are asked first: a training run saves its state, and the job that follows goes on from there. The shells
-    around them and their workers end with them. What is left after `patience` seconds is killed. Raises Busy where a job
+    Scripts are asked to stop first: a training run saves its state, and the next job goes on from there. The shells
+    around them and their workers end with them. What is left after `patience` seconds is killed. Raises Busy if a job
     does not end, or belongs to a run that goes on.
     """
     found = dict(_marked_processes(results))
@@ -158,9 +158,9 @@ def stop_orphans(results: Path, tell: Callable[[str], None] = say, patience: flo
 
 
 def _still_there(processes: list[psutil.Process], patience: float) -> list[psutil.Process]:
-    """Wait for processes to end; return those that have not after so many seconds.
+    """Wait for processes to end; return those that have not after `patience` seconds.
 
-    One that has ended may be listed for ever where the first process of a container looks after none.
+    A process that has ended may stay listed for ever if the first process of a container reaps none.
     """
     deadline = time.monotonic() + patience
     while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
@@ -175,7 +175,7 @@ def _runs(process: psutil.Process) -> bool:
 def _marked_processes(results: Path) -> Iterator[tuple[psutil.Process, Mark]]:
     """Yield this user's processes on this machine that a run on these results started, with their marks.
 
-    This process and those around it are none of them, also where a job started it.
+    This process and its parents are left out, even if a job started it.
     """
     around = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
     for process in psutil.process_iter():
@@ -183,7 +183,7 @@ def _marked_processes(results: Path) -> Iterator[tuple[psutil.Process, Mark]]:
             if process.pid in around or process.uids().real != os.getuid():
                 continue
             environment = process.environ()
-        except (psutil.Error, OSError):  # gone meanwhile, or not to be looked at
+        except (psutil.Error, OSError):  # gone meanwhile, or not readable
             continue
         mark = _mark(environment.get(MARK, ""))
         if mark is None or not mark.here() or mark.allocation != environment.get(ALLOCATION, ""):
@@ -193,7 +193,7 @@ def _marked_processes(results: Path) -> Iterator[tuple[psutil.Process, Mark]]:
 
 
 def _to_ask(orphans: list[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes that are to end by themselves: of those with a script among them, only the script."""
+    """Return the processes to ask to stop: of a script, the shells around it and its forks, only the script."""
     above = {process: _above(process) & set(orphans) for process in orphans}
     scripts = {process for process in above if _is_script(process)}
     first = [process for process in scripts if not above[process] & scripts]  # not the script's own forks
@@ -209,7 +209,7 @@ def _above(process: psutil.Process) -> set[psutil.Process]:
 
 
 def _is_script(process: psutil.Process) -> bool:
-    """Say whether a process is the script itself, not the shell around it."""
+    """Return whether a process is the script itself, not the shell around it."""
     try:
         words = process.cmdline()
     except psutil.Error:
@@ -231,10 +231,10 @@ def _mark(text: str) -> Mark | None:
 
 
 def _place() -> str:
-    """Name the table of processes that this one is in: the machine, since it was started, and the container.
+    """Name the process table of this process: the machine, its boot, and the container.
 
-    Machines that share a folder may have one name; containers of one machine number their processes anew. "": unknown,
-    and no process is judged.
+    Machines that share a folder may share a name; each container numbers its processes anew. "": unknown, and no process
+    is judged.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -244,13 +244,13 @@ def _place() -> str:
 
 
 def _born(pid: int) -> str | None:
-    """Return the tick of the kernel's clock at which a process started, or None where it has ended or never was.
+    """Return the tick of the kernel's clock at which a process started, or None if it has ended or never existed.
 
-    Not psutil's `create_time`, which moves with the clock of the day.
+    Not psutil's `create_time`, which moves with the system clock.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    ended = fields[0] in (b"Z", b"X")  # killed, and its parent has not looked yet
+    ended = fields[0] in (b"Z", b"X")  # killed, but not yet reaped by its parent
     return None if ended else fields[19].decode()

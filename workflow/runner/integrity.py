@@ -1,4 +1,4 @@
-"""Are the results what their jobs wrote, and is it known how they were made? Asked before a run is planned."""
+"""Are the results what their jobs wrote, and is it known how they were made? Checked before a run is planned."""
 
 import os
 import sys
@@ -14,16 +14,15 @@ from cxr.runtime.journal import legible
 from runner import guard
 
 LARGEST = 100_000_000  # bytes; larger files are left to the jobs that read them
-# Folders with files by the thousand, which have checksums of their own or are seen by no job.
+# Folders with thousands of files, which have checksums of their own or which no job reads.
 PASSED = {"cache", "features", "logs", "benchmarks", "state"}
 SHOWN = 5
 
 
 def mend(results: Path, dry: bool, tell: Callable[[str], None]) -> None:
-    """Set aside results that are damaged and cost no training, so that a job that needs one has it made again; a dry run
-    tells it alone.
+    """Set aside damaged results that took no training, so that they are made again if needed; a dry run only reports them.
 
-    What took training stays: the job that would read it stops and names it. Nothing is done beside another run.
+    What took training stays: the job that would read it stops and names it. Nothing is done while another run is working.
     """
     found = [output for seal in _seals(results) for output in _condemned(seal)]
     if not found:
@@ -31,18 +30,18 @@ def mend(results: Path, dry: bool, tell: Callable[[str], None]) -> None:
     if dry:
         for output in found:
             tell(
-                f"{legible(output)} is not what was written (by its SHA-256): a run sets it aside, and makes it again if needed"
+                f"{legible(output)} does not match its recorded SHA-256: a run sets it aside, and makes it again if needed"
             )
         return
     try:
         lock = guard.lock(results)
-    except (guard.Busy, InputError):  # the run stops at it, as soon as it is planned
+    except (guard.Busy, InputError):  # the run stops at this once it is planned
         return
     with lock:
         for output in found:
             aside = seals.set_aside(output)
             tell(
-                f"{legible(output)} is not what was written (by its SHA-256): it is set aside as {aside.name}, and made again "
+                f"{legible(output)} does not match its recorded SHA-256: it is set aside as {aside.name}, and made again "
                 "if a job needs it"
             )
 
@@ -66,10 +65,10 @@ def _condemned(seal: Path) -> Iterator[Path]:
 
 
 def require_records(dag: Any, results: Path, settings: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Stop where results pass for up to date although no record says how they were made; a dry run tells it alone.
+    """Stop if results pass for up to date although no record says how they were made; a dry run only warns.
 
-    dag: planned. settings: resolved, compared with those that lie beside the results. Without a record neither changed
-    settings nor changed code nor another set of input files is seen.
+    dag: planned. settings: resolved, compared with those stored beside the results. Without a record, changed settings,
+    changed code and a different set of input files go unnoticed.
     """
     notes = dag.workflow.persistence
     unknown = [
@@ -81,12 +80,12 @@ def require_records(dag: Any, results: Path, settings: Mapping[str, Any], tell: 
     ]
     if not unknown:
         return
-    changed = ", ".join(_changed(results / "settings.yaml", settings)) or "none that is known of"
+    changed = ", ".join(_changed(results / "settings.yaml", settings)) or "none known"
     text = (
         f"there is no record of how {len(unknown)} results were made ({', '.join(map(legible, sorted(unknown)[:SHOWN]))}"
-        f"{', …' if len(unknown) > SHOWN else ''}): .snakemake and {results}/.records do not know them, so nobody can say "
-        "whether they belong to the present settings, code and data. Settings that differ from those beside the results: "
-        f"{changed}. Remove what is out of date, or take everything as it is by adding --touch --forceall to the same command once"
+        f"{', …' if len(unknown) > SHOWN else ''}): neither .snakemake nor {results}/.records lists them, so it is unknown "
+        "whether they match the present settings, code and data. Settings that differ from those beside the results: "
+        f"{changed}. Remove what is out of date, or accept everything as it is by adding --touch --forceall once to the command"
     )
     if dag.workflow.dryrun:
         tell(f"Warning: {text}")

@@ -1,4 +1,4 @@
-"""Where results and tables lie. What is wrong with these places is told before anything runs."""
+"""Where results and tables are. Problems with these places are reported before anything runs."""
 
 import os
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ TABLES = {
 
 
 def require_results(results: Path) -> None:
-    """Raise InputError where a folder of results cannot be made, or not be written."""
+    """Raise InputError if a results folder cannot be created or written."""
     for place in (results.parent, results):
         if not place.is_dir() and os.path.lexists(place):
-            leads = f"a link to {os.readlink(place)}, which is no folder" if place.is_symlink() else "a file"
+            leads = f"a link to {os.readlink(place)}, which is not a folder" if place.is_symlink() else "a file"
             raise InputError(f"{place} is {leads}: make that a folder, or remove {place}; nothing was run")
     existing = next(folder for folder in [results, *results.parents] if folder.exists())
     if not os.access(existing, os.W_OK):
@@ -33,7 +33,7 @@ def require_results(results: Path) -> None:
 
 
 def tables(data: Data, root: str) -> dict[str, str]:
-    """Return where the tables lie, relative to root, by the keys of `TABLES`; "" for a list that there is none of."""
+    """Return the paths of the tables, relative to root, by the keys of `TABLES`; "" for a list that is missing."""
     if data.source == "phantoms":
         return {name: official for name, (official, _) in TABLES.items()}
     return {name: layouts.table(root, getattr(data, setting)) for name, (_, setting) in TABLES.items()}
@@ -44,6 +44,6 @@ def require_no_braces(paths: Iterable[str]) -> None:
     for path in paths:
         if contains_wildcard(path):
             raise InputError(
-                f"{path}: what stands in braces is a wildcard to Snakemake, so that this path cannot be used; make a link "
+                f"{path}: Snakemake takes text in braces for a wildcard, so this path cannot be used; make a link "
                 "to it that has no braces (ln -s), and name that in the configuration (data)"
             )

@@ -2,13 +2,13 @@
 
 from cxr.settings import Protocol
 
-BUNDLE = 10  # pairs of one size at most that share a cluster job
+BUNDLE = 10  # at most this many pairs of one size share a cluster job
 
 Pair = tuple[int, int]  # c trainable layers, s images
 
 
 def baseline_size(protocol: Protocol) -> str:
-    """Return the split that the baselines are trained on: so many images, or all."""
+    """Return the split that the baselines are trained on: a number of images, or all."""
     return str(protocol.baseline.size or "all")
 
 
@@ -42,5 +42,5 @@ def compared(protocol: Protocol) -> list[tuple[str, str, int, int]]:
 
 
 def shares_features(protocol: Protocol, frozen_batchnorm: str) -> bool:
-    """Say whether the frozen layers give the same for every pair, so that their outputs are stored once."""
+    """Return whether the frozen layers give the same for every pair, so that their outputs are stored once."""
     return frozen_batchnorm == "eval" and protocol.transfer.features_gb > 0

@@ -13,12 +13,12 @@ from cxr.experiments import EXPERIMENTS
 from cxr.runtime import locks
 from cxr.settings import Settings
 
-PATIENCE = 300  # seconds that cancelled jobs have for saving their state and leaving
-NOTE = ".slurm"  # in the results folder: the names under which runs submitted their jobs, one a line
+PATIENCE = 300  # seconds for cancelled jobs to save their state and end
+NOTE = ".slurm"  # in the results folder: the names under which runs submitted their jobs, one per line
 # As the SLURM executor makes them.
 NAME = re.compile(r"([A-Za-z0-9_-]{1,50}_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-READ_ON = set('$`"\\')  # where a shell goes on reading within double quotes
-WORD = re.compile(r"[\w./+@%:,=-]+")  # what a shell takes as it stands, without quotes
+READ_ON = set('$`"\\')  # characters that a shell interprets within double quotes
+WORD = re.compile(r"[\w./+@%:,=-]+")  # what needs no quotes in a shell
 TABLES = {  # of the data → the setting that names it
     "labels": "data.label_table",
     "boxes": "data.box_table",
@@ -31,7 +31,7 @@ def take_over(results: Path, name: str, tell: Callable[[str], None], patience: f
     """Cancel what earlier runs left in the queue, wait until it is gone, and note this run's name for the next one.
 
     name: what the SLURM executor calls all jobs of a run (`squeue --name`). Returns how many jobs were cancelled.
-    Raises RuntimeError where SLURM gives no answer or the jobs do not end: two runs must not write the same files.
+    Raises RuntimeError if SLURM gives no answer or the jobs do not end: two runs must not write the same files.
     """
     results.mkdir(parents=True, exist_ok=True)
     note = results / NOTE
@@ -48,7 +48,7 @@ def take_over(results: Path, name: str, tell: Callable[[str], None], patience: f
 
 
 def _earlier(note: Path) -> list[str]:
-    """Return the names in the note, which become arguments of squeue: nothing else than names of runs is taken."""
+    """Return the names in the note, which become arguments of squeue: only names of runs are accepted."""
     try:
         with open(note, encoding="utf-8", errors="replace", opener=locks.cautiously) as file:
             names = file.read(10_000).split("\n")
@@ -56,8 +56,8 @@ def _earlier(note: Path) -> list[str]:
         return []
     if bad := [name for name in names if name and not NAME.fullmatch(name)]:
         raise InputError(
-            f"{note}: {bad[0][:60]!r} is not the name of a run, by which jobs of an earlier run would be found; see with "
-            "squeue --me whether there are any, cancel them, remove this file, and run again"
+            f"{note}: {bad[0][:60]!r} is not the name of a run, so jobs of an earlier run cannot be found; look for them "
+            "with squeue --me, cancel any, remove this file, and run again"
         )
     return list(filter(None, names))
 
@@ -79,9 +79,9 @@ def _cancelled(names: list[str], tell: Callable[[str], None], patience: float) -
 
 
 def paths(settings: Settings, root: str, tables: Mapping[str, str]) -> dict[str, str]:
-    """Return every path from outside that a job's command line holds, by the name that a user gave it under.
+    """Return every path from the user in a job's command line, by the setting that names it.
 
-    root, tables: where the images lie, and its tables by the keys of `TABLES`.
+    root: the folder of the images. tables: its tables, by the keys of `TABLES`.
     """
     given = {"the working directory": os.getcwd(), "data.root": root}
     given |= {TABLES[name]: table for name, table in tables.items()}
@@ -95,36 +95,36 @@ def paths(settings: Settings, root: str, tables: Mapping[str, str]) -> dict[str,
 def require_plain(given: Mapping[str, str]) -> None:
     """Raise RuntimeError for a path that the SLURM executor (2.8.0) cannot hand to a job.
 
-    given: what a user knows it by → path. The executor writes a job's inputs into a command line within double quotes,
-    where a shell goes on reading; in what begins with a quotation mark, it takes the quotation marks for its own.
+    given: the name a user knows it by → path. The executor puts a job's inputs into a command line in double quotes, where
+    a shell still interprets some characters; a quotation mark at the beginning of a path it takes for its own.
     """
     for name, path in given.items():
         if set(path) & READ_ON or not path.isprintable() or path.startswith("'"):
             raise RuntimeError(
-                f'{name}: a SLURM job cannot be given the path {path!r}, with one of $ ` " \\, a control character or an '
-                "apostrophe at its beginning: make a link to it whose path has none of them (ln -s), and name that in the "
+                f'{name}: the path {path!r} cannot be passed to a SLURM job: it has one of $ ` " \\, a control character or an '
+                "apostrophe at its beginning; make a link to it whose path has none of them (ln -s), and name that in the "
                 "configuration, or start Snakemake there; nothing was run"
             )
 
 
 def require_plain_command(executor: Any) -> None:
-    """Raise RuntimeError where a shell would read on in what all jobs' command lines of the SLURM executor share.
+    """Raise RuntimeError if a shell would interpret a character in what all command lines of the SLURM executor share.
 
-    That is Python, the Snakefile, configuration files, the working directory, caches, and what else an option named.
+    That is Python, the Snakefile, configuration files, the working directory, caches, and what other options name.
     """
     python = executor.get_python_executable()
     if not WORD.fullmatch(python):
         raise RuntimeError(
             f"{python}: a SLURM job cannot be started with this Python, since its path has a space or a character that a "
-            "shell reads in its own way; install it elsewhere (make setup in a folder without them); nothing was run"
+            "shell interprets; install it elsewhere (make setup in a folder without them); nothing was run"
         )
     factory = executor.workflow.spawned_job_args_factory
     options = factory.general_args(executor_common_settings=executor.common_settings)
     for option in f"--snakefile {executor.get_snakefile()!r} {options}".split(" --"):
         if set(option) & (READ_ON - {'"'}) or not option.isprintable():
             raise RuntimeError(
-                f"--{option.removeprefix('--')}: a SLURM job cannot be given this option, since a shell reads on behind a $, "
-                "a ` or a \\; choose a path without them; nothing was run"
+                f"--{option.removeprefix('--')}: this option cannot be passed to a SLURM job, since a shell interprets $, "
+                "` and \\; choose a path without them; nothing was run"
             )
 
 
@@ -145,22 +145,22 @@ def keep_in_sight(executor: Any) -> None:
 
 
 def queued(names: list[str]) -> list[str]:
-    """Return the ids of this user's jobs of these names that wait, run, or are ending.
+    """Return the ids of this user's jobs with these names that wait, run, or are ending.
 
-    Raises RuntimeError where SLURM answers with anything but ids: they become arguments of scancel.
+    Raises RuntimeError if SLURM answers with anything but ids: they become arguments of scancel.
     """
     if not names:
         return []
     found = _slurm("squeue", "--noheader", "--format=%A", f"--user={os.getuid()}", f"--name={','.join(names)}").split()
     if strange := [word for word in found if not re.fullmatch(r"[0-9]+", word)]:
         raise RuntimeError(
-            f"squeue gives no ids of jobs of an earlier run, but {strange[0][:60]!r}; nothing is cancelled"
+            f"squeue answered {strange[0][:60]!r} instead of the ids of an earlier run's jobs; nothing is cancelled"
         )
     return found
 
 
 def _slurm(*command: str) -> str:
-    """Run a SLURM command; squeue and scancel wait out a controller that is away for a moment by themselves."""
+    """Run a SLURM command; squeue and scancel themselves wait for a controller that is briefly away."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     except (OSError, subprocess.SubprocessError) as error:

@@ -164,9 +164,9 @@ def test_presence_is_asked_of_unknown_findings_too():
 
 def test_a_cell_counts_when_more_than_half_is_covered():
     boxes = [np.array([[0.0, 0, 64 + 32, 64]]), np.array([[0.0, 0, 64 + 33, 64]])]
-    majority = gridcnn_targets.cell_targets(boxes, "majority")
+    majority = gridcnn_targets.training_targets(boxes, "majority")
     assert majority[:, 0, :2].tolist() == [[1, 0], [1, 1]]
-    assert gridcnn_targets.cell_targets(boxes, "coverage")[0, 0, 1] == pytest.approx(0.5)
+    assert gridcnn_targets.training_targets(boxes, "coverage")[0, 0, 1] == pytest.approx(0.5)
 
 
 def test_targets_of_findings_by_hand():

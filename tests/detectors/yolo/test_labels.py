@@ -264,7 +264,7 @@ def test_a_picture_is_not_written_through_a_link_that_lies_where_it_is_prepared(
 ) -> None:
     (tmp_path / "precious").write_bytes(b"mine")
     picture = made[0] / "images/train/00000001_000.png"
-    (picture.parent / f".{picture.name}.part").symlink_to(tmp_path / "precious")
+    (picture.parent / f"{picture.name}.new").symlink_to(tmp_path / "precious")
     picture.unlink()
     mended(made)
     assert picture.exists() and (tmp_path / "precious").read_bytes() == b"mine"

@@ -38,6 +38,7 @@ from cxr.errors import InputError
 from cxr.runtime import checksums, locks
 from cxr.runtime.checksums import NONE
 from cxr.runtime.journal import Journal, Progress
+from cxr.runtime.replacing import replacing
 from cxr.settings import Augment, Schedule
 from cxr.training.batches import as_input, augmented, batches_of_one_size, draws, normalised, on_device, positions
 from cxr.training.device import Device
@@ -368,12 +369,8 @@ def _legible(path: Path, tell: Callable[[str], None]) -> pd.DataFrame:
 
 
 def _write_rows(rows: pd.DataFrame, path: Path) -> None:
-    new = path.with_name(path.name + ".new")
-    with new.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, newline="", encoding="utf-8") as file:
         rows.to_csv(file, index=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 @torch.no_grad()

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from cxr.errors import InputError
 from cxr.runtime import checksums
+from cxr.runtime.replacing import replacing
 
 SHARD_IMAGES = 1024
 OK = "ok"
@@ -138,12 +138,8 @@ def save(path: Path, ledger: Ledger) -> None:
         places = [(side, *of[picture.digest]) for side, of in ledger.places.items() if picture.digest in of]
         rows.writerows((*seen, *deep, *place) for place in places or [(0, 0, 0, checksums.NONE)])
     text = lines.getvalue()
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with replacing(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text + _checksum(text))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _parted(data: bytes) -> tuple[str, str]:

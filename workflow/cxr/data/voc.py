@@ -9,7 +9,6 @@ at most half a pixel (a box narrower than a pixel: by less than one), and a seco
 import hashlib
 import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lxml import etree
 from cxr.boxes import FRAME, parse_box_text
 from cxr.errors import InputError
 from cxr.labels import FINDINGS
+from cxr.runtime.replacing import replacing
 
 Box = tuple[str, float, float, float, float]
 
@@ -156,6 +156,5 @@ def _whole(path: Path, parent: etree._Element, name: str) -> int:
 def _write(path: Path, content: bytes) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with replacing(path, binary=True, durable=False) as file:
+        file.write(content)

@@ -1,1 +1,1 @@
-"""The release brought from its public addresses into a data folder."""
+"""Download of the release from its public addresses into a data folder."""

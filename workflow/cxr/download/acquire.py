@@ -1,8 +1,8 @@
-"""One file of the release brought into a data folder: found there or fetched, checked, and unpacked if need be.
+"""Brings one file of the release into a data folder: finds or fetches it, checks it, and unpacks it if need be.
 
-Tables go into the folder itself, the images of images_001.tar.gz into images_001/. What is here already, in any of the
-known layouts, is used and left as it is. Partial files and archives of a download lie in `store`, a folder below the
-data folder, and what is done is written there as `<name>.json`.
+Tables go into the folder itself, the images of images_001.tar.gz into images_001/. What is already there, in any of the
+known layouts, is used and left unchanged. Partial files and archives of a download are in `store`, a folder below the
+data folder; finished files are noted there as `<name>.json`.
 """
 
 import json
@@ -21,11 +21,11 @@ UNPACKED_SHARE = 1.03  # bytes on the disk of unpacked images over bytes of thei
 
 
 def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, attempts: int, tell: Journal) -> str:
-    """Bring one file of the release below root and return in words what was done.
+    """Bring one file of the release below root and return a description of what was done.
 
     keep_archive: whether a downloaded archive stays in the store after unpacking; one that a user has put into root
-    always stays. attempts: see `download.fetch`. Raises InputError with what to do where the file cannot be had, is
-    another one than expected, or root cannot be written; a file that is another one is set aside as `<name>.bad`.
+    always stays. attempts: see `download.fetch`. Raises InputError, saying what to do, if the file cannot be obtained or
+    is not the expected one, or if root cannot be written; a file that is not the expected one is set aside as `<name>.bad`.
     """
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,9 @@ def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, a
         else:
             done = _table(file, root, store, attempts, tell)
     except PermissionError as error:
-        raise InputError(f"{error.filename or root}: {error.strerror}; name a folder that may be written") from None
+        raise InputError(
+            f"{error.filename or root}: {error.strerror}; name a folder that this user may write to"
+        ) from None
     tell(f"{file.name}: {done}")
     (store / f"{file.name}.json").write_text(json.dumps({"file": file.name, "done": done}) + "\n", encoding="utf-8")
     return done
@@ -43,7 +45,7 @@ def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, a
 def require_room(files: Iterable[ReleaseFile], root: Path, *, store: Path, keep_archives: bool, parallel: int) -> None:
     """Raise InputError if the disk has less room than what is still to be fetched and unpacked needs.
 
-    parallel: archives that lie on the disk at the same time where they are not kept. Files of unknown size count as 0.
+    parallel: archives on the disk at the same time if they are not kept. Files of unknown size count as 0.
     """
     missing = [file for file in files if not (store / f"{file.name}.json").exists()]
     archives = [file for file in missing if file.is_archive and not layouts.unpacked(root, file.stem)]
@@ -51,7 +53,7 @@ def require_room(files: Iterable[ReleaseFile], root: Path, *, store: Path, keep_
     needed = sum(file.size or 0 for file in archives) * UNPACKED_SHARE
     needed += sum(fetched if keep_archives else fetched[:parallel])
     needed -= sum(path.stat().st_size for path in store.glob("*") if path.is_file() and path.suffix != ".bad")
-    disk.require(root, needed, f"what is still missing of the release ({len(missing)} files)")
+    disk.require(root, needed, f"the missing part of the release ({len(missing)} files)")
 
 
 def _table(file: ReleaseFile, root: Path, store: Path, attempts: int, tell: Journal) -> str:
@@ -60,7 +62,7 @@ def _table(file: ReleaseFile, root: Path, store: Path, attempts: int, tell: Jour
         found = verify.of_file(place)
         same = found.sha256 == file.sha256 if file.sha256 else found.md5 == file.md5 if file.md5 else None
         compared = {True: "the published one", False: "not byte for byte the published one", None: "not compared"}[same]
-        return f"was here ({place.relative_to(root)}, {compared}) and stays as it is"
+        return f"already here ({place.relative_to(root)}, {compared}), left unchanged"
     _fetch(file, root, store, 0, attempts, tell)
     os.replace(store / file.name, root / file.name)
     return "downloaded"
@@ -71,12 +73,12 @@ def _images(file: ReleaseFile, root: Path, store: Path, keep: bool, attempts: in
     if (folder := layouts.unpacked(root, file.stem)) is not None:
         if not keep:  # a run killed between unpacking and removing
             (store / file.name).unlink(missing_ok=True)
-        return f"unpacked already ({folder.relative_to(root)})"
+        return f"already unpacked ({folder.relative_to(root)})"
     if (folder := layouts.flat(root)) is not None:
         raise InputError(
-            f"{folder}: images lie here side by side, not in folders images_001 to images_012, so it cannot be said "
-            f"which archives are missing, and {file.name} was neither fetched nor unpacked. They can be used as they "
-            "are; to download the release all the same, set data.root to another folder"
+            f"{folder}: the images here are not in folders images_001 to images_012, so it is unknown which archives "
+            f"are missing, and {file.name} was neither fetched nor unpacked. The images can be used as they are; to "
+            "download the release all the same, set data.root to another folder"
         )
     own = layouts.archive(root, file.stem)
     if own is None:
@@ -85,8 +87,8 @@ def _images(file: ReleaseFile, root: Path, store: Path, keep: bool, attempts: in
         _verify(own, file, root, tell, "remove it, and it will be downloaded")
     else:
         tell(
-            f"{own.name}: no checksum of an archive of this name is published ({file.name} is the release's): it is taken "
-            "as it is"
+            f"{own.name}: no checksum is published for an archive of this name (the release has {file.name}): it is used "
+            "unchecked"
         )
     archive = own or store / file.name
     disk.require(root, archive.stat().st_size * UNPACKED_SHARE, f"unpacking {archive.name}")
@@ -107,12 +109,12 @@ def _fetch(file: ReleaseFile, root: Path, store: Path, room_after: int, attempts
     if not path.is_file():
         if not file.url:
             raise InputError(
-                f"{file.name}: the table of addresses (download.table) has none for this file: fetch it by hand from "
+                f"{file.name}: the table of addresses (download.table) has none for this file: download it by hand from "
                 f"{release.PAGE} and put it into {root}"
             )
         fetch.fetch(file.url, path, size=file.size, attempts=attempts, tell=tell, room_after=room_after)
     try:
-        _verify(path, file, root, tell, "run it again to download it anew")
+        _verify(path, file, root, tell, "run again to download it again")
     except verify.WrongFile as error:
         raise verify.WrongFile(f"{error}. It was set aside as {_set_aside(path)}") from None
     path.with_name(path.name + ".bad").unlink(missing_ok=True)

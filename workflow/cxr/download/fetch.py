@@ -1,8 +1,8 @@
-"""One file fetched over HTTP, resumed where an earlier attempt, or an earlier process, ended.
+"""Fetches one file over HTTP, resuming where an earlier attempt, or an earlier process, ended.
 
-What has arrived lies in `<name>.part`; `<name>.part.json` beside it says from which address, with which validator (ETag
-or Last-Modified) and of what total size, so that bytes of two different files are never joined. Only http and https are
-spoken, and a server that was asked by https cannot lead to an address without it.
+Received bytes are in `<name>.part`; `<name>.part.json` beside it records their address, validator (ETag or Last-Modified)
+and total size, so that bytes of two different files are never joined. Only http and https are used, and a server that was
+asked by https cannot redirect to an address without it.
 """
 
 import errno
@@ -24,9 +24,10 @@ from typing import IO
 from cxr.errors import InputError
 from cxr.runtime import disk, locks
 from cxr.runtime.journal import Journal
+from cxr.runtime.replacing import replacing
 
 CHUNK = 1 << 16
-LARGEST = 10_000_000_000  # bytes of a file whose size nobody says; the largest of the release has 4.2 GB
+LARGEST = 10_000_000_000  # bytes of a file of unknown size; the largest of the release has 4.2 GB
 LONGEST_WAIT = 60.0  # s between two attempts
 TRY_AGAIN = (408, 425, 429)  # and all 5xx: busy, not wrong
 WEB_PAGES = ("text/html", "application/xhtml+xml")
@@ -35,7 +36,7 @@ BY_HAND = "correct the address in the table (download.table), or put the file in
 
 @dataclass(frozen=True)
 class Partial:
-    """What the bytes that have arrived are part of; total in bytes, None where the server does not say."""
+    """The file that the received bytes are part of; total in bytes, None if the server does not say."""
 
     url: str
     validator: str
@@ -43,7 +44,7 @@ class Partial:
 
 
 class Dropped(Exception):
-    """An attempt ended early, another may go on; wait: seconds the server asks for."""
+    """An attempt ended early, and another may go on; wait: seconds the server asks for."""
 
     def __init__(self, why: str, wait: float | None = None):
         super().__init__(why)
@@ -51,7 +52,7 @@ class Dropped(Exception):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server to another address, but never from https to http, nor to anything else than these."""
+    """Follows redirects, but never from https to http, nor to anything but these two."""
 
     def __init__(self, name: str):
         self.name = name
@@ -63,15 +64,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         safe = req.type == "https"
         if urllib.parse.urlsplit(newurl).scheme not in (("https",) if safe else ("https", "http")):
             raise InputError(
-                f"{self.name}: {req.full_url}: the server leads to {newurl}, which is not "
-                f"{'https: the file could be changed on its way' if safe else 'http or https'}; nothing was taken from "
-                f"there; {BY_HAND}"
+                f"{self.name}: {req.full_url}: the server redirects to {newurl}, which is not "
+                f"{'https: the file could be changed on its way' if safe else 'http or https'}; nothing was downloaded "
+                f"from there; {BY_HAND}"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener(name: str) -> urllib.request.OpenerDirector:
-    """Return what opens http and https addresses for the file `name`, through the user's proxies, and no others."""
+    """Return an opener of http and https addresses alone for the file `name`, through the user's proxies."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -87,7 +88,7 @@ def _opener(name: str) -> urllib.request.OpenerDirector:
 
 
 class Meter:
-    """Tells bytes, rate and time left at most every `interval` seconds; the rate is that of this call's own bytes."""
+    """Logs bytes, rate and time left at most every `interval` seconds; the rate is that of this call's own bytes."""
 
     def __init__(self, tell: Journal, name: str, interval: float):
         self.tell, self.name, self.interval = tell, name, interval
@@ -121,15 +122,15 @@ def fetch(
     timeout: float = 60.0,
     interval: float = 30.0,
 ) -> None:
-    """Fetch the file at url to path, going on with what an earlier call left behind.
+    """Fetch the file at url to path, resuming what an earlier call left behind.
 
-    size: the file's published size in bytes, None where none is. attempts: attempts in a row that bring nothing new
-    before this is given up; between them it waits `pause` seconds, twice as long each time, at most a minute, or as
+    size: the file's published size in bytes, None if none is published. attempts: attempts in a row without any new
+    bytes before it gives up; between them it waits `pause` seconds, twice as long each time, at most a minute, or as
     long as the server asks for. room_after: bytes that must be free beyond the file itself. timeout: seconds without
-    any byte. interval: seconds between two words on progress.
+    any byte. interval: seconds between two progress lines.
 
-    Raises InputError where the server refuses, sends a web page or a file of another size, or cannot be reached; where
-    the disk is full; or where another process is fetching this file. What has arrived is kept for the next call.
+    Raises InputError if the server refuses, sends a web page or a file of another size, or cannot be reached; if the
+    disk is full; or if another process is fetching this file. What has arrived is kept for the next call.
     """
     part = path.with_name(path.name + ".part")
     with _alone(part) as file:
@@ -149,8 +150,8 @@ def fetch(
                 most = max(most, have)
                 if failures >= attempts:
                     raise InputError(
-                        f"{path.name}: {url}: {problem}; given up after {failures} attempts that brought nothing new. "
-                        f"The {have} bytes that have arrived are kept in {part}: run it again to go on"
+                        f"{path.name}: {url}: {problem}; given up after {failures} attempts without any new bytes. "
+                        f"The {have} bytes that have arrived are kept in {part}: run again to go on"
                     ) from None
                 wait = min(pause * 2 ** (failures - 1) if problem.wait is None else problem.wait, LONGEST_WAIT)
                 tell(f"{path.name}: {problem}; {have} bytes are kept, next attempt in {wait:.0f} s")
@@ -177,7 +178,7 @@ def _note(part: Path) -> Path:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A file on its way: `file` is its partial file, open and unbuffered; the other fields are those of `fetch`."""
+    """A file being fetched: `file` is its partial file, open and unbuffered; the other fields are those of `fetch`."""
 
     url: str
     name: str
@@ -212,19 +213,19 @@ class Transfer:
             self._begin_anew()
             raise InputError(
                 f"{self.name}: {self.url}: neither the table nor the server says how large this file is, and it has more "
-                f"than {LARGEST} bytes; what was sent is removed. Put its size into the table (download.table)"
+                f"than {LARGEST} bytes; what was received is removed. Put its size into the table (download.table)"
             )
         if expected is not None and have < expected:
             raise Dropped(f"the connection ended after {have} of {expected} bytes")
         if expected is not None and have > expected:
             self._begin_anew()
             raise InputError(
-                f"{self.name}: {self.url}: sends {have} bytes, expected are {expected}: another file, or a faulty "
-                "server; what was sent is removed. Check the address and the size in the table (download.table)"
+                f"{self.name}: {self.url}: the server sent {have} bytes instead of {expected}: another file, or a faulty "
+                "server; what was received is removed. Check the address and the size in the table (download.table)"
             )
 
     def _known(self) -> Partial | None:
-        """Return what the bytes that are here belong to, None if there are none; drop bytes of unknown origin."""
+        """Return the file that the bytes here belong to, None if there are none; drop bytes of unknown origin."""
         if not self.have():
             return None
         try:
@@ -233,7 +234,7 @@ class Transfer:
             before = None
         if before is not None and before.url == self.url and self.have() <= (before.total or self.have()):
             return before
-        self.tell(f"{self.name}: it is begun anew: what is here is of another address, or of unknown origin")
+        self.tell(f"{self.name}: starting again: the partial file is from another address, or of unknown origin")
         self._begin_anew()
         return None
 
@@ -254,18 +255,18 @@ class Transfer:
                             return None
                         self._begin_anew()
                         raise InputError(
-                            f"{self.name}: {self.url}: the server announced {before.total} bytes and has no more now "
-                            "than those it sent: a faulty server, or the file has changed; what was sent is removed. "
-                            "Run it again to download it anew"
+                            f"{self.name}: {self.url}: the server announced {before.total} bytes but has no more "
+                            "than it sent: a faulty server, or the file has changed; what was received is removed. "
+                            "Run again to download it again"
                         ) from None
                     self._begin_anew()
-                    raise Dropped("the server has nothing beyond what is here: it is begun anew", 0) from None
+                    raise Dropped("the server has nothing beyond what is here: starting again", 0) from None
                 if answer.code in TRY_AGAIN or answer.code >= 500:
                     waits = _retry_after(answer.headers)
                     raise Dropped(f"the server answers {answer.code} {answer.reason}", waits) from None
                 raise InputError(
                     f"{self.name}: {self.url}: the server answers {answer.code} {answer.reason}: the address has "
-                    f"changed or is not public any more; {BY_HAND}"
+                    f"changed or is no longer public; {BY_HAND}"
                 ) from None
         except (OSError, http.client.HTTPException) as error:
             raise Dropped(f"no connection ({getattr(error, 'reason', None) or error})") from None
@@ -275,8 +276,8 @@ class Transfer:
         headers, have = response.headers, self.have()
         if headers.get_content_type() in WEB_PAGES:
             raise InputError(
-                f"{self.name}: {self.url}: the server sends a web page ({headers.get_content_type()}), expected is the "
-                f"file itself; nothing of it was taken. Open the address in a browser to see what it says; {BY_HAND}"
+                f"{self.name}: {self.url}: the server sends a web page ({headers.get_content_type()}) instead of the "
+                f"file itself; nothing of it was kept. Open the address in a browser to see what it says; {BY_HAND}"
             )
         validator = _validator(headers)
         if response.status == 206 and before is not None:
@@ -285,7 +286,7 @@ class Transfer:
             changed = bool(validator and before.validator and validator != before.validator)
             if span is None or int(span[1]) != have or total != before.total or changed:
                 self._begin_anew()
-                raise Dropped("the file at the address is not the one of the earlier attempt: it is begun anew", 0)
+                raise Dropped("the file at the address is not the one of the earlier attempt: starting again", 0)
             return total
         if response.status != 200:
             raise Dropped(f"the server answers {response.status} {response.reason}", _retry_after(headers))
@@ -293,21 +294,20 @@ class Transfer:
         total = int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
             raise InputError(
-                f"{self.name}: {self.url}: the server announces {total} bytes, expected are {self.size}: another file "
-                f"than the release's; nothing of it was taken; {BY_HAND}"
+                f"{self.name}: {self.url}: the server announces {total} bytes instead of {self.size}: not the file "
+                f"of the release; nothing of it was kept; {BY_HAND}"
             )
         if before is not None:
             same = validator and validator == before.validator
-            why = "cannot be had in parts" if same or not before.validator else "has changed since the earlier attempt"
-            self.tell(f"{self.name}: it is begun anew, {have} bytes are dropped: the file at the address {why}")
+            why = "cannot be resumed" if same or not before.validator else "has changed since the earlier attempt"
+            self.tell(f"{self.name}: starting again, {have} bytes are dropped: the file at the address {why}")
         self._begin_anew()
-        fresh = _note(self.part).with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(Partial(self.url, validator, total))), encoding="utf-8")
-        os.replace(fresh, _note(self.part))
+        with replacing(_note(self.part), encoding="utf-8") as file:
+            json.dump(asdict(Partial(self.url, validator, total)), file)
         return total
 
     def _append(self, response: http.client.HTTPResponse, total: int | None, most: int) -> None:
-        """Write what the server sends; stop where it is more than `most` bytes in all, which are then wrong ones."""
+        """Write what the server sends; stop once it exceeds `most` bytes in all, since the file is then a wrong one."""
         have = self.have()
         while have <= most:
             try:
@@ -330,7 +330,7 @@ class Transfer:
                 raise
             raise InputError(
                 f"{self.part}: the disk is full; the {self.have()} bytes that have arrived are kept. Make room, and "
-                "run it again to go on"
+                "run again to go on"
             ) from None
 
     def _begin_anew(self) -> None:
@@ -339,7 +339,7 @@ class Transfer:
 
 
 def _validator(headers: Message) -> str:
-    """Return what If-Range can be asked with: a strong ETag, else the time of the last change, else ""."""
+    """Return a validator for If-Range: a strong ETag, else the time of the last change, else ""."""
     etag = headers.get("ETag", "")
     return etag if etag.startswith('"') else headers.get("Last-Modified", "")
 

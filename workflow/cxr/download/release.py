@@ -14,7 +14,7 @@ COLUMNS = ("name", "url", "bytes", "sha256", "md5")
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """A file: size in bytes or None, checksums as lower-case hex digits; "" where an address or checksum is none."""
+    """A file: size in bytes or None, checksums as lower-case hex digits; "" for no address or checksum."""
 
     name: str
     url: str = ""
@@ -33,9 +33,9 @@ class ReleaseFile:
 
 
 def read(path: str | Path) -> dict[str, ReleaseFile]:
-    """Read an address table (columns name, url, bytes, sha256, md5; one row a file) as name → file, in its order.
+    """Read an address table (columns name, url, bytes, sha256, md5; one row per file) as name → file, in its order.
 
-    Raises InputError, with the row, where the table is missing, has other columns, or a value that is none.
+    Raises InputError, with the row, if the table is missing, has other columns, or an invalid value.
     """
     path = Path(path)
     try:
@@ -52,7 +52,7 @@ def read(path: str | Path) -> dict[str, ReleaseFile]:
             raise InputError(f"{path}, row {number}: '{file.name}' is named twice; keep one of the rows")
         files[file.name] = file
     if not files:
-        raise InputError(f"{path}: the address table has no row; expected one for each file of the release")
+        raise InputError(f"{path}: the address table has no rows; expected one for each file of the release")
     return files
 
 

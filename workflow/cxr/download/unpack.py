@@ -1,8 +1,8 @@
 """Safe unpacking of an archive (tar.gz, zip) into a new folder: all of it or nothing, and nothing outside.
 
-Members are regular files with relative names below the folder; any link, device or name that leads elsewhere refuses
-the whole archive, where `tarfile` and `zipfile` alone would follow, rename or skip it. So does more than any archive of
-the release holds: members, headers, bytes that come out of it. Files are written to a temporary folder beside the target,
+Members are regular files with relative names below the folder. Any link, device or name that leads elsewhere causes the
+whole archive to be refused, where `tarfile` and `zipfile` alone would follow, rename or skip it. So do more members,
+headers or unpacked bytes than any archive of the release holds. Files are written to a temporary folder beside the target,
 which takes the target's name at the end.
 """
 
@@ -25,20 +25,22 @@ from cxr.runtime.journal import Journal, Progress
 CHUNK = 1 << 20
 MEMBERS = 200_000  # more than all images of the release, 112,120
 NAME = 255  # bytes of a member's name, with its folders; the release's have 23
-HEADER = 1 << 20  # bytes of what stands before one member: its names and attributes
-HEADERS = 16 << 20  # bytes of such beyond 512 a member, or of a zip's table of contents: of 200,000 members about 20 MB
-GROWTH = 2  # bytes that come out for each byte of the archive; PNG files are compressed already and give about 1
-ALLOWANCE = 64_000_000  # bytes that may come out of any archive, however small
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory by the gigabyte
+HEADER = 1 << 20  # bytes before one member: its names and attributes
+HEADERS = (
+    16 << 20
+)  # bytes of headers beyond 512 per member, or of a zip's table of contents: about 20 MB for 200,000 members
+GROWTH = 2  # unpacked bytes per byte of the archive; PNG files are compressed already and give about 1
+ALLOWANCE = 64_000_000  # unpacked bytes allowed for any archive, however small
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take gigabytes of memory
 DAMAGED = (
     EOFError,
     gzip.BadGzipFile,
     zlib.error,
     tarfile.TarError,
     zipfile.BadZipFile,
-    NotImplementedError,  # a zip method that is not known here
+    NotImplementedError,  # an unknown zip method
     RuntimeError,  # an encrypted zip
-    ValueError,  # a number that is none, such as a time; InputError is not among them
+    ValueError,  # an invalid number, such as a time; InputError is not a ValueError
     OverflowError,
 )
 
@@ -50,11 +52,10 @@ class DamagedArchive(InputError):
 def unpack(archive: Path, target: Path, tell: Journal, expected: int | None = None) -> int:
     """Unpack the regular files of an archive into the folder target and return their number.
 
-    target must not exist or be empty. expected: bytes of the release's archive, where they are known: what comes out is
-    measured by them (`GROWTH`) if this archive is larger. Modification times are the archive's, so that unpacking it again
-    gives files that look the same. What an earlier, killed run had left is removed. Raises DamagedArchive where the
-    archive ends early or is no archive, InputError where a member is refused or a limit is passed; in all cases nothing of
-    it stays.
+    target must not exist or be empty. expected: bytes of the release's archive, if known: if this archive is larger, they
+    set the limit of what may be unpacked (`GROWTH`). Modification times are the archive's, so that unpacking it again
+    gives files that look the same. What an earlier, killed run left is removed. Raises DamagedArchive if the archive ends
+    early or is not an archive, InputError if a member is refused or a limit is exceeded; in all cases nothing of it stays.
     """
     temporary = target.with_name(f".{target.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -72,11 +73,11 @@ def unpack(archive: Path, target: Path, tell: Journal, expected: int | None = No
                     raise _refusal(archive, f"it has more than {MEMBERS} members")
                 progress(file.tell() // 10**6, max(total // 10**6, 1) + 1)
         if not count:
-            raise DamagedArchive(f"{archive}: holds no file; expected the images of the release")
+            raise DamagedArchive(f"{archive}: contains no files; expected the images of the release")
         os.rename(temporary, target)
     except DAMAGED as error:
         raise DamagedArchive(
-            f"{archive}: damaged, reading it ended after {count} files ({type(error).__name__}: {error}); "
+            f"{archive}: damaged, reading stopped after {count} files ({type(error).__name__}: {error}); "
             "nothing of it was unpacked. Remove this file and download it again"
         ) from None
     finally:
@@ -86,7 +87,7 @@ def unpack(archive: Path, target: Path, tell: Journal, expected: int | None = No
 
 
 class _Guarded(io.BufferedReader):
-    """An archive's file that is never read by more than HEADERS bytes at once, as a zip's table of contents is."""
+    """An archive's file of which at most HEADERS bytes are read at once; a zip's table of contents is one such read."""
 
     def __init__(self, archive: Path):
         super().__init__(io.FileIO(archive))
@@ -100,7 +101,7 @@ class _Guarded(io.BufferedReader):
 
 
 class _Metered:
-    """What comes out of a tar.gz: `most` bytes in all, and at most HEADER before a member while `in_header` is set."""
+    """The unpacked stream of a tar.gz: at most `most` bytes in all, and HEADER before a member while `in_header` is set."""
 
     def __init__(self, archive: Path, stream: IO[bytes], most: int):
         self.archive, self.stream, self.most = archive, stream, most
@@ -111,13 +112,13 @@ class _Metered:
         chunk = self.stream.read(size)
         self.all, self.since = self.all + len(chunk), self.since + len(chunk)
         if self.all > self.most:
-            raise _refusal(self.archive, f"more than {self.most} bytes come out of it")
+            raise _refusal(self.archive, f"it unpacks to more than {self.most} bytes")
         if self.in_header and self.since > HEADER:
             raise _refusal(self.archive, f"a member's names and attributes have more than {HEADER} bytes")
         return chunk
 
     def next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-        """Return the next member, of which no more than its header is read."""
+        """Return the next member, reading no more than its header."""
         self.since, self.in_header = 0, True
         item = tar.next()
         self.in_header = False
@@ -140,12 +141,12 @@ def _tarred(archive: Path, file: IO[bytes], folder: Path, most: int) -> Iterator
                 if wanted:
                     tar.extract(item.replace(mode=None, deep=False), folder, filter="data")
                 yield wanted
-        while metered.read(CHUNK):  # to the end, where gzip says whether all was right
+        while metered.read(CHUNK):  # to the end, where gzip compares the checksum
             pass
 
 
 def _kind(item: tarfile.TarInfo) -> str:
-    """Say what a member of a tar is, "" for a regular file."""
+    """Describe what a member of a tar is, "" for a regular file."""
     if item.isreg():
         return "a file with holes" if item.issparse() else ""
     return "a symbolic link" if item.issym() else "a link" if item.islnk() else "a device or special file"
@@ -161,7 +162,7 @@ def _zipped(archive: Path, file: IO[bytes], folder: Path, most: int) -> Iterator
             wrong = wrong or ("" if item.compress_type in METHODS else "compressed by another method than deflate")
             size += item.file_size
             if size > most:
-                raise _refusal(archive, f"more than {most} bytes come out of it")
+                raise _refusal(archive, f"it unpacks to more than {most} bytes")
             wanted = _wanted(archive, folder, item.orig_filename, item.is_dir(), wrong)
             if wanted:
                 modified = time.mktime((*item.date_time, 0, 0, -1))
@@ -170,7 +171,7 @@ def _zipped(archive: Path, file: IO[bytes], folder: Path, most: int) -> Iterator
 
 
 def _wanted(archive: Path, folder: Path, name: str, is_folder: bool, wrong: str) -> bool:
-    """Say whether a member is a file to be written; raise InputError where it refuses the archive (`wrong`: why)."""
+    """Return whether a member is a file to write; raise InputError if the archive is refused for it (`wrong`: why)."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or (not path.parts and name != "."):
         wrong = "a name that leads out of the folder"
@@ -179,7 +180,7 @@ def _wanted(archive: Path, folder: Path, name: str, is_folder: bool, wrong: str)
     elif is_folder:
         return False
     elif (folder / name).exists() or any((folder / above).is_file() for above in path.parents):
-        wrong = wrong or "there twice, or both a file and a folder"
+        wrong = wrong or "a duplicate, or both a file and a folder"
     if wrong:
         raise _refusal(archive, f"its member '{name[:NAME]}' is {wrong}")
     return True
@@ -187,6 +188,6 @@ def _wanted(archive: Path, folder: Path, name: str, is_folder: bool, wrong: str)
 
 def _refusal(archive: Path, why: str) -> InputError:
     return InputError(
-        f"{archive}: refused, {why}; nothing of it was unpacked. The archives of the release hold only image files, hardly "
-        "larger unpacked: this is another archive. Remove it, or unpack it by hand if you know what it is"
+        f"{archive}: refused, {why}; nothing of it was unpacked. The archives of the release contain only image files, hardly "
+        "larger unpacked: this is a different archive. Remove it, or unpack it by hand if you know what it is"
     )

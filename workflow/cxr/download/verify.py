@@ -1,8 +1,8 @@
-"""Is a file the one that is meant: by the published SHA-256, or else by what its first download was.
+"""Checks that a file is the expected one: by the published SHA-256, or else by that of its first download.
 
-`downloads.csv` in the data folder keeps size and SHA-256 of files without a published one as first seen (columns name, url,
-bytes, sha256, first_seen); a later download must be the same file. A published MD5 is compared as well, but two files of
-one MD5 can be made on purpose: it shows a damaged download, not a forged one.
+For files without a published SHA-256, `downloads.csv` in the data folder keeps size and SHA-256 as first seen (columns name,
+url, bytes, sha256, first_seen); a later download must be the same file. A published MD5 is compared as well, but two files
+with one MD5 can be made on purpose: it shows a damaged download, not a forged one.
 """
 
 import csv
@@ -24,12 +24,12 @@ CHUNK = 1 << 20
 
 
 class WrongFile(InputError):
-    """The file is not the one that is meant."""
+    """The file is not the expected one."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a file is: its size in bytes and its checksums in lower-case hex digits."""
+    """A file's size in bytes and its checksums in lower-case hex digits."""
 
     size: int
     sha256: str
@@ -48,10 +48,10 @@ def of_file(path: Path) -> Seen:
 
 
 def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
-    """Check that path is the release's file, by the ledger where no SHA-256 is published, and say what was compared.
+    """Check that path is the release's file, by the ledger if no SHA-256 is published, and log what was compared.
 
-    Without a published SHA-256 that is said each time; a file that is new in the ledger is recorded there. Raises
-    WrongFile where the size, or a checksum that was published or recorded, is another one.
+    A missing SHA-256 is logged each time; a file that is new to the ledger is recorded there. Raises WrongFile if the
+    size, or a published or recorded checksum, differs.
     """
     seen = of_file(path)
     published = {"bytes": file.size, "SHA-256": file.sha256, "MD5": file.md5}
@@ -77,11 +77,11 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
         elif first["sha256"] != seen.sha256:
             raise WrongFile(
                 _difference(path, file, "SHA-256", seen.sha256, first["sha256"], f"seen on {first['first_seen']}")
-                + f"; if the release has changed and that is meant, delete the row of {file.name} in {ledger}"
+                + f"; if the release has changed on purpose, delete the row of {file.name} in {ledger}"
             )
     if first is None:
         tell(
-            f"{file.name}: {missing}; what was downloaded first counts from now on "
+            f"{file.name}: {missing}; from now on this first download counts "
             f"({seen.size} bytes, SHA-256 {seen.sha256}, recorded in {ledger.name})"
         )
     else:
@@ -91,8 +91,8 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
 
 def _difference(path: Path, file: ReleaseFile, what: str, found: object, expected: object, source: str) -> str:
     whence = f" from {file.url}" if file.url else ""
-    difference = f"{found} {what}, expected are" if what == "bytes" else f"the {what} {found}, expected is"
-    return f"{path}: not the file that is meant: {file.name}{whence} has {difference} {expected} ({source})"
+    difference = f"{found} {what}, expected:" if what == "bytes" else f"the {what} {found}, expected:"
+    return f"{path}: not the expected file: {file.name}{whence} has {difference} {expected} ({source})"
 
 
 class _Rows(list[dict[str, str]]):
@@ -121,5 +121,5 @@ def _read(path: Path, file: IO[str]) -> _Rows:
     reader = csv.DictReader(file)
     rows = _Rows(reader)
     if rows and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
-        raise InputError(f"{path}: not a record of downloads (columns {', '.join(COLUMNS)}); remove it or mend it")
+        raise InputError(f"{path}: not a record of downloads (columns {', '.join(COLUMNS)}); remove or correct it")
     return rows

@@ -1,1 +1,1 @@
-"""Scores of saved predictions, each beside its image-free floor, with intervals by patient."""
+"""Scores of saved predictions, each beside its image-free floor, with patient-level bootstrap intervals."""

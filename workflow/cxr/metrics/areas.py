@@ -1,8 +1,8 @@
-"""The paper's scores (section 2.3.1), which compare areas: precision, recall and F1 of what is marked as diseased.
+"""The paper's area scores (section 2.3.1): precision, recall and F1 of the area marked as diseased.
 
 For an image with target y and prediction ŷ, precision is |y∩ŷ| / |ŷ| and recall |y∩ŷ| / |y|; both are averaged over
-images, and F1 is made of the two averages. An image without prediction has precision 0 and counts. An image whose boxes
-cover no cell by half has no recall and is left out of that average only; its precision is 0 and counts.
+images, and F1 is computed from the two averages. An image without a prediction counts with precision 0. An image whose
+boxes cover no cell by more than half counts with precision 0; it has no recall and is left out of that average only.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CANDIDATES = 200  # thresholds tried by best_cut
 
 @dataclass(frozen=True)
 class AreaScores:
-    """precision and recall of each image, (N,) float64: precision 0 without prediction, recall NaN without target."""
+    """precision, recall: per image, (N,) float64; precision is 0 without a prediction, recall NaN without a target."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -26,15 +26,15 @@ class AreaScores:
 
     @staticmethod
     def of(shared: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> "AreaScores":
-        """From the areas |y∩ŷ|, |ŷ| and |y| of each image, (N,) each."""
+        """Compute the scores from each image's areas |y∩ŷ|, |ŷ| and |y|, (N,) each."""
         shared, predicted = np.asarray(shared, np.float64), np.asarray(predicted, np.float64)
         return AreaScores(np.nan_to_num(ratio(shared, predicted)), ratio(shared, target), predicted == 0)
 
 
 def area_scores(predicted: list[ImageBoxes], target: list[np.ndarray], *, weighted: bool) -> AreaScores:
-    """Score boxes by exact areas ("in pixels"). target: for each image (K, 4) boxes.
+    """Score boxes by exact areas ("in pixels"). target: (K, 4) boxes per image.
 
-    weighted: areas count by the highest confidence there; else every predicted box counts as 1.
+    weighted: weight each area by the highest confidence on it; otherwise every predicted box counts as 1.
     """
     areas = np.array(
         [_box_areas(image, boxes, weighted) for image, boxes in zip(predicted, target, strict=True)]
@@ -61,25 +61,25 @@ def cell_scores(target: np.ndarray, predicted: np.ndarray) -> AreaScores:
 
 
 def binarise(confidence: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Cut confidences (N, 16, 16) at one threshold, or at one an image: (N, 1, 1). Returns 0 and 1 as float64."""
+    """Cut confidences (N, 16, 16) at one threshold, or at one per image: (N, 1, 1). Returns 0 and 1 as float64."""
     return ((confidence >= threshold) & (confidence > 0)).astype(np.float64)
 
 
 def best_cut(confidence: np.ndarray, target: np.ndarray) -> float:
     """Find the threshold at which confidences have the best F1 in cells.
 
-    confidence, target: (N, 16, 16). At most 200 thresholds are tried: confidences that occur, evenly over their ranks. Of
-    equally good ones the highest is taken, and 1 where no threshold predicts anything right.
+    confidence, target: (N, 16, 16). At most 200 thresholds are tried: occurring confidences, evenly spaced by rank. Ties go
+    to the highest threshold; 1 is returned where no threshold predicts a target cell.
     """
     occurring = np.unique(confidence[confidence > 0])
     ranks = np.linspace(0, len(occurring) - 1, min(CANDIDATES, len(occurring))).round().astype(int)
     candidates = np.unique(np.append(occurring[ranks], 1.0))
-    reached = np.searchsorted(candidates, confidence, side="right")  # how many thresholds a cell reaches
+    reached = np.searchsorted(candidates, confidence, side="right")  # number of thresholds that a cell reaches
     shape = len(target), len(candidates) + 1
     place = np.arange(shape[0])[:, None, None] * shape[1] + reached
 
     def above(weight: np.ndarray) -> np.ndarray:
-        """Sum over the cells of an image that reach each threshold, the highest first: (candidates, N)."""
+        """Sum, per image, over the cells that reach each threshold, highest first: (candidates, N)."""
         sums = np.bincount(place.ravel(), weight.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
         return sums[:, :0:-1].cumsum(axis=1).T
 

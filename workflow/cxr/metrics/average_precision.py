@@ -1,4 +1,4 @@
-"""Average precision of boxes as COCO defines it, for many sets of image weights at once. Matching is pycocotools'."""
+"""COCO's average precision of boxes, for many sets of image weights at once. pycocotools does the matching."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ COCO_RECALLS = np.linspace(0.0, 1.0, 101)
 class Matches:
     """Detections of one class, in falling confidence, as COCOeval matched them to truth boxes.
 
-    confidence, image: (D,); right: (10, D) bool at the ten IoU thresholds; truth: (N,) number of truth boxes an image.
+    confidence, image: (D,); right: (10, D) bool at the ten IoU thresholds; truth: (N,) number of truth boxes per image.
     """
 
     confidence: np.ndarray
@@ -30,9 +30,9 @@ class Matches:
 
 
 def match(predicted: list[ImageBoxes], drawn: list[ImageBoxes], classes: tuple[str, ...] | None) -> list[Matches]:
-    """Match detections to truth with pycocotools (area all, at most 100 detections an image and class).
+    """Match detections to truth with pycocotools (area all, at most 100 detections per image and class).
 
-    classes: one result for each of these labels; None: one result for all boxes, whatever their labels.
+    classes: labels, one result each; None: one result for all boxes, regardless of label.
     """
     number = {label: at + 1 for at, label in enumerate(classes or ())}
     truth = _coco(drawn, number, classes is None)
@@ -79,7 +79,7 @@ def _coco(images: list[ImageBoxes], number: dict[str, int], any_class: bool) -> 
 
 
 def _gather(results: list[dict | None]) -> Matches:
-    """Join COCOeval's results of the images of one class; an image without truth and detection has none."""
+    """Join COCOeval's results over the images of one class; an image with neither truth nor detections has none."""
     found = [(at, result) for at, result in enumerate(results) if result is not None and len(result["dtScores"])]
     truth = np.array([0 if result is None else len(result["gtIds"]) for result in results])
     if not found:
@@ -94,9 +94,9 @@ def _gather(results: list[dict | None]) -> Matches:
 def average_precision(matches: Matches, weights: np.ndarray) -> np.ndarray:
     """COCO's average precision (101 recalls) at each IoU threshold, for many sets of image weights at once.
 
-    weights: (B, N) integers. Returns (B, 10) float64; NaN where a set of weights holds no truth box. As
-    COCOeval.accumulate on images repeated that often, but detections of equal confidence enter together: the score of a
-    constant predictor must not depend on the order of the images.
+    weights: (B, N) integers. Returns (B, 10) float64; NaN where a set of weights holds no truth box.
+    Equals COCOeval.accumulate on images repeated that often, except that detections of equal confidence enter together:
+    the score of a constant predictor must not depend on the order of the images.
     """
     confidence = matches.confidence
     last_of_tie = np.append(confidence[1:] != confidence[:-1], True) if len(confidence) else np.empty(0, bool)
@@ -128,7 +128,7 @@ def _area_under(hits: np.ndarray, every: np.ndarray, boxes: np.ndarray) -> np.nd
 
 
 def mean_precision(predicted: list[ImageBoxes], drawn: list[ImageBoxes], overlap: float) -> float:
-    """Mean of the average precision over the findings that are drawn; 0 without any. overlap: one of `COCO_OVERLAPS`."""
+    """Mean average precision over the findings that have truth boxes; 0 if none has. overlap: one of `COCO_OVERLAPS`."""
     at = int(np.flatnonzero(np.isclose(COCO_OVERLAPS, overlap))[0])
     once = np.ones((1, len(drawn)), dtype=np.uint16)
     each = np.array([average_precision(matches, once)[0, at] for matches in match(predicted, drawn, BOXED_FINDINGS)])
@@ -138,7 +138,7 @@ def mean_precision(predicted: list[ImageBoxes], drawn: list[ImageBoxes], overlap
 def precision_estimates(
     predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
 ) -> dict[tuple[str, str], Estimate]:
-    """mAP50 and mAP50-95 with their bootstrap samples, by metric and label ("all", a finding; ``_any``: unnamed)."""
+    """mAP50 and mAP50-95 with their bootstrap samples, by metric and label ("all", a finding; ``_any``: any class)."""
     once = np.ones((1, len(drawn)), dtype=np.uint16)
 
     def both(matches: Matches) -> tuple[np.ndarray, np.ndarray]:

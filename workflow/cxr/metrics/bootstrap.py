@@ -1,7 +1,7 @@
 """Estimates with percentile intervals from a bootstrap over patients.
 
 Patients, not images, are drawn with replacement, because images of one patient resemble each other. Two predictors are
-scored on the same draws, so that the interval of their difference is a paired one.
+scored on the same draws, so the interval of their difference is paired.
 """
 
 import warnings
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 4_000_000  # weights handled at once: bounds the memory, not the result
+CHUNK = 4_000_000  # weights handled at once: limits memory, does not change the result
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def minus(first: Estimate, second: Estimate) -> Estimate:
 def bootstrap_weights(patients: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Draw as many patients as there are, with replacement, `samples` times.
 
-    patients: (N,) the patient of each image. Returns (samples, N) uint16: how often an image's patient was drawn. All
+    patients: (N,) patient of each image. Returns (samples, N) uint16: how often each image's patient was drawn. All
     images of a patient share a weight; a row sums to N only on average, as patients have different numbers of images.
     """
     _, patient_of_image = np.unique(patients, return_inverse=True)
@@ -52,8 +52,8 @@ def bootstrap_weights(patients: np.ndarray, samples: int, seed: int) -> np.ndarr
 def weighted_ratios(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray) -> list[Estimate]:
     """Estimate Σ w·numerator / Σ w·denominator for each of M columns; NaN where the denominator sums to 0.
 
-    numerator, denominator: (N, M) float; a denominator of ones makes it a mean. weights: (B, N) from
-    ``bootstrap_weights``; the value itself has all weights 1.
+    numerator, denominator: (N, M) float; a denominator of ones gives a mean. weights: (B, N) from
+    ``bootstrap_weights``; the value itself uses weights of 1.
     """
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     values = ratio(numerator.sum(axis=0), denominator.sum(axis=0))
@@ -65,7 +65,7 @@ def weighted_ratios(numerator: np.ndarray, denominator: np.ndarray, weights: np.
 
 
 def mean_of_defined(estimates: list[Estimate]) -> Estimate:
-    """Mean over the estimates with a defined value; where a resample leaves one undefined, over the others."""
+    """Mean over the estimates with a defined value; a resample that leaves some undefined averages the others."""
     defined = [estimate for estimate in estimates if np.isfinite(estimate.value)]
     if not defined:
         return Estimate(np.nan, np.full_like(estimates[0].samples, np.nan))
@@ -89,7 +89,7 @@ def chunks(weights: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def running_sums(weights: np.ndarray, dtype: type) -> np.ndarray:
-    """Sums before each place: (B, N) -> (B, N + 1), the first column 0."""
+    """Exclusive running sums of each row: (B, N) -> (B, N + 1), the first column 0."""
     sums = np.zeros((weights.shape[0], weights.shape[1] + 1), dtype=dtype)
     np.cumsum(weights, axis=1, dtype=dtype, out=sums[:, 1:])
     return sums

@@ -1,6 +1,6 @@
-"""Classification scores from saved predictions, each beside its image-free floor with intervals by patient.
+"""Classification scores from saved predictions, each beside its image-free floor, with patient-level intervals.
 
-Nothing is trained or loaded here: a new metric needs the prediction files only. Intervals: see `bootstrap`.
+No model is trained or loaded here: a new metric needs only the prediction files. Intervals: see `bootstrap`.
 """
 
 from collections.abc import Iterator
@@ -34,22 +34,22 @@ def classification_table(
 ) -> pd.DataFrame:
     """Score a classifier's saved predictions beside the constants fitted on its training split.
 
-    predictions: image and 15 columns of probabilities named by ``LABELS``. truth, train: split tables (image, patient,
+    predictions: image and 15 columns of probabilities, named as in ``LABELS``. truth, train: split tables (image, patient,
     labels). samples: number of bootstrap samples. confidence: level of the intervals. Returns the metric table:
 
     - loss (label ""): sigmoid: binary cross-entropy, mean over images and 15 labels; softmax: Keras' categorical
       cross-entropy with multi-hot targets, -Σ y·log p, mean over images. Probabilities are clipped at 1e-7.
-    - accuracy (label ""): sigmoid: mean over images and 15 labels, with "mean14" for the findings alone and one row a
-      label; a label is predicted where its probability exceeds 0.5, as in Keras; softmax: Keras' categorical accuracy,
-      the highest probability falls on the image's first label in the order of ``LABELS``.
-    - subset_accuracy (sigmoid): all 15 labels right.
-    - label_sensitivity, a row a label: share of the images with the label that are given it, by a probability above 0.5
-      (sigmoid), or the highest one (softmax).
-    - auroc, auprc: a row a label, and "mean14" (findings) and "mean15" over the labels that are defined; the note names
-      those that are not.
+    - accuracy (label ""): sigmoid: mean over images and 15 labels, with "mean14" for the findings alone and one row
+      per label; a label is predicted where its probability exceeds 0.5, as in Keras; softmax: Keras' categorical
+      accuracy, the share of images whose highest probability is that of their first label in the order of ``LABELS``.
+    - subset_accuracy (sigmoid): share of images with all 15 labels right.
+    - label_sensitivity, a row per label: share of the images with the label for which it is predicted, by a probability
+      above 0.5 (sigmoid) or by the highest one (softmax).
+    - auroc, auprc: a row per label, and "mean14" (findings) and "mean15" over the labels for which they are defined; the
+      note names the others.
 
     support is the number of images, or of images with the label. Raises InputError where predictions and truth do not
-    speak of the same images, or probabilities are no probabilities.
+    cover the same images, or a probability lies outside [0, 1].
     """
     who = f"predictions of {experiment} ({protocol})"
     probabilities = aligned_probabilities(predictions, truth, who)
@@ -63,10 +63,10 @@ def classification_table(
 
 
 def aligned_probabilities(predictions: pd.DataFrame, truth: pd.DataFrame, who: str) -> np.ndarray:
-    """Bring predictions into the order of the truth: (N, 15) float64.
+    """Return predictions in the order of the truth: (N, 15) float64.
 
-    who: names the predictions in messages. Raises InputError naming the images only one of the two has, images that
-    come twice, missing columns, and values outside [0, 1].
+    who: names the predictions in messages. Raises InputError, naming them, for images that only one of the two has,
+    repeated images, missing columns, and values outside [0, 1].
     """
     if not len(truth):
         raise InputError(f"{who}: the split to score on holds no image; enlarge it")
@@ -78,7 +78,7 @@ def aligned_probabilities(predictions: pd.DataFrame, truth: pd.DataFrame, who: s
     wrong = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
     if wrong.any():
         raise InputError(
-            f"{who}: {wrong.sum()} images have a value that is no probability "
+            f"{who}: {wrong.sum()} images have a value that is not a probability "
             f"(first: {first_names(truth['image'][wrong])}); the training diverged, or the file was altered"
         )
     return probabilities
@@ -89,7 +89,9 @@ def check_same_images(found: pd.Series, expected: pd.Series, who: str) -> None:
     for images, where in ((found, "the predictions"), (expected, "the split")):
         if images.duplicated().any():
             twice = images[images.duplicated()]
-            raise InputError(f"{who}: {len(twice)} images come more than once in {where} (first: {first_names(twice)})")
+            raise InputError(
+                f"{who}: {len(twice)} images occur more than once in {where} (first: {first_names(twice)})"
+            )
     lacking, foreign = expected[~expected.isin(found)], found[~found.isin(expected)]
     problems = []
     if len(lacking):
@@ -99,7 +101,9 @@ def check_same_images(found: pd.Series, expected: pd.Series, who: str) -> None:
     if len(foreign):
         problems.append(f"{len(foreign)} images are not in the split (first: {first_names(foreign)})")
     if problems:
-        raise InputError(f"{who}: {' and '.join(problems)}; predictions and split are of different runs: predict again")
+        raise InputError(
+            f"{who}: {' and '.join(problems)}; predictions and split come from different runs: predict again"
+        )
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,7 @@ def _ranking_rows(
 
 
 def _where_defined(floor: Estimate, score: Estimate) -> Estimate:
-    """The floor, but NaN wherever the score it stands beside is."""
+    """The floor, with NaN wherever its score is NaN."""
     value = floor.value if np.isfinite(score.value) else np.nan
     return Estimate(value, np.where(np.isnan(score.samples), np.nan, floor.samples))
 

@@ -1,20 +1,20 @@
 """Detection scores of every detector, from saved predictions, each beside its image-free floor.
 
-The paper's scores (section 2.3.1) compare areas (``area_scores``); here
+The paper's scores (section 2.3.1) compare areas (``areas``). Here:
 
-- ŷ is binarised (1 where the confidence reaches a threshold) or the confidence itself (names ending in ``_weighted``).
+- ŷ is binarised (1 where the confidence reaches a threshold), or is the confidence itself (names ending in ``_weighted``).
 - The main scores are in cells of the paper's 16×16 grid: a cell of y is 1 where boxes cover more than half of it.
   Predicted boxes become cells by the same rule (``detections.cell_confidence``), so grid CNN and YOLO are scored by one
-  definition. The scores ending in ``_pixels`` use exact areas instead; there a confidence applies to all of its cell, or
-  to all of its box (the highest where boxes overlap). "The whole image is diseased" has an F1 of 14.6% on the release's
+  definition. The scores ending in ``_pixels`` use exact areas instead; there a confidence applies to the whole cell, or
+  to the whole box (the highest where boxes overlap). "The whole image is diseased" has an F1 of 14.6% on the release's
   880 boxed images (14.9% in pixels).
 
 Beyond the paper: F1 by finding, mAP50 and mAP50-95 (matched by pycocotools), hit rates by IoU, IoBB and centre, false
-positives per image, FROC. Boxes of the release are not exhaustive, so a false positive may be a finding nobody drew.
+positives per image, FROC. The boxes of the release are not exhaustive, so a false positive may be a finding that nobody drew.
 
-Over folds everything is pooled: each fold has its own threshold, floors and predictions, the scores of its test images are
-put together, and one bootstrap draws patients from all of them. For mAP and FROC the detections of all folds are ranked
-together by confidence, as if it meant the same in each.
+Folds are pooled: each fold has its own threshold, floors and predictions, the scores of all test images are put together,
+and one bootstrap draws patients from all of them. For mAP and FROC the detections of all folds are ranked together, as if
+a confidence meant the same in each fold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import is_large
+from cxr.boxes import cell_targets, is_large
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_estimates, area_scores, binarise, cell_scores
 from cxr.metrics.average_precision import precision_estimates
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
 from cxr.metrics.detections import Cells, ImageBoxes, coverages
-from cxr.metrics.floors import cell_targets
 from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
 from cxr.metrics.names import ANY_CLASS, of, parts
@@ -63,29 +62,29 @@ def detection_table(
 def score_folds(
     protocol: str, experiment: str, folds: Sequence[Fold], *, samples: int, confidence: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score a detector's saved predictions of all folds beside the floors fitted on their training splits.
+    """Score a detector's saved predictions over all folds beside the floors fitted on each fold's training split.
 
     samples, confidence, seed: the bootstrap by patient. Returns the metric table:
 
     - precision, recall, f1 (binarised), the same ``_weighted``, and all six ``_pixels``. label: "all"; "large_both",
       "large_either", "large_area": on the images that have such a box (``boxes.is_large``), with only these as target.
-      The floor is the image-free map with the best F1 there; the note gives the F1 of the others.
-    - precision, recall, f1 of a finding, told that it is there: on the images with such a box, their union as target; the
-      prediction is the finding's own map, cut at its own threshold. f1 of label "mean8": their mean.
+      The floor is the image-free map with the best F1 on these images; the note gives the F1 of the others.
+    - precision, recall, f1 of a finding, given that it is present: on the images with such a box, with the union of these
+      boxes as target; the prediction is the finding's own map, cut at its own threshold. f1 of label "mean8": their mean.
     - mse (cells only), label "all": squared distance of probability and target, mean over cells and images.
     - images_with_prediction, label "all": share of images with any prediction at the threshold; it has no floor.
     - boxes only, label "all" or a finding: map50, map50_95; froc_*: ``froc``; iou_hit_*, iobb_hit_*: share of truth boxes
-      that a predicted box of the same finding overlaps by at least so much; centre_hit: that hold the centre of one;
-      false_positives_per_image: predicted boxes with an IoU below 0.1 with every truth box of their finding. The same
-      names ending in ``_any`` (label "all") disregard the finding. Where predictions name no finding at all (a network
-      off the shelf), only those are defined. The floor is the better of each finding's median training box and a box of
-      that size at a random place.
+      that a predicted box of the same finding overlaps by at least this much; centre_hit: share of truth boxes that hold
+      the centre of one; false_positives_per_image: predicted boxes whose IoU with every truth box of their finding is below
+      0.1. The same names ending in ``_any`` (label "all") ignore the finding. Where predictions name no finding at all (a
+      network off the shelf), only those are defined. The floor is the better of each finding's median training box and a
+      box of that size at a random place.
 
-    And the FROC of a detector of boxes, ``FROC_COLUMNS`` (no row for cells): label "all" (whatever the names of the boxes)
-    or a finding, if predictions name findings and the split has such a box; value, low, high: sensitivity at that rate of
-    false positives an image; floor: that of the image-free boxes with the best mean over the curve.
+    Also returns the FROC of a detector of boxes, ``FROC_COLUMNS`` (no row for cells): label "all" (regardless of the boxes'
+    labels) or a finding, if predictions name findings and the split has such a box; value, low, high: sensitivity at that
+    rate of false positives per image; floor: that of the image-free boxes with the best mean over the curve.
 
-    Raises InputError where predictions and truth do not fit together, or an image is tested twice.
+    Raises InputError where predictions and truth do not match, or an image is tested twice.
     """
     pooled = Pooled.of(folds, f"predictions of {experiment} ({protocol})", seed)
     weights = bootstrap_weights(pooled.patients, samples, seed)
@@ -198,7 +197,7 @@ def _finding_note(pooled: Pooled, finding: str, at: np.ndarray) -> str:
         filter(
             None,
             [
-                "" if own else "the detector tells no findings apart: its map of any finding is scored",
+                "" if own else "the detector does not distinguish findings: its map of any finding is scored",
                 f"the threshold for all findings in {shared} of {len(tested)} folds" if shared else "",
                 f"no training example, so the floor for all findings, in {unknown} of {len(tested)} folds"
                 if unknown
@@ -218,7 +217,7 @@ def _family(
     confidence: float,
     note: str = "",
 ) -> tuple[list[dict[str, object]], Estimate, Estimate]:
-    """Rows of precision, recall and F1 of one kind, beside those of the map with the best F1; and the two F1s."""
+    """Rows of precision, recall and F1 of one kind, beside those of the floor map with the best F1; and the two F1s."""
     scores = area_estimates(model, counted, weights)
     floors = {name: area_estimates(constant, counted, weights) for name, constant in constants.items()}
     best = max(floors, key=lambda name: np.nan_to_num(floors[name][2].value, nan=-1))
@@ -291,7 +290,7 @@ def _box_rows(
             int(len(image.labels) if label == "all" else (image.labels == label).sum()) for image in pooled.drawn
         )
         notes = [
-            "undefined: the predicted classes are no findings" if undefined else "",
+            "undefined: the predicted classes are not findings" if undefined else "",
             "" if boxes or not higher else "no such box in the split",
             others,
         ]
@@ -313,7 +312,7 @@ def _box_rows(
 def _box_estimates(
     predicted: list[ImageBoxes], kept: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
 ) -> dict[tuple[str, str], Estimate]:
-    """Scores of boxes by metric and label; kept: those of the predicted that reach the threshold."""
+    """Scores of boxes by metric and label; kept: predicted boxes that reach the threshold."""
     return precision_estimates(predicted, drawn, weights) | hit_estimates(kept, drawn, weights)
 
 

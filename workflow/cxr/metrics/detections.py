@@ -1,7 +1,7 @@
-"""What is true of boxed images and what a detector says of them, in one form whatever the detector.
+"""Truth and predictions of boxed images, in one form for every detector.
 
-Predicted boxes become cells by the rule of the target (paper, section 2.3.1 and 2.3.3): a cell's confidence is the highest
-at which boxes of at least that confidence cover more than half of it. So box detectors and the grid CNN meet in cells.
+Predicted boxes become cells by the rule of the target (paper, sections 2.3.1 and 2.3.3): a cell's confidence is the highest
+at which boxes of at least that confidence cover more than half of it. So box detectors and the grid CNN share one grid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ PREDICTION_COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 
 @dataclass(frozen=True)
 class Cells:
-    """Confidences in [0, 1] of cells, row = y: images (N,), confidence (N, 16, 16) of any finding, and of single findings.
+    """Confidences in [0, 1] of cells, row = y. images: (N,); confidence: (N, 16, 16) of any finding; findings: of each one.
 
-    probability: (N, 16, 16) of any finding, where `confidence` is another thing, made for a decision.
+    probability: (N, 16, 16) of any finding, where `confidence` is a decision score instead of a probability.
     """
 
     images: np.ndarray
@@ -34,11 +34,11 @@ class Cells:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a detector says of N images, in the order of their split.
+    """A detector's predictions for N images, in the order of their split.
 
-    cells: (N, 16, 16) float64, confidence that any finding is there. boxes: one entry an image, or None for a detector of
-    cells. findings: finding -> (N, 16, 16), from a detector of cells that tells findings apart. probability: (N, 16, 16), as
-    `cells` but where these are made for a decision.
+    cells: (N, 16, 16) float64, confidence that any finding is there. boxes: one entry per image, or None for a detector of
+    cells. findings: finding -> (N, 16, 16), from a detector of cells that distinguishes findings. probability:
+    (N, 16, 16), equal to `cells` unless these are decision scores.
     """
 
     cells: np.ndarray
@@ -48,9 +48,9 @@ class Answers:
 
     @staticmethod
     def of(images: pd.Series, boxes: pd.DataFrame | None, cells: Cells | None, who: str) -> "Answers":
-        """Bring predictions into the order of `images`; either boxes (``PREDICTION_COLUMNS``) or cells.
+        """Put predictions in the order of `images`; either boxes (``PREDICTION_COLUMNS``) or cells.
 
-        Raises InputError where predictions and images do not fit together, or a number is none.
+        Raises InputError where predictions and images do not match, or a value is not a number.
         """
         if (boxes is None) == (cells is None):
             raise ValueError("give either boxes or cells")
@@ -69,7 +69,7 @@ class Answers:
 
     @staticmethod
     def pooled(parts: Sequence["Answers"]) -> "Answers":
-        """Those of several folds, one after the other."""
+        """Join the predictions of several folds, one after the other."""
         boxes = None if parts[0].boxes is None else [image for part in parts for image in part.boxes or ()]
         told = set.intersection(*(set(part.findings) for part in parts))
         findings = {finding: np.concatenate([part.findings[finding] for part in parts]) for finding in told}
@@ -80,16 +80,16 @@ class Answers:
 
     @property
     def foreign(self) -> bool:
-        """Whether boxes have names, and none of them is a finding's: a network trained on something else."""
+        """Whether boxes have labels and none of them is a finding: a network trained on other classes."""
         named = {label for image in self.boxes or () for label in image.labels}
         return bool(named) and not named & set(BOXED_FINDINGS)
 
     def tells(self, finding: str) -> bool:
-        """Whether the detector can say which finding it means."""
+        """Whether the detector can predict this finding by name."""
         return finding in self.findings if self.boxes is None else not self.foreign
 
     def of_finding(self, finding: str, at: np.ndarray) -> np.ndarray:
-        """Confidences of the finding, (n, 16, 16), on the images at these places; of any finding where it is not told."""
+        """Confidences of the finding, (n, 16, 16), on the images at these places; of any finding if it is not distinguished."""
         if not self.tells(finding):
             return self.cells[at]
         if self.boxes is None:
@@ -98,7 +98,7 @@ class Answers:
 
 
 def truth_boxes(truth: pd.DataFrame) -> list[ImageBoxes]:
-    """Read the box text of a split of boxed images, one entry an image in the order of the table."""
+    """Read the box text of a split of boxed images, one entry per image in the order of the table."""
     parsed = [parse_box_text(text) for text in truth["boxes"].fillna("")]  # pandas reads an empty text as NaN
     return [
         ImageBoxes(
@@ -109,9 +109,9 @@ def truth_boxes(truth: pd.DataFrame) -> list[ImageBoxes]:
 
 
 def predicted_boxes(predictions: pd.DataFrame, images: pd.Series, who: str) -> list[ImageBoxes]:
-    """Sort predicted boxes by image, one entry an image in the order of `images`; boxes are clipped to the frame.
+    """Group predicted boxes by image, one entry per image in the order of `images`; boxes are clipped to the frame.
 
-    Raises InputError where a column is missing, a box is of an image not asked for, or a number is none.
+    Raises InputError where a column is missing, a box belongs to an image not in `images`, or a value is not a number.
     """
     missing = [column for column in PREDICTION_COLUMNS if column not in predictions]
     if missing:
@@ -120,13 +120,13 @@ def predicted_boxes(predictions: pd.DataFrame, images: pd.Series, who: str) -> l
     if len(foreign):
         raise InputError(
             f"{who}: {len(foreign)} images are not in the split (first: {first_names(foreign)}); predictions and split "
-            "are of different runs: predict again"
+            "come from different runs: predict again"
         )
     numbers = predictions[PREDICTION_COLUMNS[2:]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     wrong = ~np.isfinite(numbers).all(axis=1) | (numbers[:, 0] < 0) | (numbers[:, 0] > 1)
     if wrong.any():
         raise InputError(
-            f"{who}: {wrong.sum()} boxes have a coordinate that is no number, or a confidence outside 0 to 1 "
+            f"{who}: {wrong.sum()} boxes have a coordinate that is not a number, or a confidence outside 0 to 1 "
             f"(first: {first_names(predictions['image'][wrong])}); the training diverged, or the file was altered"
         )
     labels, corners = predictions["label"].to_numpy(object), np.clip(numbers[:, 1:], 0, FRAME)
@@ -138,9 +138,9 @@ def predicted_boxes(predictions: pd.DataFrame, images: pd.Series, who: str) -> l
 
 
 def aligned_cells(names: np.ndarray, confidence: np.ndarray, images: pd.Series, who: str) -> np.ndarray:
-    """Bring confidences of cells (of a finding, or of any) into the order of `images`: (N, 16, 16) float64.
+    """Return confidences of cells (of one finding, or of any) in the order of `images`: (N, 16, 16) float64.
 
-    names: (N,) image of each of `confidence`: (N, 16, 16). Raises InputError where the images differ or a value lies
+    names: (N,) image of each entry of `confidence`, (N, 16, 16). Raises InputError where the images differ or a value lies
     outside [0, 1].
     """
     names, confidence = pd.Series(names), np.asarray(confidence, dtype=np.float64)
@@ -162,8 +162,8 @@ def aligned_cells(names: np.ndarray, confidence: np.ndarray, images: pd.Series, 
 def cell_confidence(boxes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Turn boxes into confidences of cells: the highest c such that boxes of confidence >= c cover more than half.
 
-    boxes: (K, 4); confidence: (K,). Returns (16, 16) float64; 0 for a cell that all boxes together do not cover by
-    half. Cutting the result at a threshold is the same as covering cells with the boxes above that threshold.
+    boxes: (K, 4); confidence: (K,). Returns (16, 16) float64; 0 for a cell of which all boxes together cover no
+    more than half. Cutting the result at a threshold equals covering cells with the boxes that reach the threshold.
     """
     count, order = len(confidence), np.argsort(confidence, kind="stable")
     lines = np.arange(GRID + 1) * (FRAME / GRID)
@@ -183,7 +183,7 @@ def paint(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut the frame at all box edges and lines; give each piece the highest confidence of the boxes on it, else 0.
 
-    Returns x: (X + 1,) and y: (Y + 1,), where it is cut, and (Y, X) confidences.
+    Returns the cuts, x: (X + 1,) and y: (Y + 1,), and (Y, X) confidences.
     """
     boxes = np.clip(as_boxes(boxes), 0, FRAME)
     x = np.unique(np.concatenate([[0.0, FRAME], boxes[:, 0], boxes[:, 2], x_lines]))
@@ -196,7 +196,7 @@ def paint(
 
 
 def places(boxes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where the corners of boxes (K, 4) lie among the cuts of ``paint``: (K, 4) integers x0, y0, x1, y1."""
+    """Indices of the corners of boxes (K, 4) among the cuts of ``paint``: (K, 4) integers x0, y0, x1, y1."""
     columns, rows = np.searchsorted(x, boxes[:, [0, 2]]), np.searchsorted(y, boxes[:, [1, 3]])
     return np.stack([columns[:, 0], rows[:, 0], columns[:, 1], rows[:, 1]], axis=1)
 

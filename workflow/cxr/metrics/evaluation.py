@@ -1,4 +1,4 @@
-"""Metrics of saved predictions beside their floors: files in, one metric table out. Retrains nothing, needs no GPU."""
+"""Metrics of saved predictions beside their floors: files in, one metric table out. No training, no GPU."""
 
 import json
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ def write_detector(
 ) -> None:
     """Score a detector on the boxed test images of all folds; floors are fitted on each fold's boxed training images.
 
-    table: the metric table; froc: the curve of a detector of boxes (``detection_scores.score_folds``).
-    Every sequence has one entry a fold, in one order. tune: choose the thresholds of the binarised scores on each fold's
-    validation images; `chosen` records which were used.
+    table: the metric table; froc: the curve of a detector of boxes (``detection.score_folds``).
+    Every sequence has one entry per fold, in the same order. tune: choose the thresholds of the binarised scores on each
+    fold's validation images; `chosen` records the thresholds used.
     """
     folds = []
     for number, path in enumerate(predictions):
@@ -78,7 +78,7 @@ def write_detector(
             thresholds = choose_thresholds(validation, boxes=their_boxes, cells=their_cells)
         tell(
             f"fold {number}: threshold {thresholds.overall:.3f}, "
-            f"{'chosen on the validation images' if tune else 'a setting'}"
+            f"{'chosen on the validation images' if tune else 'from the settings'}"
         )
         test, train = splits.read_split(test_splits[number]), splits.read_split(train_splits[number])
         folds.append(Fold(test, train, thresholds, boxes, cells))

@@ -1,8 +1,8 @@
-"""The image-free predictors every number stands beside: fitted on training labels or boxes, blind to every image.
+"""Image-free predictors, the floor of every score: fitted on training labels or boxes, without looking at an image.
 
 Classification floors are constants: each score has a constant that is best for it. Detection floors are one map of
-confidences, or one box a finding, given to every image; only a box at a random place differs from image to image. Nothing
-here scores anything; see metrics and detection_scores.
+confidences, or one box per finding, the same for every image; only a box at a random place differs from image to image.
+This module scores nothing; see classification and detection.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import FRAME, GRID, cell_coverage, parse_box_text
+from cxr.boxes import FRAME, GRID, cell_targets, parse_box_text
 from cxr.data.splits import place
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, LABELS, SEPARATOR
@@ -31,7 +31,7 @@ class ClassificationFloors:
     """Constants fitted on the training labels, in the order of ``LABELS``.
 
     prevalence: (15,) float64, share of images with the label; the constant with the least binary cross-entropy.
-    majority: (15,) uint8, 1 where more than half have it; the constant with the best accuracy a label.
+    majority: (15,) uint8, 1 where more than half of the images have it; the constant with the best accuracy per label.
     prior: (15,) float64, prevalence scaled to sum 1; the constant with the least categorical cross-entropy.
     first_label: index of the most frequent first label; the constant with the best categorical accuracy.
     label_set: (15,) uint8, the most frequent combination; the constant with the best exact-match accuracy.
@@ -74,11 +74,11 @@ class DetectionFloors:
     maps: name -> (16, 16) float64 confidences of cells: ``WHOLE_IMAGE`` (1 everywhere), ``MEAN_MASK`` (share of
     training images with the cell more than half covered) and ``CUT_MASK`` (1 where that share is at least `cut`).
     cut: the share at which the cut mask has the best F1 on the training images (``fit_cut``).
-    boxes: label, confidence, x0, y0, x1, y1: for each boxed finding the median training box, its confidence the share
-    of training images that have one (``MEDIAN_BOXES``).
-    findings: finding -> maps for who is told that it is there: ``FINDING_MASK`` (over the training images with such a
+    boxes: label, confidence, x0, y0, x1, y1: for each boxed finding the median training box, with the share of training
+    images that have such a box as confidence (``MEDIAN_BOXES``).
+    findings: finding -> maps given that it is present: ``FINDING_MASK`` (mean over the training images with such a
     box), ``FINDING_CUT`` (cut where it has the best F1 on them) and ``FINDING_BOX`` (cells the median box covers). A
-    finding without a training box that covers a cell is not in it.
+    finding without a training box that covers a cell is left out.
     """
 
     maps: dict[str, np.ndarray]
@@ -87,7 +87,7 @@ class DetectionFloors:
     findings: dict[str, dict[str, np.ndarray]]
 
     def of_finding(self, finding: str) -> dict[str, np.ndarray]:
-        """The maps of a finding; where training has no example of it, those of any finding stand in."""
+        """The maps of a finding; those of any finding where training has no example of it."""
         known = self.findings.get(finding)
         if known is None:
             cut = self.maps[CUT_MASK]
@@ -144,23 +144,12 @@ def _finding_maps(
     return maps
 
 
-def cell_targets(boxes: Sequence[Sequence[Sequence[float]] | np.ndarray]) -> np.ndarray:
-    """The paper's target (section 2.3.3): cells more than half covered by an image's boxes.
-
-    boxes: for each image (K, 4) in the 1024 frame. Returns (N, 16, 16) bool.
-    """
-    targets = np.zeros((len(boxes), GRID, GRID), dtype=bool)
-    for index, image_boxes in enumerate(boxes):
-        targets[index] = cell_coverage(np.asarray(image_boxes, dtype=np.float64).reshape(-1, 4)) > 0.5
-    return targets
-
-
 def fit_cut(targets: np.ndarray) -> float:
-    """Find the share at which cutting the mean mask gives the best F1 on the very images it is the mean of.
+    """Find the share at which cutting the mean mask gives the best F1 on the images that it averages.
 
-    targets: (N, 16, 16) bool, at least one cell set. F1 as in ``detection_scores``: precision is averaged over all
+    targets: (N, 16, 16) bool, at least one cell set. F1 as in ``areas``: precision is averaged over all
     images, recall over those with a cell. For one mask m given to all images these averages are sums over the cells of
-    m, so all cuts are scored by two cumulative sums. Of equally good cuts the highest is taken.
+    m, so two cumulative sums score all cuts. Ties go to the highest cut.
     """
     targets = np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
     sizes = targets.sum(axis=1)

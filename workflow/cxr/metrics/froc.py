@@ -1,10 +1,10 @@
-"""Free-response ROC: the share of true boxes found, against the false positives an image that buys them.
+"""Free-response ROC: the share of true boxes found against the false positives per image.
 
-A true box is found where a predicted box has an IoU of at least 0.1 with it, the lowest of the overlaps at which Wang et
-al. (CVPR 2017, section 4.2) score localisation and a usual choice for chest X-rays, whose boxes are drawn loosely; a
-predicted box with less than that to every true box is a false positive, and one that finds a box again is neither. All
-boxes of one confidence enter together, and between two such points the curve is a straight line: what drawing lots between
-the two thresholds achieves, so that a floor of few distinct confidences is not understated.
+A true box is found where a predicted box has an IoU of at least 0.1 with it: the lowest overlap at which Wang et al.
+(CVPR 2017, section 4.2) score localisation, and a usual choice for chest X-rays, whose boxes are drawn loosely. A predicted
+box below that IoU with every true box is a false positive; one that finds a box again is neither. All boxes of one
+confidence enter together. Between two such points the curve is a straight line, which choosing between the two thresholds
+at random achieves, so a floor with few distinct confidences is not understated.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.bootstrap import Estimate, mean_of_defined
 from cxr.metrics.image_boxes import ImageBoxes
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives an image, as in LUNA16
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per image, as in LUNA16
 OVERLAP = 0.1
-CURVE = np.geomspace(1 / 16, 16, 33)  # rates at which the curve is drawn, RATES among them
+CURVE = np.geomspace(1 / 16, 16, 33)  # rates at which the curve is drawn; they include RATES
 
 
 @dataclass(frozen=True)
 class Findable:
-    """found: (T,) the highest confidence at which each true box is found, -inf for never, falling; found_in: (T,) its image.
+    """found: (T,) highest confidence at which each true box is found, -inf if never, descending; found_in: (T,) its image.
 
-    false: (D,) confidence of each false positive, falling; false_in: (D,) its image.
+    false: (D,) confidence of each false positive, descending; false_in: (D,) its image.
     """
 
     found: np.ndarray
@@ -35,7 +35,7 @@ class Findable:
 
 
 def findable(predicted: list[ImageBoxes], drawn: list[ImageBoxes]) -> dict[str, Findable]:
-    """Compare predicted and true boxes of each image: whatever their names ("all"), and those of each finding."""
+    """Compare predicted and true boxes of each image: all, regardless of label ("all"), and those of each finding."""
     labels = ("all", *BOXED_FINDINGS)
     found, false = ({label: [np.empty((0, 2))] for label in labels} for _ in range(2))
     for image, (guess, truth) in enumerate(zip(predicted, drawn, strict=True)):
@@ -52,17 +52,17 @@ def findable(predicted: list[ImageBoxes], drawn: list[ImageBoxes]) -> dict[str, 
 
 
 def _falling(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences (K,) and images (K,) of (confidence, image) rows, by falling confidence."""
+    """Confidences (K,) and images (K,) of (confidence, image) rows, by descending confidence."""
     rows = np.concatenate(parts)
     rows = rows[np.argsort(-rows[:, 0], kind="stable")]
     return rows[:, 0], rows[:, 1].astype(np.intp)
 
 
 def sensitivities(points: Findable, weights: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Sensitivity at each rate of false positives an image, for many sets of image weights at once.
+    """Sensitivity at each rate of false positives per image, for many sets of image weights at once.
 
-    weights: (B, N). rates: (R,). Returns (B, R) in [0, 1]; NaN where a set of weights holds no true box. Beyond the last
-    false positive the curve stays where it is.
+    weights: (B, N). rates: (R,). Returns (B, R) in [0, 1]; NaN where a set of weights holds no true box. The curve is
+    constant beyond the last false positive.
     """
     ends = np.flatnonzero(np.append(points.false[1:] != points.false[:-1], True)[: len(points.false)])
     level = points.false[ends]
@@ -76,7 +76,7 @@ def sensitivities(points: Findable, weights: np.ndarray, rates: np.ndarray) -> n
             continue
         cried = np.append(0, np.cumsum(weight[points.false_in], dtype=np.int64)[ends])
         allowed = rates * weight.sum(dtype=np.int64)
-        group = np.searchsorted(cried[1:], allowed, side="right")  # the first that is too many
+        group = np.searchsorted(cried[1:], allowed, side="right")  # the first group beyond the allowed rate
         before, after = cried[group], cried[np.minimum(group + 1, len(ends))]
         share = np.divide(allowed - before, after - before, out=np.zeros(len(rates)), where=after > before)
         low, high = hits[above[group]], hits[down_to[group]]
@@ -86,7 +86,7 @@ def sensitivities(points: Findable, weights: np.ndarray, rates: np.ndarray) -> n
 
 @dataclass(frozen=True)
 class Curves:
-    """By label ("all": whatever the names; each finding): sensitivity at each rate of ``CURVE``, (33,), and on the bootstrap
+    """By label ("all": regardless of label; each finding): sensitivity at each rate of ``CURVE``, (33,), and on the bootstrap
     samples, (B, 33).
     """
 
@@ -107,8 +107,8 @@ def curves(predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.nda
 def froc_estimates(drawn: Curves) -> dict[tuple[str, str], Estimate]:
     """Sensitivity at each of ``RATES`` and their mean, by metric and label.
 
-    froc_<rate>, froc_mean: for each finding, of its own boxes; for "all" the mean over the findings. The same ending in
-    ``_any``: label "all", of all boxes, whatever their names.
+    froc_<rate>, froc_mean: for each finding, over its own boxes; for "all", the mean over the findings. The same names
+    ending in ``_any``: label "all", over all boxes regardless of label.
     """
     places = [[at] for at in np.searchsorted(CURVE, np.multiply(RATES, 0.999))]
     estimates = {}

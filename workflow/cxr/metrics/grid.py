@@ -1,4 +1,4 @@
-"""The grid of (c, s) pairs: validation scores beside the majority classifier's, and the choice of the best pairs."""
+"""The grid of (c, s) pairs: validation scores beside the majority classifier's, and selection of the best pairs."""
 
 import json
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def write_grid(
     grid: Path,
     selected: Path,
 ) -> None:
-    """Write one row a pair (grid) and the `select` best pairs (selected: layers, size, rank).
+    """Write one row per pair (grid) and the `select` best pairs (selected: layers, size, rank).
 
-    accuracy is binary accuracy on the pair's validation images, majority_accuracy that of the majority classifier of its
-    training images on the same; ties are broken towards fewer layers, then fewer images. Source: paper, section 2.2.
+    accuracy is binary accuracy on the pair's validation images; majority_accuracy is that of the majority classifier of
+    its training images on the same images. Ties go to fewer layers, then fewer images. Source: paper, section 2.2.
     """
     rows = []
     for (layers, size), prediction, fact, train, validation in zip(
@@ -39,7 +39,7 @@ def write_grid(
     table = pd.DataFrame(rows).sort_values(["layers", "size"], ignore_index=True)
     table.to_csv(grid, index=False, float_format="%.6g")
     gain = table["accuracy"] - table["majority_accuracy"] if select_by == "accuracy" else table["auroc"]
-    # rounded: equal gains over different majorities differ in their last digits, and would be no ties
+    # rounded: equal gains over different majorities differ in their last digits and would not tie
     best = table.assign(gain=gain.round(12)).sort_values(["gain", "layers", "size"], ascending=[False, True, True])
     best = best.head(select)[["layers", "size"]].assign(rank=range(1, min(select, len(best)) + 1))
     best.to_csv(selected, index=False)

@@ -1,4 +1,4 @@
-"""Boxes found and boxes cried in vain, at one threshold: hit rates by IoU, IoBB and centre, and false positives an image."""
+"""Hit rates by IoU, IoBB and centre, and false positives per image, at one threshold."""
 
 import numpy as np
 
@@ -9,15 +9,15 @@ from cxr.metrics.image_boxes import ImageBoxes
 
 OVERLAPS = (0.1, 0.25, 0.5)
 HITS = (*(f"iou_hit_{level}" for level in OVERLAPS), *(f"iobb_hit_{level}" for level in OVERLAPS), "centre_hit")
-FALSE_BELOW = 0.1  # a predicted box is a false positive where its IoU with every truth box is below this
+FALSE_BELOW = 0.1  # a predicted box whose IoU with every truth box is below this is a false positive
 
 
 def hit_estimates(
     predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
 ) -> dict[tuple[str, str], Estimate]:
-    """Hit rates and false positives of the boxes predicted, by metric and label ("all", a finding; ``_any``: unnamed).
+    """Hit rates and false positives of the predicted boxes, by metric and label ("all", a finding; ``_any``: any class).
 
-    Counts by image first, so that a resample is a weighting.
+    Counts per image first, so that a resample is a weighting.
     """
     findings = len(BOXED_FINDINGS)
     hits, hits_any = np.zeros((len(HITS), len(drawn), findings)), np.zeros((len(HITS), len(drawn)))

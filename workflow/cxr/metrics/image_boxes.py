@@ -1,4 +1,4 @@
-"""The boxes of one image with what they are named, as drawn or as detected."""
+"""The boxes of one image with their labels, drawn or detected."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Metrics and labels: what readers call them, which way is better, and what the glossary says of them."""
+"""Names of metrics and labels for readers, which direction is better, and the glossary."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ LABEL_NAMES = {
 class Metric:
     """A metric, whatever the endings of its name (``ENDINGS``).
 
-    name: for readers. meaning: a line of the glossary, "" where `MORE_GLOSSARY` explains it. higher_is_better: of a pair of
-    values. judged: compared with its floor in the tables paper / ours / floor; what can be bought with its counterpart is
-    only described there. at: its names end in a level, as in ``iou_hit_0.25``; shown: those levels that stand in these tables.
+    name: for readers. meaning: its glossary entry, "" where `MORE_GLOSSARY` explains it. higher_is_better: whether the
+    higher of two values is better. judged: compared with its floor in the tables paper / ours / floor; a metric that can be
+    traded for its counterpart is only shown there. at: its names end in a level, as in ``iou_hit_0.25``; shown: the levels
+    in these tables.
     """
 
     name: str
@@ -40,19 +41,21 @@ METRICS = {
     ),
     "accuracy": Metric(
         "Accuracy",
-        "Softmax: the highest output is the first label. Sigmoid: share of image–label pairs right at 0.5.",
+        "Softmax: share of images whose highest output is their first label. Sigmoid: share of image–label pairs right at 0.5.",
     ),
     "subset_accuracy": Metric("Exact-match accuracy", "Share of images with all 15 labels right."),
     "auroc": Metric(
-        "AUROC", "Chance that an image with the label is ranked above one without; 0.5 for anything image-free."
+        "AUROC", "Probability that an image with the label ranks above one without; 0.5 for any image-free predictor."
     ),
     "auprc": Metric(
-        "AUPRC", "Average precision over the ranking; image-free, it is the label's share of the test images."
+        "AUPRC", "Average precision of the ranking; for an image-free predictor, the label's share of the test images."
     ),
-    "label_sensitivity": Metric("Sensitivity", "Share of the images with a label that are given it.", judged=False),
+    "label_sensitivity": Metric(
+        "Sensitivity", "Share of the images with a label for which the label is predicted.", judged=False
+    ),
     "mse": Metric(
         "Mean squared error",
-        "Squared distance of confidence and target, mean over cells and images.",
+        "Squared difference of confidence and target, mean over cells and images.",
         higher_is_better=False,
     ),
     "precision": Metric(
@@ -62,13 +65,13 @@ METRICS = {
     ),
     "recall": Metric("Recall", "Share of the diseased area that is predicted, mean over images.", judged=False),
     "f1": Metric(
-        "F1", "2PR / (P + R) of that precision and recall; prediction cut at a threshold (the paper's one-hot)."
+        "F1", "2PR / (P + R) of this precision and recall; predictions cut at a threshold (the paper's one-hot)."
     ),
     "map50": Metric("mAP50", "Mean average precision of boxes with an IoU of at least 0.5 (COCO)."),
     "map50_95": Metric("mAP50–95", "The same, averaged over IoU 0.50, 0.55 … 0.95."),
     "froc_mean": Metric(
         "FROC, mean",
-        "Mean share of true boxes found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives an image.",
+        "Mean share of true boxes found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per image.",
     ),
     "froc": Metric("FROC at", at=True, shown=("1",)),
     "iou_hit": Metric("IoU hit", at=True),
@@ -76,13 +79,13 @@ METRICS = {
     "centre_hit": Metric("Centre hit", "Share of true boxes that hold the centre of a predicted box of the finding."),
     "false_positives_per_image": Metric(
         "False positives per image",
-        "Predicted boxes with an IoU below 0.1 with every true box.",
+        "Predicted boxes whose IoU with every true box is below 0.1, per image.",
         higher_is_better=False,
         judged=False,
     ),
     "images_with_prediction": Metric(
         "Images with a prediction",
-        "Share of test images with any prediction above the threshold.",
+        "Share of test images with any prediction at or above the threshold.",
         judged=False,
     ),
 }
@@ -91,20 +94,20 @@ ENDINGS = {WEIGHTED: ", weighted", IN_PIXELS: ", in pixels", ANY_CLASS: ", any c
 MORE_GLOSSARY = (
     (
         "Floor",
-        "The best predictor that never looks at an image, fitted on the same training images, scored on the same test images.",
+        "The best predictor that never looks at an image, fitted on the same training images and scored on the same test images.",
     ),
-    ("Interval", "Percentile bootstrap: patients, not images, are drawn again with replacement."),
-    ("Weighted", "Areas are weighted by the predicted confidence instead of being cut at a threshold."),
+    ("Interval", "Percentile bootstrap: patients, not images, are resampled with replacement."),
+    ("Weighted", "Areas weighted by the predicted confidence instead of cut at a threshold."),
     ("In pixels", "Exact areas instead of cells of the 16 × 16 grid."),
-    ("IoU, IoBB", "Intersection over the union of two boxes; over the area of the predicted box alone."),
-    ("IoU hit, IoBB hit", "Share of true boxes that a predicted box of the finding overlaps by at least so much."),
-    ("FROC at", "Share of true boxes found, with an IoU of at least 0.1, at so many false positives an image."),
+    ("IoU, IoBB", "Intersection of two boxes over their union; over the area of the predicted box."),
+    ("IoU hit, IoBB hit", "Share of true boxes that a predicted box of the finding overlaps by at least this much."),
+    ("FROC at", "Share of true boxes found, with an IoU of at least 0.1, at this many false positives per image."),
     (
         "F1 of a finding",
-        "On the images that have the finding boxed: its own map against its own boxes, as if told what to look for.",
+        "On the images with a box of the finding: the finding's own map against its own boxes, given that it is present.",
     ),
-    ("Any class", "The class of the predicted box is disregarded."),
-    ("Support", "Images, or for a label's row the images (or true boxes) with that label, behind the number."),
+    ("Any class", "The class of the predicted box is ignored."),
+    ("Support", "Number of images behind the score; in a label's row, of images (or true boxes) with that label."),
 )
 
 
@@ -118,7 +121,7 @@ class Parts:
 
 
 def parts(metric: str) -> Parts:
-    """Take a metric's name apart: ``f1_weighted_pixels`` → f1, weighted, in pixels. Raises KeyError for none of `METRICS`."""
+    """Split a metric's name: ``f1_weighted_pixels`` → f1, weighted, in pixels. Raises KeyError if it is not in `METRICS`."""
     stem, endings = metric, ()
     while found := next((end for end in ENDINGS if stem.endswith(end)), None):
         stem, endings = stem.removesuffix(found), (found, *endings)
@@ -127,11 +130,11 @@ def parts(metric: str) -> Parts:
         return Parts(stem, "", endings)
     if base in METRICS and METRICS[base].at:
         return Parts(base, level, endings)
-    raise KeyError(f"{metric}: no metric of METRICS in cxr/metrics/names.py; describe it there")
+    raise KeyError(f"{metric}: not in METRICS of cxr/metrics/names.py; describe it there")
 
 
 def of(metric: str) -> Metric:
-    """Return what is known of a metric. Raises KeyError for none of `METRICS`."""
+    """Return a metric's entry in `METRICS`. Raises KeyError if it has none."""
     return METRICS[parts(metric).stem]
 
 
@@ -152,7 +155,7 @@ def row_name(metric: str, label: str) -> str:
 
 
 def glossary(metrics: Iterable[str]) -> list[tuple[str, str]]:
-    """Explain those of the metrics that need it, and the words around them."""
+    """Explain these metrics, as far as they need it, and the terms around them."""
     stems = {parts(metric).stem for metric in metrics}
     explained = [(each.name, each.meaning) for name, each in METRICS.items() if name in stems and each.meaning]
     return explained + list(MORE_GLOSSARY)

@@ -1,4 +1,4 @@
-"""The test images of all folds of a detector put together, each with its own fold's thresholds and floors."""
+"""The pooled test images of all folds of a detector, each with its own fold's thresholds and floors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cxr.boxes import cell_targets
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import best_cut, binarise
 from cxr.metrics.classification import first_names
 from cxr.metrics.detections import Answers, Cells, ImageBoxes, truth_boxes
-from cxr.metrics.floors import MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, cell_targets, fit_detection
+from cxr.metrics.floors import MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, fit_detection
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Lowest confidence that counts: overall, and of single findings where it was chosen for them."""
+    """Lowest confidence that counts: overall, and for each finding that has a threshold of its own."""
 
     overall: float
     findings: dict[str, float] = field(default_factory=dict)
@@ -27,10 +28,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Fold:
-    """What is scored of one fold: the splits it is tested and trained on, and what was predicted of the former.
+    """One fold to score: its test and training splits, and the predictions for the test split.
 
-    Either boxes (columns image, label, confidence, x0, y0, x1, y1 in the 1024 frame; images without box have no row) or
-    cells. truth, train: splits of boxed images (image, patient, boxes).
+    Predictions are boxes (columns image, label, confidence, x0, y0, x1, y1 in the 1024 frame; images without a box have no
+    row) or cells. truth, train: test and training split of the boxed images (image, patient, boxes).
     """
 
     truth: pd.DataFrame
@@ -43,9 +44,9 @@ class Fold:
 def choose_thresholds(
     truth: pd.DataFrame, *, boxes: pd.DataFrame | None = None, cells: Cells | None = None
 ) -> Thresholds:
-    """Choose the thresholds with the best binarised F1 in cells on validation predictions (``area_scores.best_cut``).
+    """Choose the thresholds with the best binarised F1 in cells on validation predictions (``areas.best_cut``).
 
-    truth: a split of boxed images; boxes or cells: as of a ``Fold``. A finding without a box there that covers a cell has
+    truth: a split of boxed images; boxes or cells: as in ``Fold``. A finding without a box in it that covers a cell has
     no threshold of its own.
     """
     answers = Answers.of(truth["image"], boxes, cells, "validation predictions")
@@ -62,9 +63,9 @@ def choose_thresholds(
 class Pooled:
     """The N test images of all folds, one after the other.
 
-    drawn: their true boxes. answers: what was predicted of them. kept: predicted boxes at their fold's threshold (None for
+    drawn: their true boxes. answers: their predictions. kept: predicted boxes at their fold's threshold (None for
     cells). marked: (N, 16, 16) cells at that threshold, 0 or 1. fold: (N,) number of each image's fold; floors and
-    thresholds: one a fold. random: boxes at a random place.
+    thresholds: one per fold. random: boxes at a random place.
     """
 
     patients: np.ndarray
@@ -86,8 +87,8 @@ class Pooled:
         twice = truth["image"][truth["image"].duplicated()]
         if len(twice):
             raise InputError(
-                f"{who}: {len(twice)} images are tested in two folds (first: {first_names(twice)}); the splits are of "
-                "different runs: delete them and run again"
+                f"{who}: {len(twice)} images are tested in two folds (first: {first_names(twice)}); the splits come "
+                "from different runs: delete them and run again"
             )
         floors = [fit_detection(fold.train) for fold in folds]
         each = [Answers.of(fold.truth["image"], fold.boxes, fold.cells, who) for fold in folds]
@@ -115,13 +116,13 @@ class Pooled:
         )
 
     def maps(self, of: Callable[[DetectionFloors], dict[str, np.ndarray]], at: np.ndarray) -> dict[str, np.ndarray]:
-        """Image-free maps by name, (n, 16, 16): to each of the images at these places that of its own fold."""
+        """Image-free maps by name, (n, 16, 16): for each of the images at these places, that of its own fold."""
         folds = [of(floors) for floors in self.floors]
         return {name: np.stack([maps[name] for maps in folds])[self.fold[at]] for name in folds[0]}
 
     @property
     def constants(self) -> dict[str, list[ImageBoxes]]:
-        """Image-free boxes by name: to each image those of its own fold."""
+        """Image-free boxes by name: for each image, those of its own fold."""
         columns = ["x0", "y0", "x1", "y1"]
         medians = [constant(floors, floors.boxes[columns].to_numpy(np.float64)) for floors in self.floors]
         return {MEDIAN_BOXES: [medians[fold] for fold in self.fold], RANDOM_BOXES: self.random}
@@ -132,11 +133,11 @@ class Pooled:
 
 
 def constant(floors: DetectionFloors, corners: np.ndarray) -> ImageBoxes:
-    """The floor's boxes of an image, under their names and confidences, at these corners."""
+    """The floor's boxes of an image, with their labels and confidences, at these corners."""
     return ImageBoxes(floors.boxes["label"].to_numpy(object), floors.boxes["confidence"].to_numpy(np.float64), corners)
 
 
 def images_with(finding: str, drawn: list[ImageBoxes]) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the images that have a box of the finding, and its cells there (n, 16, 16)."""
+    """Places of the images that have a box of the finding, and the cells it covers (n, 16, 16)."""
     at = np.flatnonzero([(image.labels == finding).any() for image in drawn])
     return at, cell_targets([drawn[place].of_label(finding).boxes for place in at])

@@ -1,4 +1,4 @@
-"""The metric table: a row a score, beside its floor and their difference, each with its interval."""
+"""The metric table: one row per score, with its floor and their difference, each with its interval."""
 
 import numpy as np
 import pandas as pd
@@ -40,8 +40,8 @@ def metric_row(
 ) -> dict[str, object]:
     """Write an estimate and its floor as a row of the metric table (``METRIC_COLUMNS`` less protocol, experiment).
 
-    metric: one of `names.METRICS`. Without a floor, its columns stay NaN. How
-    many bootstrap samples had no defined score is added to the note.
+    metric: one of `names.METRICS`. Without a floor, the floor's columns are
+    NaN. The note gains the number of bootstrap samples in which the score is undefined.
     """
     nothing = Estimate(np.nan, np.full_like(score.samples, np.nan))
     floor = nothing if floor is None else floor

@@ -20,6 +20,7 @@ from cxr.phantoms.anatomy import geometry_of, healthy_scene, pose_of
 from cxr.phantoms.film import add_hardware, exposed
 from cxr.phantoms.findings import PAINTERS, box_around, vary
 from cxr.phantoms.plan import DETECTOR, FINDING, RGBA, Phantom, plan
+from cxr.runtime.replacing import replacing
 
 LABEL_TABLE = "Data_Entry_2017_v2020.csv"
 BOX_TABLE = "BBox_List_2017.csv"
@@ -146,6 +147,5 @@ def _box_rows(phantoms: list[Phantom], boxes: list[dict[str, list[tuple]]]) -> l
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    part = path.with_name(f".part-{path.name}")
-    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    part.replace(path)
+    with replacing(path, durable=False, encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)

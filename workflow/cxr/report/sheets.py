@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import areas, iou, parse_box_text
+from cxr.boxes import areas, cell_targets, iou, parse_box_text
 from cxr.data import image_index, image_store, splits
 from cxr.labels import LABELS
 from cxr.metrics.detections import Answers, ImageBoxes, coverages, truth_boxes
 from cxr.metrics.evaluation import read_predictions
-from cxr.metrics.floors import cell_targets
 from cxr.metrics.hits import FALSE_BELOW
 from cxr.report.figures import xrays
 from cxr.runtime.journal import Journal

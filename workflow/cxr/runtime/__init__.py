@@ -1,1 +1,1 @@
-"""What runs around a job's work and changes no number: journal, outputs and their seals, locks, GPUs."""
+"""Everything around a job's work that changes no number: journal, outputs and their seals, locks, GPUs."""

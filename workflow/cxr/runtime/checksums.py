@@ -1,8 +1,8 @@
-"""Checksums of a row of stored numbers, cheap enough to be compared at every first reading, and of a file.
+"""Checksums of a row of stored numbers, cheap enough to compare at every first read, and of a file.
 
-That of a row is XXH3 of 64 bits: it finds damage, not forgery. CRC-32 takes two to five times as long, SHA-256 seven to
-eleven times (`benchmarks/checks.py`). A row of zeros has a checksum like any other; NONE, which no row has, says that none
-is recorded.
+A row's checksum is 64-bit XXH3: it finds damage, not forgery. CRC-32 takes two to five times as long, SHA-256 seven to
+eleven times (`benchmarks/checks.py`). A row of zeros has a checksum like any other; NONE, which no row has, means that
+none is recorded.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ FORM = "(?:[0-9a-f]{16})?"  # of a recorded checksum, NONE included
 
 
 def of_bytes(data: bytes) -> str:
-    """Return 16 hex digits for some bytes."""
+    """Return the checksum of bytes, 16 hex digits."""
     return xxhash.xxh3_64_hexdigest(data)
 
 
 def of_row(row: np.ndarray, owner: str = "") -> str:
-    """Return 16 hex digits for the bytes of a row. owner: what the numbers belong to; of another owner's they differ."""
+    """Return the checksum of a row, 16 hex digits. owner: what the numbers belong to; another owner's checksum differs."""
     seed = xxhash.xxh3_64_intdigest(owner.encode()) if owner else 0
     return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(row), seed=seed)
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read, or is no regular file."""
+    """Return the SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read, or is not a regular file."""
     try:
         with regular.opened(Path(path), sys.maxsize) as it:
             return hashlib.file_digest(it.file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Room on a disk: is there enough before a large piece of work begins."""
+"""Disk space, checked before a large piece of work begins."""
 
 import shutil
 from pathlib import Path
@@ -12,6 +12,6 @@ def require(folder: Path, needed: float, purpose: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
-            f"{folder}: {purpose} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free on this disk; make room, "
+            f"{folder}: {purpose} needs {needed / 1e9:.2f} GB, but this disk has {free / 1e9:.2f} GB free; make room, "
             "or name a folder on a larger disk (data.root)"
         )

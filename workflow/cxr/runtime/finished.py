@@ -1,7 +1,7 @@
 """Results of finished members of a bundle, kept until their run ends.
 
 A bundle of training jobs that fails, or is preempted, is run again as a whole: Snakemake deletes what its members have
-written and starts them anew, finished ones too. A member that finds its own results of the same run takes them back.
+written and starts them again, finished ones too. A member that finds its own results of the same run restores them.
 """
 
 import os
@@ -19,10 +19,10 @@ SUFFIX = ".finished"
 
 @contextmanager
 def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, tell: Journal) -> Iterator[None]:
-    """Around the work of a job: raise Done where it has been done before, else keep its outputs when it succeeds.
+    """Wrap the work of a job: raise Done if it was done before, else keep its outputs when it succeeds.
 
-    outputs: name and path. state: of this job alone; beside it the outputs are kept, as hard links, which take no room.
-    key: of the job's settings, data and code. batch: the name of the run all of whose cluster jobs share it; "": nothing is
+    outputs: name and path. state: this job's own; the outputs are kept beside it, as hard links, which take no room.
+    key: of the job's settings, data and code. batch: the name of the run, shared by all its cluster jobs; "": nothing is
     kept, since a run without a cluster starts no finished job again.
     """
     if not batch:
@@ -37,7 +37,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
             path.unlink(missing_ok=True)
             os.link(kept / name, path)
             seals.take_along(kept / name, path)
-        raise Done("finished before in this run: its results are taken back")
+        raise Done("already finished in this run: its results are restored")
     yield
     try:
         shutil.rmtree(kept, ignore_errors=True)
@@ -47,10 +47,10 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
             seals.take_along(path, kept / name)
         mark.write_text(f"{batch} {key}", encoding="utf-8")
     except OSError as error:  # a file system without hard links
-        tell(f"results are not kept for another attempt of this job's bundle ({error.strerror})")
+        tell(f"results are not kept for another attempt at this job's bundle ({error.strerror})")
 
 
 def forget(states: Path) -> None:
-    """Remove what was kept below the folder of states: its run is over."""
+    """Remove what was kept below the folder of states, once its run is over."""
     for path in states.rglob(f"*{SUFFIX}"):
         shutil.rmtree(path, ignore_errors=True)

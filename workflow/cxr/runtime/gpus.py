@@ -1,9 +1,9 @@
-"""Which GPU a training job gets: found by NVML (no torch), claimed by a file lock that dies with its process.
+"""Which GPU a training job gets: found through NVML (without torch), claimed by a file lock that ends with its process.
 
-Locks, not a count of running jobs, because they hold between several runs on one machine and after a kill. They hold
-between the jobs of one user: the folder of the locks is closed to all others, and two users who share a machine have to
-share out its GPUs (CUDA_VISIBLE_DEVICES). A GPU that cannot be found here is hidden from PyTorch: no job ever trains on
-one that it has not claimed.
+Locks, unlike a count of running jobs, also work between several runs on one machine and after a kill. They work between
+the jobs of one user: the folder of the locks is closed to all others, and two users who share a machine must divide its
+GPUs between them (CUDA_VISIBLE_DEVICES). A GPU that is not found here is hidden from PyTorch: no job ever trains on one
+that it has not claimed.
 """
 
 import os
@@ -25,15 +25,15 @@ from cxr.runtime.journal import Journal
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 NO_DRIVER = (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)
 DRIVER = (Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg"))  # one is there where a driver is
-POLL = 0.5  # seconds between two looks for a free slot
-ELSEWHERE = "set TMPDIR to a folder on a local disk that only this user may write, the same one in all runs"
+POLL = 0.5  # seconds between two searches for a free slot
+ELSEWHERE = "set TMPDIR to a folder on a local disk that only this user may write to, the same one in all runs"
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a CUDA process can have one of: a GPU, or an instance of a GPU in MIG mode.
+    """A device that a CUDA process can use: a GPU, or an instance of a GPU in MIG mode.
 
-    id: what CUDA_VISIBLE_DEVICES takes for it, its UUID wherever NVML answers; its lock has this name. name: for people.
+    id: its name in CUDA_VISIBLE_DEVICES, the UUID wherever NVML answers; its lock has this name. name: for people.
     """
 
     id: str
@@ -43,33 +43,33 @@ class Gpu:
 
 @dataclass(frozen=True)
 class _Board:
-    """A GPU of the machine, and what CUDA can have of it: itself, or in MIG mode its instances, which may be none."""
+    """A GPU of the machine, and what CUDA can use of it: the GPU itself, or in MIG mode its instances, possibly none."""
 
     uuid: str
     parts: tuple[Gpu, ...]
 
 
 def find(environment: Mapping[str, str], tell: Callable[[str], None]) -> list[Gpu]:
-    """Return the GPUs that a process with this environment may use, MIG instances one by one; tell what is amiss.
+    """Return the GPUs that a process with this environment may use, MIG instances one by one; report problems.
 
-    CUDA_VISIBLE_DEVICES, where it is set, names them as for CUDA: numbers, UUIDs of GPUs or MIG instances (or their
-    unique beginnings), MIG-GPU-<UUID>/<n>/<n>. As for CUDA the first name that is none ends the list (-1, NoDevFiles,
-    nothing), and one GPU named twice makes it empty. Numbers are those of nvidia-smi (by PCI bus), whatever
-    CUDA_DEVICE_ORDER says; one of a GPU in MIG mode means all its instances. Where NVML fails, the names are taken as
-    they stand, and without any there is no GPU.
+    CUDA_VISIBLE_DEVICES, if set, names them as in CUDA: numbers, UUIDs of GPUs or MIG instances (or their unique
+    beginnings), MIG-GPU-<UUID>/<n>/<n>. As in CUDA, the first name that is not a GPU ends the list (-1, NoDevFiles,
+    nothing), and a GPU named twice empties it. Numbers are those of nvidia-smi (by PCI bus), whatever
+    CUDA_DEVICE_ORDER says; the number of a GPU in MIG mode means all its instances. If NVML fails, the names are taken
+    as they stand, and without names there is no GPU.
     """
     names = None if VISIBLE not in environment else [name.strip() for name in environment[VISIBLE].split(",")]
     try:
         boards = _boards("MIG-GPU-" in environment.get(VISIBLE, ""), tell)
     except pynvml.NVMLError as error:
-        trouble = f"NVML, by which GPUs are found, fails ({str(error).rstrip('.')})"
+        trouble = f"NVML, which finds the GPUs, fails ({str(error).rstrip('.')})"
         if isinstance(error, NO_DRIVER) and not any(path.exists() for path in DRIVER):
             pass  # a machine without a GPU
         elif names is None:
             tell(
-                f"{trouble}: no GPU is used, and CUDA is hidden from the jobs. Mend the driver (after its update: restart "
-                f"the machine), or name the GPUs to use, for one {VISIBLE}=0; each is then claimed under the name given, "
-                "which has to be the same in all runs"
+                f"{trouble}: no GPU is used, and CUDA is hidden from the jobs. Repair the driver (after an update, "
+                f"restart the machine), or name the GPUs to use, such as {VISIBLE}=0; each is then claimed under the given "
+                "name, which must be the same in all runs"
             )
         elif _as_given(names[0]):
             tell(f"{trouble}: {VISIBLE} is taken as it stands")
@@ -96,7 +96,7 @@ def _boards(old_ids: bool, tell: Callable[[str], None]) -> list[_Board]:
             name = f"GPU {len(boards)}"
             parts = tuple(_instances(handle, uuid, name, old_ids)) if _split(handle) else (Gpu(uuid, name),)
             if not parts:
-                tell(f"{name} ({uuid}) is in MIG mode and has no instance: there is nothing to use")
+                tell(f"{name} ({uuid}) is in MIG mode and has no instance, so it is not used")
             boards.append(_Board(uuid, parts))
         return boards
     finally:
@@ -115,7 +115,7 @@ def _instances(handle: object, uuid: str, name: str, old_ids: bool) -> Iterator[
         try:
             part = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
             own = pynvml.nvmlDeviceGetUUID(part)
-        except pynvml.NVMLError:  # no instance has this number, or not for this process
+        except pynvml.NVMLError:  # no instance has this number, or this process may not use it
             continue
         old = ""
         if old_ids:
@@ -129,20 +129,20 @@ def _chosen(names: list[str], meant: Callable[[str], tuple[Gpu, ...]], tell: Cal
     for name in names:
         more = meant(name)
         if not more:
-            if name not in ("", "-1", "NoDevFiles"):  # by which users and clusters hide what follows
+            if name not in ("", "-1", "NoDevFiles"):  # users and clusters hide what follows with these
                 tell(
-                    f"{VISIBLE}: '{name}' is no GPU that can be used here, or not one alone; names from it on do not count"
+                    f"{VISIBLE}: '{name}' does not name exactly one usable GPU; this name and those after it are ignored"
                 )
             break
         if set(more) & set(chosen):
-            tell(f"{VISIBLE}: '{name}' is named twice, and CUDA then shows no GPU at all; name each once")
+            tell(f"{VISIBLE}: '{name}' is named twice, so CUDA shows no GPU at all; name each once")
             return []
         chosen += more
     return chosen
 
 
 def _meant(name: str, boards: list[_Board]) -> tuple[Gpu, ...]:
-    """What a name in CUDA_VISIBLE_DEVICES stands for; nothing where it is no name, or the beginning of several."""
+    """Return what a name in CUDA_VISIBLE_DEVICES stands for; nothing if it is unknown, or the beginning of several."""
     if number := re.match(r"\+?(\d+)", name):
         return boards[int(number[1])].parts if int(number[1]) < len(boards) else ()
     found = [board.parts for board in boards if name.startswith("GPU-") and board.uuid.startswith(name)]
@@ -161,10 +161,10 @@ def _as_given(name: str) -> tuple[Gpu, ...]:
 
 @contextmanager
 def claimed(environment: MutableMapping[str, str], slots: int, tell: Journal) -> Iterator[Gpu | None]:
-    """Hold one of a GPU's slots while inside, waiting for it; CUDA_VISIBLE_DEVICES is set to that GPU alone.
+    """Wait for a free slot on a GPU and hold it while inside; CUDA_VISIBLE_DEVICES is set to that GPU alone.
 
-    slots: jobs that may share a GPU. Yields None, told in the log, where there is no GPU; CUDA_VISIBLE_DEVICES is then
-    empty. Has to be called before PyTorch first uses CUDA, which reads the environment once.
+    slots: jobs that may share a GPU. Yields None, and logs it, if there is no GPU; CUDA_VISIBLE_DEVICES is then empty.
+    Call it before PyTorch first uses CUDA, which reads the environment once.
     """
     found = find(environment, tell)
     if not found:
@@ -196,12 +196,12 @@ def _wait(found: list[Gpu], slots: int, tell: Journal) -> tuple[Gpu, AbstractCon
 
 
 def _try(path: Path) -> AbstractContextManager[object] | None:
-    """Take a lock that is free; it dies with this process, also where forked children, such as loaders, outlive it."""
+    """Take a lock if it is free; it ends with this process, even if forked children, such as loaders, outlive it."""
     with ExitStack() as stack:
         try:
             _require_private(path.parent)
             file = stack.enter_context(open(path, "ab", buffering=0, opener=locks.cautiously))
-            held = locks.attempt(file) and os.fstat(file.fileno()).st_nlink > 0  # removed meanwhile, it guards nothing
+            held = locks.attempt(file) and os.fstat(file.fileno()).st_nlink > 0  # a removed file guards nothing
         except InputError as error:
             raise InputError(f"{error}; or {ELSEWHERE}") from None
         except OSError as error:
@@ -213,19 +213,18 @@ def _try(path: Path) -> AbstractContextManager[object] | None:
 
 
 def _require_private(folder: Path) -> None:
-    """Make the folder of the locks, or check that only this user can hold, remove or replace one."""
+    """Create the folder of the locks, or check that only this user can take, remove or replace one."""
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode):
-        raise InputError(f"{folder}: the locks of the GPUs need a folder of this name, and this is none; remove it")
+        raise InputError(f"{folder}: the GPU locks need a folder of this name, but this is not a folder; remove it")
     if found.st_uid != os.geteuid():
         raise InputError(
-            f"{folder}: the folder of the locks of the GPUs belongs to another user (number {found.st_uid}), who has to "
-            "remove it"
+            f"{folder}: the folder of the GPU locks belongs to another user (number {found.st_uid}), who must remove it"
         )
     if found.st_mode & 0o077:
         raise InputError(
-            f"{folder}: other users have access to the locks of the GPUs (mode {stat.S_IMODE(found.st_mode):o}); "
+            f"{folder}: other users have access to the GPU locks (mode {stat.S_IMODE(found.st_mode):o}); "
             f"chmod 700 {folder}"
         )

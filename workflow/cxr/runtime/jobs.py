@@ -1,4 +1,4 @@
-"""What every job of the workflow does around its work: log, check what it reads, and write whole, sealed outputs."""
+"""What every job of the workflow does besides its work: log, check its inputs, and write whole, sealed outputs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ RESULTS = "CXR_RESULTS"  # environment variable: the folder of the run's results
 
 
 class Job(Protocol):
-    """What a workflow tells a job's script of itself; values come with `items()`."""
+    """What the workflow passes to a job's script; named values have `items()`."""
 
     log: Any  # the first is its journal
     params: Any
@@ -24,9 +24,9 @@ class Job(Protocol):
 
 @contextmanager
 def opened(job: Job, name: str, environment: Mapping[str, str]) -> Iterator[tuple[Journal, dict[str, Path]]]:
-    """Open a job's journal and compare its inputs with their seals; give name → where to write each output.
+    """Open a job's journal and compare its inputs with their seals; yield the journal and name → where to write each output.
 
-    environment: CXR_RESULTS is read. Damaged inputs end the job with their names (``seals.Damaged``).
+    environment: CXR_RESULTS is read. A damaged input ends the job and is named (``seals.Damaged``).
     """
     with Journal(job.log[0], name) as tell:
         seals.require_intact(job.input, Path(environment[RESULTS]))

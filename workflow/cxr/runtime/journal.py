@@ -13,15 +13,15 @@ from typing import Self
 
 from cxr.errors import Done, InputError, Interrupted
 
-# Unicode's categories of what has no shape of its own, or acts on its surroundings: control characters, formats (among
-# them those that turn the direction of a text), separators of lines and of paragraphs.
+# Unicode categories of characters that are invisible or change the text around them: control characters, format
+# characters (some change the direction of a text), line separators and paragraph separators.
 INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    r"""Return a text as one line in which nothing hides: newlines, ANSI escapes and the like as \\n, \\x1b, \\u202e.
+    r"""Return a text as one line with nothing invisible: newlines, ANSI escapes and the like as \\n, \\x1b, \\u202e.
 
-    A byte of a file's name that is no UTF-8 (Python keeps it as a surrogate) becomes \\xNN.
+    A byte of a file name that is not UTF-8 (Python keeps it as a surrogate) becomes \\xNN.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -50,7 +50,7 @@ class Journal:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.is_symlink():  # whatever it leads to would be emptied
+        if self.path.is_symlink():  # its target would be emptied
             self.path.unlink()
         self.path.write_text("", encoding="utf-8")
         return self
@@ -72,14 +72,14 @@ class Journal:
             self(f"error: {error}" if isinstance(error, InputError) else str(error))
             raise SystemExit(1) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            self(f"error: no room left on the disk of {error.filename or 'the results'}; make room, and run it again")
+            self(f"error: no room left on the disk of {error.filename or 'the results'}; make room, and run again")
             raise SystemExit(1) from None
         if error is not None:
             self(f"failed: {kind.__name__ if kind else ''}: {error}")
 
 
 class Progress:
-    """Rate and time left of a counted piece of work, told at most every `interval` seconds and at the end."""
+    """Rate and time left of a counted piece of work, logged at most every `interval` seconds and at the end."""
 
     def __init__(self, tell: Journal, unit: str, interval: float = 5.0):
         self.tell, self.unit, self.interval = tell, unit, interval
@@ -96,6 +96,6 @@ class Progress:
 
 
 def legible(path: str | Path) -> str:
-    """Spell a path so that it can be written and printed: bytes that are no UTF-8, and control characters, as \\xNN."""
+    """Spell a path so that it can be written and printed: bytes that are not UTF-8, and control characters, as \\xNN."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text)

@@ -1,4 +1,4 @@
-"""Files that several processes share, such as locks: opened so that nothing else can be meant, locked until a process ends."""
+"""Files that several processes share, such as locks: opened without following links, locked until a process ends."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ _own: weakref.WeakSet[Any] = weakref.WeakSet()  # files that forked children clo
 def cautiously(path: str | Path, flags: int) -> int:
     """Open a file that has a fixed name in a place others may write to: ``open(path, "a+", opener=locks.cautiously)``.
 
-    Someone may have put a link there, a pipe, or a file of their own. What is opened is a regular file of this user, or of
-    whoever owns its folder (some file systems show one owner for everything). Raises InputError otherwise, before anything
-    is read, truncated or written, and FileNotFoundError where nothing is there.
+    Someone may have put a link, a pipe, or a file of their own there. Only a regular file is opened that belongs to this
+    user, or to the owner of its folder (some file systems show one owner for everything). Raises InputError otherwise,
+    before anything is read, truncated or written, and FileNotFoundError if nothing is there.
     """
     shown = Path(path)
     try:
@@ -32,7 +32,7 @@ def cautiously(path: str | Path, flags: int) -> int:
         if shown.is_symlink():
             raise InputError(f"{shown}: this is a link, and it is not followed; remove it and run again") from None
         raise InputError(
-            f"{shown}: this file cannot be opened ({error.strerror}); make it one that may be read and written, or remove it"
+            f"{shown}: this file cannot be opened ({error.strerror}); make it readable and writable, or remove it"
         ) from None
     try:
         _require_own(number, shown)
@@ -47,18 +47,18 @@ def cautiously(path: str | Path, flags: int) -> int:
 def _require_own(number: int, path: Path) -> None:
     found = os.fstat(number)
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: this is no regular file; remove it and run again")
+        raise InputError(f"{path}: this is not a regular file; remove it and run again")
     if found.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
         raise InputError(
-            f"{path}: this file belongs to another user (number {found.st_uid}); where they run nothing here, remove it and "
+            f"{path}: this file belongs to another user (number {found.st_uid}); if they run nothing here, remove it and "
             "run again, otherwise choose another folder"
         )
 
 
 def attempt(file: IO[Any], wait: bool = False) -> bool:
-    """Lock an open file until it is closed or its process ends; return False where another one holds it.
+    """Lock an open file until it is closed or its process ends; return False if another one holds it.
 
-    wait: until it is free. Raises OSError on file systems without locks.
+    wait: wait until it is free. Raises OSError on file systems without locks.
     """
     return lock_descriptor(file.fileno(), blocking=wait)
 
@@ -66,7 +66,7 @@ def attempt(file: IO[Any], wait: bool = False) -> bool:
 def take(file: IO[Any], wait: bool = False) -> bool:
     """Lock an open file as `attempt` does; on file systems without locks nothing is guarded, and it counts as locked.
 
-    filelock's own way out there, a file that says "locked", would outlive a killed process and stop the next one.
+    filelock's own fallback there, a file that says "locked", would outlive a killed process and stop the next one.
     """
     with contextlib.suppress(OSError):
         return attempt(file, wait)
@@ -74,7 +74,7 @@ def take(file: IO[Any], wait: bool = False) -> bool:
 
 
 def keep_from_children(file: IO[Any]) -> None:
-    """Let processes forked from now on close this file at once: its lock then ends with this process, whoever outlives it.
+    """Make processes forked from now on close this file at once: its lock then ends with this process, not with them.
 
     file: unbuffered, so that a child that closes it writes nothing.
     """

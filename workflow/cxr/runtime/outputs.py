@@ -13,11 +13,11 @@ PART = ".part-"  # before the name of a file that is not finished
 
 @contextmanager
 def whole(outputs: Iterable[tuple[str, str]]) -> Iterator[dict[str, Path]]:
-    """Yield name → where to write it; on leaving without an error, everything is moved to where it belongs.
+    """Yield name → where to write it; without an error, move everything to its place at the end.
 
-    outputs: name and path of each file or folder; moved in that order, so that the last one is there only with all
-    others. What an earlier attempt left unfinished is removed first. Everything is on the disk before it takes its name,
-    and is sealed (`seals`): a kill between the two leaves an output without a seal, which no job reads.
+    outputs: name and path of each file or folder; moved in that order, so that the last one exists only if all others
+    do. What an earlier attempt left unfinished is removed first. Everything is on the disk before it takes its name, and
+    is then sealed (`seals`): a kill between the two leaves an output without a seal, which no job reads.
     """
     final = {name: Path(path) for name, path in outputs}
     parts = {name: path.with_name(PART + path.name) for name, path in final.items()}

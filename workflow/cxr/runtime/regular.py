@@ -1,6 +1,6 @@
-"""Files that others give, read only where they are regular files of a bounded size.
+"""Files from outside, read only if they are regular files of a bounded size.
 
-A pipe would be waited for, a device such as /dev/zero never ends, and a sparse file of 100 GB takes no room on the disk.
+A pipe would block, a device such as /dev/zero never ends, and a sparse file of 100 GB takes no room on the disk.
 """
 
 import errno
@@ -22,7 +22,7 @@ KINDS = {
 
 
 class Irregular(ValueError):
-    """A path that is not read: `reason` is the same text for the same kind of trouble, `detail` says more of this one."""
+    """A path that is not read: `reason` is the same text for every problem of its kind, `detail` describes this one."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(f"{reason} ({detail})")
@@ -41,7 +41,7 @@ class Opened:
 def opened(path: Path, most: int) -> Iterator[Opened]:
     """Open a regular file of at most `most` bytes; links are followed.
 
-    Raises Irregular where it is another kind of file, is larger, or is written while it is open; OSError as `open` does.
+    Raises Irregular if it is another kind of file, is larger, or is written while it is open; OSError as `open` does.
     """
     _require_regular(path, os.stat(path))
     with open(path, "rb", opener=_at_once) as file:
@@ -49,7 +49,7 @@ def opened(path: Path, most: int) -> Iterator[Opened]:
         _require_regular(path, before)  # again: it may have been replaced since
         if before.st_size > most:
             raise Irregular(
-                f"larger than {most / 1e6:.0f} MB", f"it has {before.st_size:,} bytes; no such file is so large"
+                f"larger than {most / 1e6:.0f} MB", f"it has {before.st_size:,} bytes; no such file is this large"
             )
         yield Opened(file, before.st_size)
         after = os.fstat(file.fileno())
@@ -67,14 +67,14 @@ def content(path: Path, most: int) -> bytes:
 
 
 def kind(path: str | Path) -> str:
-    """Say in words what is at a path that is no regular file."""
+    """Describe what is at a path that is not a regular file."""
     try:
         return KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "a file")
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return "a link that leads in a circle"
+            return "a circular link"
         if os.path.islink(path):
-            return "a link to what is not there"
+            return "a broken link"
         return os.strerror(error.errno or 0).lower()
 
 

@@ -1,8 +1,8 @@
 """The SHA-256 of what a job wrote, recorded beside it and compared before another job reads it.
 
-Beside an output `model.pt` lies `.model.pt.sha256`, in the form of `sha256sum`, so that `sha256sum --check` reads it too. The
-seal of a folder has a line for each file in it. A disk that loses or changes bytes, a copy cut short or an edited file is
-then heard of before its numbers reach a result.
+An output `model.pt` has `.model.pt.sha256` beside it, in the format of `sha256sum`, so that `sha256sum --check` reads it too.
+The seal of a folder has a line for each file in it. Bytes that a disk lost or changed, a truncated copy or an edited file
+are then noticed before their numbers reach a result.
 """
 
 import os
@@ -15,19 +15,20 @@ from pathlib import Path
 from cxr.errors import InputError
 from cxr.runtime.checksums import sha256_of
 from cxr.runtime.journal import legible
+from cxr.runtime.replacing import replacing
 
 ENDING = ".sha256"
-LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")  # a backslash before it: those of the name are doubled
+LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")  # a backslash before it: those in the name are doubled
 ASIDE = ".damaged"  # after the name of an output that was found damaged
-TRAINED = "facts.json"  # lies beside whatever took training
+TRAINED = "facts.json"  # beside every output that took training
 
 
 class Damaged(InputError):
-    """A file is not what the job that made it has written."""
+    """A file is not what its job wrote."""
 
 
 def place(path: Path) -> Path:
-    """Return where the seal of an output, a file or a folder, lies."""
+    """Return the path of the seal of an output, a file or a folder."""
     return path.with_name(f".{path.name}{ENDING}")
 
 
@@ -42,14 +43,14 @@ def flush(path: Path) -> None:
 
 
 def of(path: Path, name: str) -> str:
-    """Return the seal of a file, or of all files of a folder, that is going to be called `name`."""
+    """Return the seal of a file, or of all files of a folder, that will be called `name`."""
     if not path.is_dir():
         return _line(path, name)
     return "".join(_line(file, f"{name}/{file.relative_to(path).as_posix()}") for file in _below(path))
 
 
 def write(outputs: Iterable[str]) -> None:
-    """Seal outputs that lie in their places."""
+    """Seal outputs that are in their places."""
     for path in map(Path, outputs):
         flush(path)
         put(of(path, path.name), path)
@@ -57,10 +58,8 @@ def write(outputs: Iterable[str]) -> None:
 
 def put(seal: str, path: Path) -> None:
     """Write the seal of an output; it appears whole or not at all."""
-    part = place(path).with_name(place(path).name + ".part")
-    part.write_text(seal, encoding="utf-8", errors="surrogateescape")
-    flush(part)
-    os.replace(part, place(path))
+    with replacing(place(path), encoding="utf-8", errors="surrogateescape") as file:
+        file.write(seal)
 
 
 def take_along(path: Path, copy: Path) -> None:
@@ -70,9 +69,9 @@ def take_along(path: Path, copy: Path) -> None:
 
 
 def verified(path: Path, root: Path) -> str:
-    """Return a file's SHA-256 after comparing it with its seal; what lies outside root, the results, has none.
+    """Return a file's SHA-256 after comparing it with its seal; files outside root, the results, have none.
 
-    Raises Damaged, which names the file and the command to type, where the two differ or no seal is recorded.
+    Raises Damaged, which names the file and the command to type, if the two differ or no seal is recorded.
     """
     path = Path(path)
     found = sha256_of(path)
@@ -85,14 +84,14 @@ def verified(path: Path, root: Path) -> str:
 
 
 def require_intact(inputs: Iterable[str], root: Path) -> None:
-    """Raise Damaged for the first of these files that lies below root and is not what was written (`verified`)."""
+    """Raise Damaged for the first of these files that is below root and is not what was written (`verified`)."""
     for path in map(Path, inputs):
         if _below_root(path, root):
             verified(path, root)
 
 
 def damaged(seal: Path) -> list[Path]:
-    """Return the files of a seal that differ from it; [] where its output is gone as a whole.
+    """Return the files of a seal that differ from it; [] if its whole output is gone.
 
     A file that is missing from a folder counts. A seal that cannot be read condemns its output.
     """
@@ -113,12 +112,12 @@ def sealed_by(seal: Path) -> Path:
 
 
 def took_training(output: Path) -> bool:
-    """Say whether an output cannot be had again without training."""
+    """Return whether only training can make an output again."""
     return (output.parent / TRAINED).exists()
 
 
 def set_aside(output: Path) -> Path:
-    """Give a damaged output another name, so that it is made again; return that name. Its seal is removed."""
+    """Rename a damaged output, so that it is made again; return the new name. Its seal is removed."""
     aside = output.with_name(output.name + ASIDE)
     if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside)
@@ -138,7 +137,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _recorded(path: Path, root: Path) -> tuple[Path, str]:
-    """Return the seal of a file, or of the folder it was written in, and what it says; "" where there is none."""
+    """Return the seal of a file, or of the folder it was written in, and what it says; "" if there is none."""
     above = [folder for folder in path.parents if _below_root(folder, root)]
     for output in (path, *above):
         seal = place(output)
@@ -176,14 +175,12 @@ def _advice(path: Path, seal: Path, found: str, expected: str) -> str:
     what = (
         f"damaged: its SHA-256 is {found[:12]}…, {expected[:12]}… was recorded when it was written"
         if expected
-        else "no SHA-256 was recorded of it when it was written"
+        else "no SHA-256 was recorded when it was written"
     )
     cost = (
-        "It took training: put a copy of it back, or train it again by removing it"
-        if took_training(output)
-        else "Remove it"
+        "It took training: restore a copy of it, or train it again: remove it" if took_training(output) else "Remove it"
     )
     return (
-        f"{legible(path)}: {what}, so it is not used. {cost} and running the same command again: "
+        f"{legible(path)}: {what}, so it is not used. {cost} and run the same command again: "
         f"rm -r {shlex.quote(legible(output))} {shlex.quote(legible(seal))}"
     )

@@ -1,1 +1,1 @@
-"""What every training shares: loop, batches, device, saved state, weights."""
+"""Shared by every training: loop, batches, device, saved state, weights."""

@@ -1,7 +1,7 @@
 """The training stream: which images a step sees and how each is augmented, as a pure function of seed and position.
 
-The order depends on (seed, set size, step) alone and the augmentation of an image on (seed, image, visit) alone: neither
-on the network, the number of workers, nor where a run was interrupted.
+The order depends only on (seed, set size, step), and the augmentation of an image only on (seed, image, visit): not on the
+network, the number of workers, or where a run was interrupted.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def affine(augment: Augment, uniform: np.ndarray) -> np.ndarray:
 
 
 def augmented(images: torch.Tensor, augment: Augment, uniform: np.ndarray) -> torch.Tensor:
-    """Augment images (N, 1, H, W) float32 in [0, 1] by the draws (N, 8) that belong to them; what leaves is black."""
+    """Augment images (N, 1, H, W) float32 in [0, 1] by their draws (N, 8); pixels from outside the image are black."""
     if augment == Augment():
         return images
     maps = torch.from_numpy(affine(augment, uniform)).to(images.device)
@@ -87,7 +87,7 @@ def augmented(images: torch.Tensor, augment: Augment, uniform: np.ndarray) -> to
 def sampling_grid(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Return the (N, H, W, 2) coordinates that `functional.affine_grid` gives for maps (N, 2, 3), in a quarter of its time.
 
-    A column's share and a row's share are added; affine_grid takes a product of matrices for every pixel.
+    Adds a term per column and a term per row; affine_grid multiplies matrices for every pixel.
     """
     x, y = ((2 * torch.arange(side, device=maps.device) + 1) / side - 1 for side in (width, height))
     of_column = maps[:, :, 0].view(-1, 1, 1, 2) * x.view(1, 1, width, 1)
@@ -98,14 +98,14 @@ def sampling_grid(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Move boxes (K, 4) in the 1024 frame with the pixels that `augmented` moves by `matrix` (2, 3).
 
-    A rotated box becomes its bounding box; what leaves the frame is cut off, and a box that leaves it wholly is dropped.
+    A rotated box becomes its bounding box, clipped to the frame; a box wholly outside the frame is dropped.
     """
     result, kept = moved_each(boxes, matrix)
     return result[kept]
 
 
 def moved_each(boxes: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return every box as `moved` moves it, (K, 4), and which of them are not dropped, (K,) bool."""
+    """Return every box as `moved` moves it, (K, 4), and which are kept, (K,) bool."""
     if not len(boxes):
         return boxes, np.ones(0, bool)
     x0, y0, x1, y1 = (boxes.T / FRAME) * 2 - 1
@@ -121,7 +121,7 @@ def moved_each(boxes: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.nd
 class Stream:
     """Training batches of a set of images.
 
-    read: from image names to pixels (N, S, S) uint8; targets: (N, ...) float32 for the images in `names`, or a function
+    read: function from image names to pixels (N, S, S) uint8; targets: (N, ...) float32 for the images in `names`, or a function
     from (indices, affine maps (B, 2, 3)) to the targets of an augmented batch.
     """
 
@@ -145,7 +145,7 @@ class Stream:
 
 
 class Ahead:
-    """A stream that makes the next batch in a thread while the device works on this one; the batches are the same."""
+    """A stream that prepares the next batch in a thread while the device works on this one; the batches do not change."""
 
     def __init__(self, stream: Callable[[int], tuple[torch.Tensor, torch.Tensor]]):
         self.stream = stream
@@ -160,9 +160,9 @@ class Ahead:
 
 
 def batches_of_one_size(items: Sequence[Item], size: int) -> Iterator[tuple[list[Item], int]]:
-    """Yield batches of `size` items, and how many of each count: the last one is filled up by repeating its last item.
+    """Yield batches of `size` items and how many of them count: the last batch is padded by repeating its last item.
 
-    Kernels, and so roundings, depend on a batch's size; in one of another size an image would get other numbers.
+    Kernels, and so rounding, depend on the batch size: in a smaller batch an image would get other numbers.
     """
     for start in range(0, len(items), size):
         here = list(items[start : start + size])
@@ -170,12 +170,12 @@ def batches_of_one_size(items: Sequence[Item], size: int) -> Iterator[tuple[list
 
 
 def as_input(pixels: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Turn pixels (N, S, S) uint8 into (N, 1, S, S) float32 in [0, 1] on the device; a tensor is an input already."""
+    """Turn pixels (N, S, S) uint8 into (N, 1, S, S) float32 in [0, 1] on the device; a tensor already is an input."""
     if isinstance(pixels, torch.Tensor):
         return on_device(pixels, device)
     return on_device(torch.from_numpy(pixels), device).unsqueeze(1).float() / 255
 
 
 def on_device(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy to the device; to a GPU from pinned memory, so that the copy waits for nothing and nothing for it."""
+    """Copy to the device; to a GPU from pinned memory, so that the copy runs asynchronously."""
     return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)

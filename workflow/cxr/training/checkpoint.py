@@ -1,9 +1,8 @@
-"""The state of an unfinished training run: saved now and then, taken up by the next attempt, gone when the run is done."""
+"""The state of an unfinished training run: saved periodically, resumed by the next attempt, removed when the run is done."""
 
 import hashlib
 import io
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -15,17 +14,18 @@ from typing import Any
 from cxr.errors import Interrupted
 from cxr.runtime import locks
 from cxr.runtime.journal import Journal
+from cxr.runtime.replacing import replacing
 
-SHARE = 0.01  # of the run's time that saving may take
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # SIGUSR1: what a cluster sends ahead of its time limit
+SHARE = 0.01  # share of the run's time that saving may take
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # SIGUSR1: clusters send it ahead of the time limit
 
 
 class Keeper:
     """Keeps the state of one run in one file, which belongs to `key` (a hash of settings, data and code).
 
     The file is a line of JSON (key, version of PyTorch, SHA-256 of the rest) before what torch.save writes. It is
-    replaced as a whole, so a kill at any moment leaves the former or the new one. interval: seconds between saves; they
-    come less often where saving takes more than 1% of the time. Without a path nothing is kept.
+    replaced as a whole, so a kill at any moment leaves the old or the new one. interval: seconds between saves, more
+    where saving would otherwise take over 1% of the time. Without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None, key: str, interval: float, tell: Journal):
@@ -33,24 +33,24 @@ class Keeper:
         self.last = time.monotonic()
         self.spent = 0.0
         self.asked: int | None = None
-        self.resumed = 0  # how often the run was taken up before
+        self.resumed = 0  # how often the run was resumed before
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved last, or None where there is nothing of this run that can be used, which is told."""
+        """Return the last saved state, or None, with a message, where the file holds no usable state of this run."""
         if self.path is None:
             return None
         try:
             head, content = self._read()
         except FileNotFoundError:
             return None
-        except Exception as error:  # whatever ails the file, training can begin anew
+        except Exception as error:  # whatever is wrong with the file, training can start over
             self.refuse(error)
             return None
         self.resumed = head["resumed"] + 1
         return content
 
     def refuse(self, error: Exception) -> None:
-        """Tell that what was saved is not used. error: why, also one that came of taking up what `load` returned."""
+        """Report that the saved state is not used. error: why; it may come from restoring what `load` returned."""
         self.resumed = 0
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         self.tell(
@@ -58,15 +58,15 @@ class Keeper:
         )
 
     def due(self) -> bool:
-        """Say whether to save now: after `interval`, less often where saving is slow, at once when asked to stop."""
+        """Return whether to save now: after `interval`, less often where saving is slow, at once when asked to stop."""
         if self.asked is not None:
             return True
         return self.path is not None and time.monotonic() - self.last > max(self.interval, self.spent / SHARE)
 
     def save(self, content: Mapping[str, Any]) -> None:
-        """Replace the state by tensors, numbers, texts, lists and dictionaries; raise Interrupted if asked to stop.
+        """Replace the saved state (tensors, numbers, texts, lists, dictionaries); raise Interrupted if asked to stop.
 
-        A disk without room costs the state, not the run: it is told, and training goes on.
+        A full disk costs the state, not the run: it is reported, and training goes on.
         """
         began = time.monotonic()
         trouble = self._trouble_of_writing(content) if self.path is not None else "no place for it is known"
@@ -81,20 +81,20 @@ class Keeper:
             self.tell(f"{self.path}: the training state could not be saved ({trouble}); training goes on")
 
     def clear(self) -> None:
-        """Remove the state: the run's results are written. One that was asked to stop keeps it, for whoever asked."""
+        """Remove the state once the run's results are written; a run that was asked to stop keeps it."""
         if self.path is None or self.asked is not None:
             return
         try:
             for path in (self._new(), self.path):
                 path.unlink(missing_ok=True)
-        except OSError as error:  # the results are there all the same
+        except OSError as error:  # the results are written all the same
             self.tell(
                 f"{self.path}: this training state could not be removed ({error.strerror}); it is not needed any more"
             )
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While inside, SIGTERM, SIGINT and SIGUSR1 ask for a save at the next step instead of ending the process."""
+        """Inside this context, SIGTERM, SIGINT and SIGUSR1 request a save at the next step instead of ending the process."""
 
         def ask(number: int, frame: FrameType | None) -> None:
             self.asked = number
@@ -107,7 +107,7 @@ class Keeper:
                 signal.signal(number, handler)
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return head and content of the file; raise an exception of any kind where it is not one of this run."""
+        """Return head and content of the file; raise an exception of any kind if it does not belong to this run."""
         import torch
 
         with open(self.path, "rb", opener=locks.cautiously) as file:
@@ -129,7 +129,7 @@ class Keeper:
         return head, content
 
     def _trouble_of_writing(self, content: Mapping[str, Any]) -> str:
-        """Write the file; return what came between, or nothing."""
+        """Write the file; return what went wrong, or nothing."""
         try:
             self._write(content)
         except (OSError, MemoryError) as error:
@@ -145,18 +145,9 @@ class Keeper:
         own = {"key": self.key, "resumed": self.resumed, "torch": torch.__version__}
         head = own | {"sha256": hashlib.sha256(body).hexdigest()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._new()
-        new.unlink(missing_ok=True)
-        try:
-            with new.open("xb") as file:  # x: no link that someone has put there is followed
-                file.write(json.dumps(head).encode() + b"\n")
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self.path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+        with replacing(self.path, binary=True) as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.write(body)
 
     def _new(self) -> Path:
         return self.path.with_name(self.path.name + ".new")

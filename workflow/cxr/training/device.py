@@ -1,4 +1,4 @@
-"""The device and arithmetic a job trains with."""
+"""The device and arithmetic that a job trains with."""
 
 import platform
 import resource
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device with its arithmetic: `bfloat16` says whether forward passes of training run under autocast."""
+    """A torch device with its arithmetic: `bfloat16`: whether forward passes in training run under autocast."""
 
     torch: torch.device
     bfloat16: bool
@@ -20,7 +20,7 @@ class Device:
         return torch.autocast(self.torch.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def exact(self) -> "Device":
-        """Return the same device in float32: what is predicted is computed in it, whatever training's arithmetic."""
+        """Return the same device in float32, in which all predictions are computed, whatever the arithmetic of training."""
         return replace(self, bfloat16=False)
 
     def facts(self) -> dict[str, Any]:
@@ -39,9 +39,9 @@ class Device:
 
 
 def choose(precision: Literal["auto", "float32", "bfloat16"], threads: int) -> Device:
-    """Return the first CUDA device, or the CPU with so many threads.
+    """Return the first CUDA device, or the CPU with this many threads.
 
-    `auto` takes bfloat16 autocast where the device has instructions for it (measured 3-4 times faster on such CPUs).
+    `auto` uses bfloat16 autocast where the device has instructions for it (measured 3-4 times faster on such CPUs).
     """
     if torch.cuda.is_available():
         device = torch.device("cuda", 0)

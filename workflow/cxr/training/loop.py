@@ -1,4 +1,4 @@
-"""The training loop: one for every network that is trained here."""
+"""The training loop of every network that is trained here."""
 
 import copy
 import inspect
@@ -19,18 +19,18 @@ from cxr.training.batches import Ahead, Stream, as_input, batches_of_one_size
 from cxr.training.device import Device
 from cxr.training.runs import Run
 
-AT_ONCE = 16  # images judged at a time: fewer are slower, more no faster on a CPU, and the last batch is filled up
-WARM_UP = 0.05  # share of the steps over which a cosine schedule's learning rate rises
+AT_ONCE = 16  # images judged at a time: fewer are slower, more are no faster on a CPU, and the last batch is padded
+WARM_UP = 0.05  # share of the steps in which the learning rate of a cosine schedule rises
 EARLY = 10  # a running mean of weights forgets faster in the first steps: its decay is step / (step + this) at most
 
 
 class Goal(Protocol):
-    """What a network is trained on and judged by, as the loop needs it.
+    """What a network minimises and how it is judged.
 
-    learn: (network in training mode, inputs, targets, device) → the scalar that is minimised, and what is reported of it
-    without a gradient. judge: (network in evaluation mode, inputs, targets or None, device) → predictions (N, ...), and
-    the reported scalar (NaN without targets); where there are fewer targets than inputs, of the first inputs. at_once:
-    images judged at a time.
+    learn: (network in training mode, inputs, targets, device) → the scalar to minimise, and the value to report, without
+    a gradient. judge: (network in evaluation mode, inputs, targets or None, device) → predictions (N, ...), and the
+    reported scalar (NaN without targets); with fewer targets than inputs, it covers the first inputs. at_once: images
+    judged at a time.
     """
 
     at_once: int
@@ -48,7 +48,7 @@ class Goal(Protocol):
 class Objective:
     """The goal of a network whose loss follows from its outputs.
 
-    loss: (outputs, targets) → scalar that is minimised. measure: the same without re-weighting, as reported.
+    loss: (outputs, targets) → scalar to minimise. measure: the same without re-weighting, as reported.
     predict: outputs → confidences in [0, 1].
     """
 
@@ -68,7 +68,7 @@ class Objective:
     ) -> tuple[torch.Tensor, float]:
         outputs = _outputs(network, inputs, device)
         measured = math.nan if targets is None else self.measure(outputs[: len(targets)], targets).item()
-        # In float64, because the last bit of a float32 sigmoid depends on where in the batch a number stands.
+        # In float64, because the last bit of a float32 sigmoid depends on the position in the batch.
         return self.predict(outputs.double()).float(), measured
 
 
@@ -79,7 +79,7 @@ def _outputs(network: nn.Module, inputs: torch.Tensor, device: Device) -> torch.
 
 
 def whole(network: nn.Module) -> nn.Module:
-    """Return the network itself: the part of it that reads whole images."""
+    """Return the network itself, the part that reads whole images."""
     return network
 
 
@@ -88,7 +88,7 @@ class Validation:
     """Images judged after every epoch: pixels (N, S, S) uint8 by name, targets (N, ...) float32.
 
     scores: (confidences, targets) as arrays → metrics by name. better: the metric that picks the best epoch, and
-    whether more of it is better. part: from the network to the part of it that takes what `read` returns.
+    whether higher is better. part: from the network to the part that takes what `read` returns.
     """
 
     names: Sequence[str]
@@ -101,7 +101,7 @@ class Validation:
 
 @dataclass
 class Outcome:
-    """A finished training: history (one row an epoch; schema in docs/files.md) and facts about it."""
+    """A finished training: history (one row per epoch; schema in docs/files.md) and facts about it."""
 
     history: pd.DataFrame
     facts: dict[str, Any] = field(default_factory=dict)
@@ -118,8 +118,8 @@ def fit(
     """Train the network in place, from the run's saved state where there is one, and leave it with the weights that
     `schedule.keep` names.
 
-    An interrupted training that goes on ends with the weights of an uninterrupted one: on a CPU, bit for bit.
-    Raises InputError when a loss is not finite, saying in which step, and Interrupted when the run was asked to stop.
+    A resumed training ends with the weights of an uninterrupted one: on a CPU, bit for bit.
+    Raises InputError, naming the step, when a loss is not finite, and Interrupted when the run was asked to stop.
     """
     training = _Training(network, stream, objective, validation, schedule, run)
     with run.keeper.listening():
@@ -130,7 +130,7 @@ def fit(
 
 
 class _Training:
-    """A training under way; what `state` returns is all that changes from step to step."""
+    """A training in progress; `state` returns all that changes from step to step."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Training:
         run: Run,
     ):
         self.network, self.objective = network, objective
-        self.stream = Ahead(stream) if run.device.torch.type == "cuda" else stream  # a CPU has no time to spare
+        self.stream = Ahead(stream) if run.device.torch.type == "cuda" else stream  # a CPU has no spare time
         self.validation, self.schedule, self.run, self.device = validation, schedule, run, run.device
         self.images = len(stream.names)
         network.to(self.device.torch)
@@ -159,7 +159,7 @@ class _Training:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"score": -math.inf, "epoch": 0, "network": None}
         self.elapsed = 0.0  # seconds of former attempts
-        self.first = 0  # step of this attempt's beginning
+        self.first = 0  # first step of this attempt
         self.began = self.told = time.monotonic()
         run.tell(
             f"{self.images} training and {len(validation.names)} validation images, {schedule.epochs} epochs of "
@@ -188,14 +188,14 @@ class _Training:
         fresh = copy.deepcopy(self.state())
         try:
             self.take_up(saved)
-        except Exception as error:  # it is of this run, whole, and does not fit all the same
+        except Exception as error:  # complete and of this run, and still does not fit
             self.take_up(fresh)
             self.run.keeper.refuse(error)
             return
         self.run.tell(f"going on after step {self.step} of {self.total}, from the state of an earlier attempt")
 
     def take_up(self, saved: dict[str, Any]) -> None:
-        """Put what `state` returned in the place of what there is; an exception may leave half of it there."""
+        """Restore what `state` returned; an exception may leave it half restored."""
         self.network.load_state_dict(saved["network"], strict=False)
         if self.schedule.average:
             self.judged.load_state_dict(saved["averaged"], strict=False)
@@ -314,7 +314,7 @@ class _Training:
 
 @torch.no_grad()
 def follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move a running mean of a network's weights and batch-norm statistics by 1 - decay towards them, in place."""
+    """Move a running mean of a network's weights and batch-norm statistics towards them by 1 - decay, in place."""
     for kept, now in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.lerp_(now, 1 - decay)
@@ -331,7 +331,7 @@ def infer(
 ) -> np.ndarray:
     """Return confidences (N, ...) float32 for the named images.
 
-    What is said of an image does not depend on its neighbours: it is computed in float32, in batches of one size.
+    An image's prediction does not depend on the others: it is computed in float32, in batches of one size.
     """
     return _told(network, names, read, objective, device.exact(), None)[0]
 
@@ -346,7 +346,7 @@ def judge(
 ) -> tuple[np.ndarray, float]:
     """Return confidences (N, ...) float32 for the named images and the mean measure against targets.
 
-    In the arithmetic of training, since it happens after every epoch; for choosing among epochs, not for reporting.
+    Runs in the arithmetic of training, because it runs after every epoch; for choosing an epoch, not for reporting.
     """
     return _told(network, names, read, objective, device, targets)
 
@@ -375,7 +375,7 @@ def _told(
 
 
 def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return what training can have changed: trained parameters and all batch-norm statistics, on the CPU."""
+    """Return what training may have changed: trained parameters and all batch-norm statistics, on the CPU."""
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if name not in frozen}
 
@@ -388,9 +388,9 @@ def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.opti
 
 
 def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """Return the optimiser without the decorators that import PyTorch's compiler: half of a short job's start-up.
+    """Return the optimiser without the decorators that import PyTorch's compiler: half of a short job's start-up time.
 
-    They matter to compiled networks alone; the one around `step` also switches gradients off, which is kept.
+    They matter only for compiled networks; the one around `step` also switches gradients off, which is kept.
     """
     names = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
     plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}

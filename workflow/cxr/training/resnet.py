@@ -1,7 +1,7 @@
-"""ResNets with torchvision's layer names, order and initial weights, without its import of seconds.
+"""ResNets with torchvision's layer names, order and initial weights, without the seconds its import takes.
 
 Source: He et al., Deep Residual Learning for Image Recognition (2016); the stride of a bottleneck lies in its 3 × 3
-convolution, as in torchvision ("ResNet v1.5"), whose checkpoints fit.
+convolution, as in torchvision ("ResNet v1.5"), so its checkpoints fit.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""One training run: what it belongs to, the device it has, its saved state, and the facts it leaves."""
+"""One training run: its identity, device, saved state, and recorded facts."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ from cxr.runtime.outputs import whole
 from cxr.training.checkpoint import Keeper
 from cxr.training.device import Device, choose
 
-# Inputs that say where pixels lie (which ones they are is in the split files' digests), and what follows from others.
+# Inputs that only locate pixels (the split files' digests identify them), or that follow from other inputs.
 PLACES = ("index", "features")
-FORGOTTEN = ("state", "store")  # params that are paths of the run's own
+FORGOTTEN = ("state", "store")  # params that are paths of the run itself
 
 
 @dataclass
 class Run:
-    """A run under way. identity: key, seed, code, and SHA-256 of each input; they and the device go into its facts."""
+    """A run in progress. identity: key, seed, code, and SHA-256 of each input; its facts hold these and the device."""
 
     seed: int
     device: Device
@@ -40,7 +40,7 @@ class Run:
     began: float = field(default_factory=time.time)
 
     def facts(self) -> dict[str, Any]:
-        """Return what every run says of itself: identity, host, device, precision, peak memory, start, versions."""
+        """Return the facts that every run records: identity, host, device, precision, peak memory, start, versions."""
         return {
             **self.identity,
             "seed": self.seed,
@@ -64,11 +64,11 @@ def started(
     environment: MutableMapping[str, str],
     tell: Journal,
 ) -> Iterator[Run]:
-    """Claim a device and take up the state of an earlier attempt; on leaving without error, the state is removed.
+    """Claim a device and load the state of an earlier attempt; on leaving without an error, the state is removed.
 
     params: what the rule passes, with `common` (seed, precision), `code`, and `state` (path). inputs: name → file or
     files. environment: CXR_GPU_SLOTS (jobs a GPU), CXR_CHECKPOINT (seconds between states) and CXR_RESULTS (folder of the
-    results) are read, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are set. Raises seals.Damaged where an input is.
+    results) are read, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are set. Raises seals.Damaged for a damaged input.
     """
     began = time.time()
     identity = identify(params, inputs, Path(environment[RESULTS]))
@@ -89,7 +89,7 @@ def started(
 
 @contextmanager
 def of_job(job: Job, name: str, environment: MutableMapping[str, str]) -> Iterator[tuple[Run, dict[str, Path]]]:
-    """Open a job's journal, start its run (``started``), and give name → where to write each output (``outputs.whole``)."""
+    """Open a job's journal, start its run (``started``), and yield name → path to write each output to (``outputs.whole``)."""
     with (
         Journal(job.log[0], name) as tell,
         started(
@@ -105,9 +105,9 @@ def of_job(job: Job, name: str, environment: MutableMapping[str, str]) -> Iterat
 
 
 def identify(params: Mapping[str, Any], inputs: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """Return key, code and input hashes of a run; two runs with one key do the same computation on the same data.
+    """Return key, code and input hashes of a run; two runs with equal keys do the same computation on the same data.
 
-    Raises seals.Damaged for an input below `results` that is not what its job wrote.
+    Raises seals.Damaged for an input below `results` that differs from what its job wrote.
     """
     hashes = {
         name: [seals.verified(Path(path), results) for path in ([paths] if isinstance(paths, str) else paths)]
@@ -125,5 +125,5 @@ def identify(params: Mapping[str, Any], inputs: Mapping[str, Any], results: Path
 
 
 def plain(seed: int, device: Device, tell: Journal, keeper: Keeper | None = None) -> Run:
-    """Return a run that belongs to nothing and keeps no state: for use outside a workflow."""
+    """Return a run without identity or saved state, for use outside a workflow."""
     return Run(seed, device, keeper or Keeper(None, "", 0, tell), tell)

@@ -10,7 +10,7 @@ from cxr.errors import InputError
 
 
 def write_tensors(content: Any, path: Path) -> None:
-    """Write what torch.save takes; a full disk is an OSError (torch's own writer makes it an obscure RuntimeError)."""
+    """Write what torch.save takes; a full disk raises OSError (torch's own writer raises an obscure RuntimeError)."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     path.write_bytes(buffer.getbuffer())
@@ -19,7 +19,7 @@ def write_tensors(content: Any, path: Path) -> None:
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint (a plain state dict, or one under `state_dict`; `module.` prefixes are dropped).
 
-    Raises InputError for a file that is no checkpoint of tensors.
+    Raises InputError for a file that is not a checkpoint of tensors.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -12,24 +12,28 @@ from cxr.labels import BOXED_FINDINGS, SEPARATOR
 Drawn = Sequence[tuple[str, np.ndarray]]  # findings of an image with their boxes (K, 4)
 
 
-def cell_targets(boxes: Sequence[np.ndarray], kind: str) -> np.ndarray:
-    """Return targets (N, 16, 16) float32 of images with boxes (K, 4): covered by more than half, or the covered share."""
-    coverage = np.stack([geometry.cell_coverage(each) for each in boxes])
-    return (coverage > 0.5).astype(np.float32) if kind == "majority" else coverage
+def training_targets(boxes: Sequence[np.ndarray], kind: str) -> np.ndarray:
+    """Return targets (N, 16, 16) float32 of images with boxes (K, 4).
+
+    kind: "majority": ``boxes.cell_targets``; "coverage": the share of each cell that the boxes cover.
+    """
+    if kind == "majority":
+        return geometry.cell_targets(boxes).astype(np.float32)
+    return np.stack([geometry.cell_coverage(each) for each in boxes])
 
 
 def finding_targets(boxes: Sequence[Drawn], named: Sequence[Collection[str]], kind: str) -> np.ndarray:
     """Return targets (N, 9, 16, 16) float32: a map for each of ``BOXED_FINDINGS``, and one of all boxes.
 
     boxes: an image's findings with their boxes (K, 4). named: findings whose place nobody drew, though the image has
-    them; their maps are NaN unless the image has a box of the finding. kind: as for ``cell_targets``.
+    them; their maps are NaN unless the image has a box of the finding. kind: as for ``training_targets``.
     """
     targets = np.zeros((len(boxes), MAPS, geometry.GRID, geometry.GRID), np.float32)
     for target, drawn, unknown in zip(targets, boxes, named, strict=True):
         target[[at for at, finding in enumerate(BOXED_FINDINGS) if finding in unknown]] = np.nan
         for finding, coordinates in drawn:
-            target[BOXED_FINDINGS.index(finding)] = cell_targets([coordinates], kind)[0]
-        target[-1] = cell_targets([together(drawn)], kind)[0]
+            target[BOXED_FINDINGS.index(finding)] = training_targets([coordinates], kind)[0]
+        target[-1] = training_targets([together(drawn)], kind)[0]
     return targets
 
 

@@ -14,7 +14,7 @@ from cxr.data import splits
 from cxr.detectors import files as detector_files
 from cxr.detectors.gridcnn.network import MAPS, FindingNetwork, GridNetwork, Members
 from cxr.detectors.gridcnn.objectives import objective, overlap_objective
-from cxr.detectors.gridcnn.targets import Drawn, by_finding, cell_targets, finding_targets, together, unboxed
+from cxr.detectors.gridcnn.targets import Drawn, by_finding, finding_targets, together, training_targets, unboxed
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.settings import GridCNN, Schedule
@@ -136,7 +136,7 @@ class _Plan:
 _ANY = _Plan(
     lambda settings, masks: GridNetwork(settings.image_size, settings.width, settings.head, masks),
     lambda settings: objective(settings.loss),
-    lambda drawn, _, kind: cell_targets([together(each) for each in drawn], kind),
+    lambda drawn, _, kind: training_targets([together(each) for each in drawn], kind),
 )
 _FINDINGS = _Plan(
     lambda settings, masks: Members(

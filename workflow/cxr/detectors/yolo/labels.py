@@ -10,7 +10,6 @@ again from the image cache, what is strange is removed.
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image
 from cxr.boxes import FRAME, parse_box_text
 from cxr.errors import InputError
 from cxr.runtime.journal import legible
+from cxr.runtime.replacing import replacing
 
 Box = tuple[str, float, float, float, float]
 CHUNK = 32  # images in memory at once
@@ -215,8 +215,5 @@ def _write(path: Path, content: bytes) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)  # nothing is written through a link that lies there
-    with temporary.open("xb") as file:
+    with replacing(path, binary=True, durable=False) as file:
         file.write(content)
-    os.replace(temporary, path)

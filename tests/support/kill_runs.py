@@ -1,6 +1,6 @@
 """Kills runs of the whole workflow at random moments and checks that one more command ends with the same numbers.
 
-    python tests/workflow/kill_runs.py --runs 20 --seed 0
+    python tests/support/kill_runs.py --runs 20 --seed 0
 
 Each run is killed once and then repeated by the same plain command. Its metric tables must equal those of a run that nobody
 disturbed, byte for byte; otherwise the exit code is 1.
