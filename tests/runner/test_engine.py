@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
@@ -261,3 +262,55 @@ def test_what_was_given_on_the_command_line_is_laid_over_the_configuration_key_b
     assert engine.decoded({"data": {"source": "nih", "root": "data"}, "seed": 3} | given) == {
         "data": {"source": "nih", "root": "o'brien"}, "seed": 3
     }  # fmt: skip
+
+
+# ---- versions
+
+
+@pytest.mark.parametrize(
+    ("snakemake_version", "slurm_version", "said"),
+    [("9.27.1", "2.8.0", ""), ("9.27.9", "2.8.3", ""), ("9.28.0", "2.8.0", "snakemake 9.28.0:"),
+     ("10.27", "2.8", "snakemake 10.27:"), ("9.27.1", "2.9.0", "snakemake-executor-plugin-slurm 2.9.0:"),
+     ("9.2.7", "3.0", "snakemake 9.2.7 and snakemake-executor-plugin-slurm 3.0:"), ("9.27.1", None, "")],
+)  # fmt: skip
+def test_mends_hold_for_the_versions_that_they_were_proven_on(snakemake_version, slurm_version, said):
+    def version(name):
+        found = {"snakemake": snakemake_version, "snakemake-executor-plugin-slurm": slurm_version}[name]
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    text = engine.unproven(version)
+    assert text.startswith(said) and bool(text) == bool(said)
+
+
+def test_the_locked_versions_are_proven():
+    assert engine.unproven() == ""
+
+
+OTHER = """
+import sys
+from importlib import metadata
+version = metadata.version
+metadata.version = lambda name: "9.99.0" if name == "snakemake" else version(name)
+from snakemake.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_with_another_version_the_workflow_says_what_it_does_without_and_is_planned(repository, tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        OTHER,
+        "--snakefile",
+        repository / "Snakefile",
+        "--directory",
+        tmp_path,
+        "-n",
+        "--quiet",
+    ]
+    command += ["--cores", "1", "--configfile", repository / "tests/tiny.yaml"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Warning: snakemake 9.99.0: what this workflow mends") == 1

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,28 @@ from cxr.runtime.replacing import replacing
 
 UNSAFE = set("'$`\\!")  # characters that a shell interprets, within one kind of quotes or the other
 ENCODED = "encoded_config"
+PROVEN = {"snakemake": "9.27", "snakemake-executor-plugin-slurm": "2.8"}
 RECORDS = ".records"  # folder in the results: how each of them was made
+
+
+def unproven(version: Callable[[str], str] = metadata.version) -> str:
+    """Return what to say where Snakemake or its SLURM executor has a version that the mends were not proven on, or "".
+
+    The mends replace functions inside of them, so with other versions they are left out. version: of an installed package.
+    """
+    found = {}
+    for name in PROVEN:
+        with suppress(metadata.PackageNotFoundError):  # no SLURM executor: nothing of it is mended
+            found[name] = version(name)
+    other = [f"{name} {text}" for name, text in found.items() if ".".join(text.split(".")[:2]) != PROVEN[name]]
+    if not other:
+        return ""
+    return (
+        f"{' and '.join(other)}: what this workflow mends in Snakemake was proven on "
+        f"{', '.join(f'{name} {text}' for name, text in PROVEN.items())} alone and is left out. Results carry no records of "
+        "their own, damaged files are found only when a job reads them, and a change behind kept files may need a second "
+        "run. Install the versions in requirements.lock"
+    )
 
 
 def calm(scheduler: Any) -> None:
