@@ -98,7 +98,9 @@ def gathered(files, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(reporting, "render", fake)
     with Journal(tmp_path / "log", "report") as tell:
-        reporting.write(**files, tell=tell)
+        own = {name: files[name] for name in ("jobs", "skipped", "page", "tables")}
+        sources = {name: value for name, value in files.items() if name not in own}
+        reporting.write(sources=reporting.Sources(**sources), **own, tell=tell)
     return seen[0]
 
 

@@ -114,7 +114,7 @@ def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Readers:
-    """How a network's inputs are had.
+    """How the inputs of a network are read.
 
     stream: makes a training batch's source from names and targets. judged: reads validation images, for that `part` of
     the network. predicted: reads the images that are predicted in the end.

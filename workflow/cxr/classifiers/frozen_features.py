@@ -571,7 +571,7 @@ def open_nearest(store: Path, frozen: Sequence[str], device: Device) -> tuple[st
 
 
 class FeatureStream:
-    """Training batches of a set, from stored features: the same images, visits and targets as `datasets.Stream`."""
+    """Training batches of a set, from stored features: the same images, visits and targets as `batches.Stream`."""
 
     def __init__(
         self,

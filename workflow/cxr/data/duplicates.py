@@ -43,9 +43,9 @@ def settle(
 ) -> tuple[dict[str, str], list[Aside]]:
     """Return image name → the file that counts, and the files that do not.
 
-    candidates: image name → its files relative to root, those that lie as in the release first (`images.find_images`).
+    candidates: image name → its files relative to root, those that lie as in the release first (`image_files.find_images`).
     Files are compared where there are several: by size in pixels, by bytes, and only then decoded; the ledger of the
-    store remembers what was learnt. The other arguments are those of `images.update_store`. Raises InputError where
+    store remembers what was learnt. The other arguments are those of `image_cache.update_store`. Raises InputError where
     pixels differ and the layout of the release does not decide.
     """
     used = {name: paths[0] for name, paths in candidates.items()}

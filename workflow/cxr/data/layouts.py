@@ -4,7 +4,7 @@
     Kaggle        Data_Entry_2017.csv …             images_001/images/*.png …
     Hugging Face  data/Data_Entry_2017_v2020.csv …  data/images/images_001.zip …
 
-Only these places are looked at, no folder is walked through. (Images count wherever they lie; see `images`.)
+Only these places are looked at, no folder is walked through. (Images count wherever they lie; see `image_files`.)
 """
 
 import os

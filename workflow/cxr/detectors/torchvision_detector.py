@@ -2,7 +2,7 @@
 
 Its data, schedule and loop are those of the other networks here. Images lie in the cache's grey values; boxes enter and
 leave in the 1024 frame. Sources: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks and Focal Loss
-(2017); the networks are torchvision's, the ResNets those of `resnets`.
+(2017); the networks are torchvision's, the ResNets those of `training.resnet`.
 """
 
 import json

@@ -24,7 +24,7 @@ def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, a
     """Bring one file of the release below root and return a description of what was done.
 
     keep_archive: whether a downloaded archive stays in the store after unpacking; one that a user has put into root
-    always stays. attempts: see `download.fetch`. Raises InputError, saying what to do, if the file cannot be obtained or
+    always stays. attempts: see `fetch.fetch`. Raises InputError, saying what to do, if the file cannot be obtained or
     is not the expected one, or if root cannot be written; a file that is not the expected one is set aside as `<name>.bad`.
     """
     try:

@@ -16,7 +16,7 @@ from cxr.training.runs import Run
 
 @dataclass(frozen=True)
 class Inputs:
-    """Trained models to choose from, below a run's `results`, and the new images as `new_images` has prepared them:
+    """Trained models to choose from, below a run's `results`, and the new images as `prepare` has prepared them:
     their table, and their pixels `side` wide."""
 
     models: Sequence[Path]

@@ -1,4 +1,4 @@
-"""New images as `new_images` has prepared them: their pixels, and the way between the 1024 frame and their own pixels."""
+"""New images as `prepare` has prepared them: their pixels, and the way between the 1024 frame and their own pixels."""
 
 from pathlib import Path
 

@@ -17,18 +17,18 @@ class ReportInputs:
     """What the runs left, read into memory. Keys (protocol, experiment) are those of the metric table.
 
     settings: the resolved settings (cxr.settings.Settings as plain values).
-    summary: counts of the data, as ``records.preflight_summary`` returns them.
+    summary: counts of the data, as ``label_list.preflight_summary`` returns them.
     rejected: columns table, reason, count.
     leakage: columns protocol, split (a size, "all" or "boxes_fold<number>") and those of ``splits.LEAKAGE_COLUMNS``.
-    metrics: metric tables of all protocols and experiments (``metrics.METRIC_COLUMNS``).
-    grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``selection.write_grid``).
+    metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
+    grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
     selected: protocol → (layers, size) pairs, best first.
     histories, facts: of each training job; the source weights' have the key SOURCE.
     skipped: why an experiment did not run.
-    froc: FROC curves of the detectors of boxes (``detection_scores.FROC_COLUMNS``).
+    froc: FROC curves of the detectors of boxes (``metrics.detection.FROC_COLUMNS``).
     sheets, failures: PNG of test images with truth and predictions, taken evenly and the worst; maps: of predicted cells
     above the truth. examples: PNG of some images of the data, or None.
-    comparisons: protocol → table of ``comparison.write``, of the protocols whose choices were compared.
+    comparisons: protocol → table of ``report.collapse.write``, of the protocols whose choices were compared.
     """
 
     settings: Mapping[str, Any]

@@ -12,7 +12,7 @@ from cxr import boxes as geometry
 from cxr.labels import BOXED_FINDINGS
 
 BLOCKS = 8  # residual blocks of two convolutions; with the first and the last convolution 18
-WIDEST = 8  # the widest stage has so many times the channels of the first
+WIDEST = 8  # channels of the widest stage, as a multiple of those of the first
 ENCODER = 7  # residual blocks of the finding network; with the first convolution and three on the way up 18
 MAPS = len(BOXED_FINDINGS) + 1  # the last is of any finding
 RAREST = 2e-3  # a finding without a box in the training images starts at this confidence
@@ -81,7 +81,7 @@ class FindingNetwork(nn.Module):
     """A map for each boxed finding and one for any of them: 18 convolutions down to 4 × 4 cells and back up to 16 × 16.
 
     images (N, 1, S, S) in [0, 1] → (N, 9 · 256 + 8): logits of the maps (``BOXED_FINDINGS``, then any), then of which
-    findings the image has (``unpacked``). Grey levels are normalised an image. Each cell also sees the cell mirrored
+    findings the image has (``unpacked``). Grey levels are normalised per image. Each cell also sees the cell mirrored
     across the midline: most findings are one-sided. What is seen of the whole image shifts a finding's whole map. Every cell
     of every map has a bias of its own that starts at its mean training mask, `mean_masks` (9, 16, 16): the image-free floor.
     """

@@ -21,7 +21,7 @@ def overlap_objective(finding_weight: float, label_weight: float, decisive: bool
 
     Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
     the union of the findings' maps. decisive: the map of any finding is turned into what each cell is worth
-    (``expected_f1``), those of the findings are divided by their highest cell, so that a threshold cuts each relative to
+    (``decision.worth``), those of the findings are divided by their highest cell, so that a threshold cuts each relative to
     its most suspicious place: scores are averaged over images, and one without prediction has none. A tenth map then holds
     the probability of any finding. What is measured are probabilities.
     """
@@ -62,7 +62,7 @@ def soft_f1(confidence: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """F1 of mean precision and mean recall with confidences as areas; both (N, 16, 16) in [0, 1].
 
     Half a cell is added to each image's prediction, a tenth to its target: both bound the gradient of tiny areas. Images
-    without a target have no recall, as in ``detection_scores``.
+    without a target have no recall, as in ``metrics.areas``.
     """
     shared, wanted = (confidence * target).sum((1, 2)), target.sum((1, 2))
     precision = (shared / (confidence.sum((1, 2)) + 0.5)).mean()

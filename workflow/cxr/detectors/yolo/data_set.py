@@ -33,7 +33,7 @@ def write(
 
 
 def intact(manifest: Path, folder: Path, pixels: labels.Pixels, tell: Journal) -> labels.DataSet:
-    """Compare a data set with its manifest, mend it (`yolo_labels.mend`), tell what was wrong, and return it.
+    """Compare a data set with its manifest, mend it (`labels.mend`), tell what was wrong, and return it.
 
     Raises InputError, with the command to type, where that cannot be done inside a job that reads the data set.
     """

@@ -42,7 +42,7 @@ def fine_tune(
 ) -> None:
     """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images.
 
-    data: folder of the data set, which is compared with its manifest first (`yolo_data.intact`). Predictions read the
+    data: folder of the data set, which is compared with its manifest first (`data_set.intact`). Predictions read the
     image cache, not the data set.
     """
     given = None

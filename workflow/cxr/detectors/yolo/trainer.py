@@ -160,7 +160,7 @@ def fine_tune(
     progress: Callable[[str], None],
     keeper: Keeper,
 ) -> Tuned:
-    """Train a YOLO on a data set that is as its manifest says (``yolo_labels.mend``).
+    """Train a YOLO on a data set that is as its manifest says (``labels.mend``).
 
     data: with the roles train and validation; its ``data.yaml`` is not read. weights: checkpoint to start from (its own
     architecture then counts; a head for another number of classes is replaced), or None to train `architecture` from

@@ -211,7 +211,7 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
 def collapse_chart(jobs: pd.DataFrame) -> bytes:
     """Draw what the added layer of each compared model is given, what it makes of it, and what that is worth.
 
-    jobs: columns of ``comparison.write``'s table. A lane a job, jobs of one pair (c, s) under each other. Spreads are
+    jobs: columns of ``collapse.write``'s table. A lane a job, jobs of one pair (c, s) under each other. Spreads are
     drawn on logarithmic axes; a spread of 0 is drawn at the left edge.
     """
     pairs = list(dict.fromkeys(jobs[["layers", "size"]].itertuples(index=False, name=None)))
