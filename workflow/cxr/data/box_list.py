@@ -84,7 +84,7 @@ class BoxTable:
 
     boxes: in file order with the columns ``BOX_COLUMNS`` (image names in their one form, labels in the label table's
     spelling, corners in the 1024 frame). rejected: rows set aside, with the columns ``REJECTED_COLUMNS`` of `tables`.
-    notes: sentences on what was read otherwise than it stands in the file, and on what is doubtful about the boxes.
+    notes: sentences on what was read differently from how the file spells it, and on what is doubtful about the boxes.
     """
 
     boxes: pd.DataFrame

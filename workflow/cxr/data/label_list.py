@@ -71,7 +71,7 @@ class LabelTable:
     records: in file order with the columns ``RECORD_COLUMNS``: image names in their one form (`image_names.canonical`),
     labels in the order of ``LABELS``, age in years and NaN where it is none or above 120, sex M, F or "", view PA, AP
     or "", width and height in pixels and spacing in mm/pixel of the original image. rejected: rows set aside, with the
-    columns ``REJECTED_COLUMNS`` of `tables`. notes: sentences on what was read otherwise than it stands in the file.
+    columns ``REJECTED_COLUMNS`` of `tables`. notes: sentences on what was read differently from how the file spells it.
     """
 
     records: pd.DataFrame
@@ -400,7 +400,7 @@ def preflight_summary(
     """Count what a run will work with; every value can be written as JSON.
 
     records: all records of the label table. usable: those with a usable image. boxes: all accepted boxes. rejected:
-    everything set aside on the way. notes: sentences on what was read otherwise than it stands in the files. Counts of
+    everything set aside on the way. notes: sentences on what was read differently from how the files spell it. Counts of
     labels, views and sexes are of usable images; a view or sex that the table does not give counts as "unknown".
     """
     drawn = boxes[boxes["image"].isin(usable["image"])]

@@ -103,7 +103,7 @@ def decode_images(
 
     folder: the image store; its pixels lie outside any declared output, so that nothing is decoded twice. include,
     exclude: patterns on paths (`folder.counts`). bits: of 16-bit images that do not say it; 0: `png.readings`. notes: a
-    JSON list of sentences on what was read otherwise than it stands in the files. Raises InputError where no image of
+    JSON list of sentences on what was read differently from how the files spell it. Raises InputError where no image of
     the table is there, or several of one name are and it is in doubt which counts.
     """
     known = set(label_list.read_label_table(label_table)[0]["image"])

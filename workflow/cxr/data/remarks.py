@@ -1,4 +1,4 @@
-"""Sentences on image files that were read otherwise than they lie there, for the summary of a preflight."""
+"""Sentences on image files that were read differently from how they are stored, for the summary of a preflight."""
 
 from collections.abc import Mapping, Sequence
 

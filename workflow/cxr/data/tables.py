@@ -59,7 +59,7 @@ class Sheet:
 
     header: its column names. rows: (N, len(header) + 1) str without blanks around them, under the line numbers they
     have in the file; the last column holds whatever a row has beyond the header. doubtful: only ASCII can be relied on.
-    notes: what was read otherwise than as UTF-8 with commas.
+    notes: what was read in another encoding than UTF-8 or with another separator than commas.
     """
 
     path: Path
@@ -283,7 +283,7 @@ def numbers(texts: pd.Series) -> pd.Series:
 
 
 def read_as(texts: pd.Series, said: ArrayLike, changed: ArrayLike) -> str:
-    """Give the first value that was read otherwise than it stands, for a note: "'57.0' (row 2) as 57".
+    """Return the first value that was read differently from how it is spelled, for a note: "'57.0' (row 2) as 57".
 
     texts: (N,) the values as they stand, under their line numbers. said: (N,) what they were read as. changed: (N,) bool.
     """

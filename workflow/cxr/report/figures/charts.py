@@ -332,7 +332,7 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
             ax.set_xticks([0.125, 0.5, 2, 8], ["1/8", "1/2", "2", "8"])
             ax.set_ylim(-0.02, 1.02)
             quiet(ax, "any finding" if label == "all" else label.replace("_", " "))
-        figure.supxlabel("false positives an image", fontsize=9)
+        figure.supxlabel("false positives per image", fontsize=9)
         figure.supylabel("share of true boxes found", fontsize=9)
         handles = [
             Line2D([], [], color=colour, linewidth=2, label=name)

@@ -79,7 +79,7 @@ def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
                 charts.froc_chart(mine, names),
                 f"FROC of the detectors of boxes, protocol {protocol}",
                 f"Protocol {protocol}, {inputs.tested(protocol)}: the share of true boxes found against the false "
-                "positives an image, over all confidences; found is an IoU of at least 0.1. Bands: intervals by patient. "
+                "positives per image, over all confidences; found is an IoU of at least 0.1. Bands: intervals by patient. "
                 "Dashed: the better of each finding's median training box and a box of that size at a random place, of the "
                 "same folds. The detections of all folds are ranked together.",
             )

@@ -137,7 +137,7 @@ def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
-    """Say of which file given weights came, and whether anything vouches for them."""
+    """Say of which file given weights came, and whether a checksum confirms them."""
     notes = []
     for (protocol, experiment, fold), facts in inputs.facts.items():
         if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):
