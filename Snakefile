@@ -28,7 +28,7 @@ from cxr.data import folder, layouts
 from cxr.data.formats import decoders
 from cxr.download import acquire, release
 from cxr.inference import destination
-from cxr.runtime import finished, gpus
+from cxr.runtime import bundle, gpus
 from runner import engine, fingerprint, guard, integrity, places, plans, slurm_jobs
 
 # What is mended inside of Snakemake holds for the versions that it was proven on.
@@ -97,7 +97,7 @@ include: "rules/predict.smk"
 # Runs before the first job, in the main process alone.
 onstart:
     guard.start(RESULTS)
-    finished.forget(RESULTS / "state")
+    bundle.forget(RESULTS / "state")
     if not UNPROVEN:
         engine.calm(workflow.scheduler)
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
@@ -112,7 +112,7 @@ onstart:
 
 
 onsuccess:
-    finished.forget(RESULTS / "state")
+    bundle.forget(RESULTS / "state")
 
 
 localrules:

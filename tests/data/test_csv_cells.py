@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cxr.data import csv_cells, image_files, preflight
-from cxr.inference import overlays, prepare, prepared
+from cxr.inference import new_images, overlays, prepare
 from cxr.labels import LABELS
 
 EVIL = ["=1+1.png", "+1.png", "-1.png", "@a.png", "'=1.png", "''=1.png", "=HYPERLINK(0)", "\t=1", "\r=1", "＝1"]
@@ -72,9 +72,9 @@ def test_new_images_of_any_name_go_through_and_their_tables_are_harmless(tmp_pat
     prepare.prepare(folder=tmp_path / "in", bits=0, sides=[(64, tmp_path / "p.u8")], **files, tell=lambda text: None)
     assert none_runs(tmp_path / "i.csv") and none_runs(tmp_path / "r.csv")
     assert "'=notes.txt" in cells_of(tmp_path / "r.csv")
-    table = prepared.read_index(tmp_path / "i.csv")
+    table = new_images.read_index(tmp_path / "i.csv")
     assert sorted(table["image"]) == sorted(NAMES)
-    read = prepared.Pixels(tmp_path / "p.u8", table, 64).read(NAMES)
+    read = new_images.Pixels(tmp_path / "p.u8", table, 64).read(NAMES)
     assert read[:, 0, 0].tolist() == [10 + number for number in range(len(NAMES))]
 
 
@@ -86,7 +86,7 @@ def test_pictures_are_drawn_of_new_images_of_any_name(tmp_path, monkeypatch):
     confidences = pd.DataFrame(np.linspace(0, 1, 15 * len(NAMES)).reshape(-1, 15), columns=list(LABELS))
     csv_cells.write(pd.concat([pd.DataFrame({"image": NAMES}), confidences], axis=1), tmp_path / "c.csv")
     boxes = pd.DataFrame([(name, "Mass", 0.9, 1, 1, 9, 9) for name in NAMES])
-    csv_cells.write(boxes.set_axis(["image", "label", "confidence", *prepared.BOX], axis=1), tmp_path / "b.csv")
+    csv_cells.write(boxes.set_axis(["image", "label", "confidence", *new_images.BOX], axis=1), tmp_path / "b.csv")
     assert none_runs(tmp_path / "c.csv") and none_runs(tmp_path / "b.csv")
     np.savez(tmp_path / "m.npz", images=np.array(NAMES), confidence=np.zeros((len(NAMES), 16, 16), np.float32))
     for kind, model in (("classes", "baseline/s/sigmoid"), ("boxes", "yolo/s/fold0"), ("cells", "gridcnn/s/fold0")):

@@ -12,8 +12,9 @@ from cxr.classifiers import baseline, fit, transfer
 from cxr.detectors import files as detector_files
 from cxr.detectors.gridcnn import training as gridcnn
 from cxr.errors import InputError
-from cxr.inference import classes_and_cells, prepared
+from cxr.inference import classes_and_cells
 from cxr.inference import files as prediction_files
+from cxr.inference import new_images as prepared
 from cxr.labels import LABELS
 from cxr.runtime.checksums import sha256_of
 from cxr.runtime.journal import Journal

@@ -17,7 +17,7 @@ from pydicom import uid
 from cxr.data import folder, image_files
 from cxr.data.formats import decode
 from cxr.errors import InputError
-from cxr.inference import destination, overlays, prepare, prepared
+from cxr.inference import destination, new_images, overlays, prepare
 from cxr.runtime.journal import Journal
 
 GOOD = {"a good $x^{2}$ one.png", "R\\xf6ntgen\\r.png", "below.png/ramp"}
@@ -149,7 +149,7 @@ def prepared_from(root: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             tell=tell,
         )
     rejected = pd.read_csv(out / "rejected.csv", keep_default_na=False)
-    return prepared.read_index(out / "images.csv"), rejected
+    return new_images.read_index(out / "images.csv"), rejected
 
 
 def test_each_odd_file_is_set_aside_with_its_reason_and_the_others_go_on(new, tmp_path):
@@ -159,7 +159,7 @@ def test_each_odd_file_is_set_aside_with_its_reason_and_the_others_go_on(new, tm
     for row in rejected.itertuples():
         reason, detail = REJECTED[row.image]
         assert row.reason == reason and detail in row.detail, row
-    pixels = prepared.Pixels(tmp_path / "out/64.u8", table, 64).read(["a good $x^{2}$ one.png"])[0]
+    pixels = new_images.Pixels(tmp_path / "out/64.u8", table, 64).read(["a good $x^{2}$ one.png"])[0]
     np.testing.assert_array_equal(pixels, RAMP % 256)
 
 

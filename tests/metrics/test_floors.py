@@ -11,14 +11,7 @@ from cxr.labels import LABELS, NO_FINDING, to_matrix
 from cxr.metrics.classification import classification_table
 from cxr.metrics.detection import detection_table
 from cxr.metrics.detections import Cells
-from cxr.metrics.floors import (
-    CUT_MASK,
-    MEAN_MASK,
-    WHOLE_IMAGE,
-    fit_classification,
-    fit_cut,
-    fit_detection,
-)
+from cxr.metrics.floors import CUT_MASK, MEAN_MASK, WHOLE_IMAGE, fit_classification, fit_cut, fit_detection
 
 BOOTSTRAP = {"samples": 100, "confidence": 0.95, "seed": 0}
 

@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 from cxr.classifiers import fit, transfer
-from cxr.runtime import finished
+from cxr.runtime import bundle
 from cxr.runtime.journal import Journal
 from cxr.runtime.outputs import whole
 from cxr.settings import Schedule
@@ -19,7 +19,7 @@ with (
         environment=os.environ,
         tell=tell,
     ) as run,
-    finished.once(
+    bundle.once(
         snakemake.output.items(),
         Path(snakemake.params.state),
         run.identity["key"],

@@ -10,7 +10,7 @@ from PIL import Image
 from cxr.data.formats import pictures
 from cxr.data.formats.decode import UnusableImage
 from cxr.errors import InputError
-from cxr.inference import prepare, prepared
+from cxr.inference import new_images, prepare
 from cxr.runtime.journal import Journal
 
 RAMP = np.tile(np.arange(0, 4096, 32), (100, 1))  # (100, 128), 12 bits
@@ -131,18 +131,18 @@ def test_boxes_come_back_to_the_pixels_of_an_image_that_is_not_square(tell, tmp_
         note=tmp_path / "n.txt",
         tell=tell,
     )
-    table = prepared.read_index(tmp_path / "i.csv")
+    table = new_images.read_index(tmp_path / "i.csv")
     assert table[["width", "height", "side", "left", "top"]].iloc[0].tolist() == [200, 100, 200, 0, 50]
     assert pd.read_csv(tmp_path / "r.csv")["image"].tolist() == ["notes.txt"]
-    pixels = prepared.Pixels(tmp_path / "b.u8", table, 128).read(["wide.png"])[0]
+    pixels = new_images.Pixels(tmp_path / "b.u8", table, 128).read(["wide.png"])[0]
     assert (pixels[:32] == 0).all() and (pixels[32:96] == 200).all() and (pixels[96:] == 0).all()
     frame = pd.DataFrame(
         [("wide.png", 0, 256, 512, 512), ("wide.png", 0, 0, 1024, 1024), ("wide.png", 0, 0, 1024, 250)],
-        columns=["image", *prepared.BOX],
-    ).astype(dict.fromkeys(prepared.BOX, float))
-    own = prepared.to_own_pixels(frame, table)
-    assert own[prepared.BOX].to_numpy().tolist() == [[0, 0, 100, 50], [0, 0, 200, 100]]
-    assert prepared.to_frame(own, table).iloc[0][prepared.BOX].tolist() == [0, 256, 512, 512]
+        columns=["image", *new_images.BOX],
+    ).astype(dict.fromkeys(new_images.BOX, float))
+    own = new_images.to_own_pixels(frame, table)
+    assert own[new_images.BOX].to_numpy().tolist() == [[0, 0, 100, 50], [0, 0, 200, 100]]
+    assert new_images.to_frame(own, table).iloc[0][new_images.BOX].tolist() == [0, 256, 512, 512]
 
 
 def test_a_folder_without_a_usable_file_is_an_error(tell, tmp_path):

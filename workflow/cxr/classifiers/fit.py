@@ -19,7 +19,7 @@ from cxr.metrics.ranking import ranking_scores
 from cxr.runtime.jobs import Job
 from cxr.settings import Augment, Schedule
 from cxr.training.batches import Stream
-from cxr.training.loop import Objective, Outcome, Validation, fit, infer, whole
+from cxr.training.loop import Objective, Outcome, Validation, fit, infer, whole_network
 from cxr.training.runs import Run
 from cxr.training.tensors import load_tensors, write_tensors
 
@@ -123,7 +123,7 @@ class Readers:
     stream: Callable[[list[str], np.ndarray], Any]
     judged: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
     predicted: Callable[[Sequence[str]], np.ndarray | torch.Tensor]
-    part: Callable[[nn.Module], nn.Module] = whole
+    part: Callable[[nn.Module], nn.Module] = whole_network
 
 
 def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:

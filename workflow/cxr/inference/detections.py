@@ -8,8 +8,8 @@ from cxr.data import csv_cells
 from cxr.detectors import torchvision_detector
 from cxr.detectors.yolo import trainer
 from cxr.inference import files as prediction_files
-from cxr.inference import prepared
-from cxr.inference.prepared import Pixels
+from cxr.inference import new_images
+from cxr.inference.new_images import Pixels
 from cxr.training.runs import Run
 
 SHOWN = 0.001  # confidence of a box that is written
@@ -24,7 +24,7 @@ def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: predicti
     table, pixels = inputs.images()
     predict = PREDICTORS[chosen.experiment.partition("/")[0]]
     found = predict(chosen.model, table["image"].tolist(), pixels, image_size, run)
-    own = prepared.to_own_pixels(found, table)
+    own = new_images.to_own_pixels(found, table)
     run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
     csv_cells.write(own, outputs.predictions, float_format="%.6g")
     outputs.write_facts(chosen, run)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr.inference import champion, prepared
+from cxr.inference import champion, new_images
 from cxr.inference.champion import Champion
-from cxr.inference.prepared import Pixels
+from cxr.inference.new_images import Pixels
 from cxr.runtime.jobs import Job
 from cxr.training.runs import Run
 
@@ -46,7 +46,7 @@ class Inputs:
 
     def images(self) -> tuple[pd.DataFrame, Pixels]:
         """Return the table of the new images and their pixels."""
-        table = prepared.read_index(self.index)
+        table = new_images.read_index(self.index)
         return table, Pixels(self.pixels, table, self.side)
 
 

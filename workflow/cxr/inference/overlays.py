@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cxr.data import made
-from cxr.inference import prepared
+from cxr.inference import new_images
 from cxr.labels import LABELS
 from cxr.report.figures import xrays
 from cxr.runtime.journal import Journal
@@ -45,11 +45,11 @@ def write(
     models = {kind: made.read_json(path) for kind, path in facts.items()}
     cuts = {path.stem.removesuffix("_threshold"): made.read_json(path)["folds"] for path in thresholds}
     cut = {kind: _threshold(models[kind]["experiment"], cuts) for kind in ("boxes", "cells")}
-    table = prepared.read_index(index)
-    stored = prepared.Pixels(pixels, table, side)
+    table = new_images.read_index(index)
+    stored = new_images.Pixels(pixels, table, side)
     probabilities = made.read_names(classes, ["image", *LABELS]).set_index("image")
-    found = made.read_names(boxes, ["image", "label", "confidence", *prepared.BOX])
-    drawn = prepared.to_frame(found[found["confidence"] >= cut["boxes"]], table)
+    found = made.read_names(boxes, ["image", "label", "confidence", *new_images.BOX])
+    drawn = new_images.to_frame(found[found["confidence"] >= cut["boxes"]], table)
     with np.load(cells) as file:
         maps = dict(zip(file["images"].tolist(), file["confidence"], strict=True))
     for row in table.itertuples():
@@ -61,7 +61,7 @@ def write(
             xrays.prediction_overlay(
                 stored.read([row.image])[0],
                 window=_window(row),
-                boxes=list(mine[["label", "confidence", *prepared.BOX]].itertuples(index=False, name=None)),
+                boxes=list(mine[["label", "confidence", *new_images.BOX]].itertuples(index=False, name=None)),
                 cells=maps[row.image],
                 thresholds=(cut["boxes"], cut["cells"]),
                 findings=list(own.head(FINDINGS).items()),

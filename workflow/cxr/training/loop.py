@@ -78,7 +78,7 @@ def _outputs(network: nn.Module, inputs: torch.Tensor, device: Device) -> torch.
     return outputs.float()
 
 
-def whole(network: nn.Module) -> nn.Module:
+def whole_network(network: nn.Module) -> nn.Module:
     """Return the network itself, the part that reads whole images."""
     return network
 
@@ -96,7 +96,7 @@ class Validation:
     targets: np.ndarray
     scores: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     better: tuple[str, bool]
-    part: Callable[[nn.Module], nn.Module] = whole
+    part: Callable[[nn.Module], nn.Module] = whole_network
 
 
 @dataclass

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cxr.runtime import finished, seals
+from cxr.runtime import bundle, seals
 from cxr.runtime.journal import Journal
 from cxr.runtime.outputs import whole
 
@@ -23,7 +23,7 @@ def job(tmp_path):
         shutil.rmtree(tmp_path / "pair", ignore_errors=True)  # as Snakemake does before it starts a job
         with (
             Journal(tmp_path / "log", "job") as tell,
-            finished.once(outputs, tmp_path / "state/pair", key, batch, tell),
+            bundle.once(outputs, tmp_path / "state/pair", key, batch, tell),
         ):
             (tmp_path / "pair").mkdir()
             with whole(outputs) as out:
@@ -73,7 +73,7 @@ def test_what_is_kept_goes_when_the_run_is_over(job):
     run, made, folder = job
     run()
     (folder / "state/other_training").write_text("a state")
-    finished.forget(folder / "state")
+    bundle.forget(folder / "state")
     assert [path.name for path in (folder / "state").rglob("*")] == ["other_training"]
     run()
     assert made == [1, 2]
