@@ -1,4 +1,4 @@
-"""What saving the training state costs: the same training with and without, side by side, and one save by itself.
+"""The cost of saving the training state: the same training with and without saving, and one save by itself.
 
     PYTHONPATH=workflow python benchmarks/checkpoint.py [--steps 60] [--interval 5]
 
@@ -30,7 +30,7 @@ ROUNDS = 2
 
 
 class Counting(Keeper):
-    """A keeper that adds up what its saves cost."""
+    """A keeper that adds up the cost of its saves."""
 
     total, saves, size = 0.0, 0, 0
 

@@ -1,11 +1,11 @@
-"""What it costs that stored data are compared with their checksums: each reading with the checks and without them, in turn.
+"""The cost of comparing stored data with their checksums: each read with and without the checks, in turn.
 
     PYTHONPATH=workflow python benchmarks/checks.py [--layers 1 2 7 13 19] [--steps 20] [--images 512] [--rounds 5]
 
-Features: the rows that a pair's steps read, in their order, of a store of random numbers with ResNet50's shapes at 224 px;
-every row is read for the first time, as in a pair's training. Images: batches of the image cache. A model file: its
-SHA-256. Each as a share of a pair of the paper: the start of its process, and 500 steps. Times are CPU times (but for
-steps on a GPU), of readings the least of all rounds. The files lie in the page cache: from a disk, reading takes longer and
+Features: the rows that a pair's steps read, in that order, from a store of random numbers with ResNet50's shapes at 224 px;
+every row is read for the first time, as in a pair's training. Images: batches of the image cache. Model file: its SHA-256.
+Each cost is a share of a pair of the paper: the start of its process, and 500 steps. Times are CPU times (except GPU
+steps), those of reads the minimum over all rounds. The files are in the page cache; from a disk, reading takes longer but
 comparing does not.
 """
 
@@ -53,14 +53,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one step's readings with the checks and without, and of the step they belong to."""
+    """Seconds of one step's reads with and without the checks, and of the step itself."""
 
     checked: float
     plain: float
     step: float
 
     def pair(self, start: float) -> tuple[float, float]:
-        """Return the seconds of a pair, with the checks and without them."""
+        """Return the seconds of a pair with and without the checks."""
         return tuple(start + PAIR * (self.step + reading) for reading in (self.checked, self.plain))
 
 
@@ -71,13 +71,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(checked: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Return the least seconds of two works that take turns."""
+    """Run two functions in turn; return the minimum seconds of each."""
     taken = [(seconds(checked), seconds(plain)) for _ in range(rounds)]
     return tuple(np.min(taken, axis=0).tolist())
 
 
 def start_of_a_pair() -> float:
-    """Return the seconds that a job takes to import what it needs."""
+    """Return the seconds that a job needs for its imports."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", "from cxr.classifiers import transfer"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -166,7 +166,7 @@ def flags() -> str:
 
 
 def kinds(rounds: int) -> None:
-    """Print what checksums of a row take by themselves."""
+    """Print the time of a row's checksum alone, for each kind of checksum."""
     print(f"{'microseconds of a row':24}" + "".join(f"{name:>12}" for name in KINDS))
     for size in (4_096, SIDE**2, 200_704, 401_408):
         rows = np.random.default_rng(0).integers(0, 256, (20_000_000 // size, size), dtype=np.uint8)

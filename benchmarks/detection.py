@@ -1,11 +1,11 @@
-"""Time of scoring a detector: every metric, floor and interval of 880 boxed images in five folds, and the FROC; and of the
-mAP alone, with its interval, beside a loop over torchmetrics.
+"""Time of scoring a detector: every metric, floor and interval of 880 boxed images in five folds, and the FROC curve; and
+of the mAP alone, with its interval, beside a loop over torchmetrics.
 
     PYTHONPATH=workflow python benchmarks/detection.py [--images 880] [--boxes 100] [--samples 1000] [--loops 3]
 
-Random boxes and confidences, so many per image as YOLO's predictions hold at most; a grid CNN that tells findings apart.
-The loop scores the images of resampled patients; it is run for fewer samples and its time scaled up. It has mAP50 and
-mAP50-95; in ours, those of each finding and those regardless of the finding come along.
+Boxes and confidences are random, with as many boxes per image as YOLO's predictions may hold; the grid CNN has a map for
+each finding. The loop scores the images of resampled patients; it runs for fewer samples and its time is scaled up. It
+computes mAP50 and mAP50-95; ours also computes them for each finding and regardless of the finding.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def as_tensors(image: ImageBoxes) -> dict[str, torch.Tensor]:
 
 
 def loop(found: list[ImageBoxes], truth: list[ImageBoxes], weights: np.ndarray) -> np.ndarray:
-    """What one writes: mAP50 and mAP50-95 (samples, 2) of each resample's images."""
+    """Return mAP50 and mAP50-95 (samples, 2) of each resample's images, as a user would write it."""
     predicted, target = ([as_tensors(image) for image in images] for images in (found, truth))
     levels = {"iou_thresholds": COCO_OVERLAPS.tolist(), "rec_thresholds": COCO_RECALLS.tolist()}
     values = []
@@ -83,7 +83,7 @@ def loop(found: list[ImageBoxes], truth: list[ImageBoxes], weights: np.ndarray) 
 
 
 def compare(draw: np.random.Generator, split: pd.DataFrame, options: argparse.Namespace) -> None:
-    """The mAP of boxes half of which lie near the truth, ours beside the loop, on the same resamples."""
+    """Compare the mAP of boxes, half of them near the truth: ours and the loop, on the same resamples."""
     truth = detections.truth_boxes(split)
     guesses = detections.predicted_boxes(predicted_boxes(draw, split["image"], options.boxes), split["image"], "random")
     found = []

@@ -2,13 +2,13 @@
 
     PYTHONPATH=workflow python benchmarks/grid.py [--steps 4] [--batch 16] [--at-once 2]
 
-ours: the frozen layers once for all pairs, then a process a pair that trains the tail on their stored output; all pairs.
-tuned: a process a pair, cached pixels, bfloat16 and channels-last where the processor has them, the whole network.
-plain: a process a pair, PNG decoding in a DataLoader with two workers, float32, the framework's defaults.
-Of the other two some pairs are trained, their depths the middles of the four quarters, and the sums scaled up to all.
-All on phantoms at 1024 px, ResNet50 at 224 px, 5 epochs, the paper's 20 depths. Jobs run one a core at a time, or on a GPU
-one at a time (--at-once; the plain program always). What the paper's whole grid would take follows from what a picture and a
-start took here. On a GPU take its steps: --steps 100 --batch 32.
+ours: the frozen layers once for all pairs, then one process per pair that trains the tail on their stored output; all pairs.
+tuned: one process per pair, cached pixels, bfloat16 and channels-last if the processor has them, the whole network.
+plain: one process per pair, PNG decoding in a DataLoader with two workers, float32, the framework's defaults.
+Of tuned and plain only some pairs are trained, with the middle depth of each quarter, and the sums scaled up to all pairs.
+All use phantoms at 1024 px, ResNet50 at 224 px, 5 epochs, the paper's 20 depths. Jobs run one per core at a time, or on a
+GPU one at a time (--at-once; plain always one at a time). The time of the paper's whole grid is extrapolated from the time
+of a picture and of a start. On a GPU use the paper's steps: --steps 100 --batch 32.
 """
 
 import argparse
@@ -29,12 +29,12 @@ import lines
 DEPTHS, SIZES = range(20), (24, 48, 96)  # all of ours
 TIMED_DEPTHS, TIMED_SIZES = (2, 7, 12, 17), (24, 96)  # of theirs
 VALIDATION, SIDE, EPOCHS, SEED = 8, 224, 5, 0
-PAPER = {"pairs": 260, "pictures": 16_000, "different": 68_000}  # pictures of a pair; different ones of all pairs
-INDEXED = 112_120  # images of the release: what stands in the index costs every job that reads it
+PAPER = {"pairs": 260, "pictures": 16_000, "different": 68_000}  # pictures of a pair; different pictures of all pairs
+INDEXED = 112_120  # images of the release: every job that reads the index pays for all its rows
 
 
 def prepare(folder: Path) -> None:
-    """Draw the phantoms, cache them, write a split file a size, and random source weights."""
+    """Draw the phantoms, cache them, write one split file per size, and random source weights."""
     import pandas as pd
 
     from cxr.classifiers import transfer
@@ -112,7 +112,7 @@ def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: 
 
 
 def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> None:
-    """What a user would write with torchvision; only the order of images and their augmentation are taken from us."""
+    """What a user would write with torchvision; only the order of images and their augmentation are ours."""
     import numpy as np
     import pandas as pd
     import torch
@@ -180,7 +180,7 @@ def run_plain(folder: Path, layers: int, size: int, steps: int, batch: int) -> N
 
 
 def multiplications(folder: Path, pictures: int) -> float:
-    """How many times more the tuned program multiplies than ours does for all pairs, forwards and backwards."""
+    """Return the tuned program's multiplications for all pairs, forwards and backwards, as a multiple of ours."""
     import torch
     from steps import classifier
     from torch.utils.flop_counter import FlopCounterMode
@@ -192,7 +192,7 @@ def multiplications(folder: Path, pictures: int) -> float:
 
     stored = json.loads((folder / "features/store.json").read_text())
     image = [3, SIDE, SIDE]
-    with torch.device("meta"):  # shapes alone, no numbers
+    with torch.device("meta"):  # only shapes, no numbers
         with torch.no_grad(), FlopCounterMode(display=False) as shared:
             classifier(0).train().tail(torch.zeros(2, *image), None)
         ours, theirs = stored["pictures"] * shared.get_total_flops(), 0
@@ -205,7 +205,7 @@ def multiplications(folder: Path, pictures: int) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall and CPU seconds of a set of processes, and the largest memory of one of them in MiB."""
+    """Wall and CPU seconds of a set of processes, and the largest memory of any of them in MiB."""
 
     wall: float
     cpu: float
@@ -227,7 +227,7 @@ def run(command: list[str]) -> resource.struct_rusage:
 
 
 def timed(commands: list[list[str]], at_once: int) -> Cost:
-    """Run processes, so many at once."""
+    """Run processes, at most `at_once` at the same time."""
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
         used = list(pool.map(run, commands))
@@ -236,8 +236,8 @@ def timed(commands: list[list[str]], at_once: int) -> Cost:
 
 
 def whole_grid(tails: Path, pairs: int, wall: float, shared: float, pictures: int, at_once: int) -> float:
-    """Return the hours of the paper's grid. tails: folder of the pairs' facts; wall: of all of them; shared: seconds of a
-    different picture in the features; pictures: of a pair here."""
+    """Return the hours of the paper's grid. tails: folder of the pairs' facts; wall: seconds of all pairs; shared: seconds
+    per different picture in the features; pictures: number per pair here."""
     trained = sum(json.loads(path.read_text())["seconds"] for path in tails.glob("*/facts"))
     start = wall * at_once / pairs - trained / pairs
     pair = start + PAPER["pictures"] * trained / pairs / pictures
@@ -262,7 +262,7 @@ class Utilisation:
 
 
 def difference(folder: Path) -> float:
-    """The largest difference between ours and the tuned program in any epoch's validation loss."""
+    """Return the largest difference between ours and the tuned program in any epoch's validation loss."""
     import pandas as pd
 
     found = 0.0
@@ -297,7 +297,7 @@ def main() -> None:
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
-    """Run the three ways, print what they took, and add the lines of the common table."""
+    """Run the three programs, print their times, and add the lines of the common table."""
     base = [sys.executable, __file__, "--steps", str(options.steps), "--batch", str(options.batch)]
     base += ["--folder", str(folder), "--job"]
     pairs = [[str(layers), str(size)] for layers in DEPTHS for size in SIZES]

@@ -1,8 +1,8 @@
-"""What predicting in float32 and in batches of one size costs: ours beside the usual loop, in turn, in one run.
+"""The cost of predicting in float32 and in batches of one size: ours and the usual loop, in turn, in one run.
 
-The usual loop judges in the arithmetic of training and in batches of 64, the last one as small as it comes. Prints both
-rates, and how far a prediction moves when the image is judged alone. Then what one epoch of the grid costs with its
-validation in either arithmetic. Usage: PYTHONPATH=workflow python benchmarks/inference.py [--images 96] [--precision auto]
+The usual loop predicts in the arithmetic of training and in batches of 64, the last one smaller. Prints both rates, and how
+much a prediction changes when the image is predicted alone; then the cost of one epoch of the grid with its validation in
+either arithmetic. Usage: PYTHONPATH=workflow python benchmarks/inference.py [--images 96] [--precision auto]
 """
 
 import argparse
@@ -22,15 +22,15 @@ from cxr.training.loop import Objective, infer, judge
 SIDE = 224
 BATCH = 64
 ROUNDS = 3
-STEPS, TRAINED = 100, 32  # an epoch of the paper's grid: steps, and images a step
-VALIDATED = (100, 1_000, 8_600)  # images; the last is a tenth of the release's training list
+STEPS, TRAINED = 100, 32  # an epoch of the paper's grid: steps, and images per step
+VALIDATED = (100, 1_000, 8_600)  # numbers of images; the last is a tenth of the release's training list
 
 
 @torch.no_grad()
 def usual(
     network: torch.nn.Module, names: list[str], read: Callable, objective: Objective, device: Device
 ) -> np.ndarray:
-    """Judge as most programs do."""
+    """Predict as most programs do."""
     network.eval()
     found = []
     for start in range(0, len(names), BATCH):

@@ -1,11 +1,11 @@
-"""Images into training: our cache beside torchvision and torchxrayvision decoding PNG files, and what input costs a step.
+"""Reading training images: our cache beside torchvision and torchxrayvision decoding PNG files; the input cost of a step.
 
     PYTHONPATH=workflow python benchmarks/input.py [--images 128] [--data FOLDER] [--pairs 8] [--block 1]
 
 Same images, 224 px, batches of 32, two cores: ours in the training process, theirs in a DataLoader with two persistent
-workers that are running before the clock does. All files are in the page cache; a disk would slow both sides down, theirs
-by more bytes. Then baseline training (ResNet50, the workflow's own loop), in turn a block of steps from the cache and a
-block on one random batch that already is on the device. torchxrayvision comes from benchmarks/requirements.txt.
+workers, started before the clock. All files are in the page cache; a disk would slow both down, theirs more because they
+read more bytes. Then baseline training (ResNet50, the workflow's own loop): in turn a block of steps from the cache and a
+block on one random batch already on the device. Install torchxrayvision from benchmarks/requirements.txt.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from cxr.training.runs import plain
 
 SIDE, BATCH, WORKERS, ROUNDS, WARM = 224, 32, 2, 3, 1
 LABELS = 15
-LIMIT = 40.0  # seconds after which no further pair of blocks is begun
-OURS = 1.0  # seconds a round that our faster side is measured for
+LIMIT = 40.0  # seconds after which no further pair of blocks starts
+OURS = 1.0  # seconds per round for which our faster side is measured
 INSTALL = "not installed: python -m pip install --no-deps -r benchmarks/requirements.txt"
 
 
@@ -46,7 +46,7 @@ INSTALL = "not installed: python -m pip install --no-deps -r benchmarks/requirem
 
 
 def loaders(folder: Path) -> dict[str, DataLoader | str]:
-    """Return what users write, by name; folder/all holds the PNG files. A text says why one cannot be measured."""
+    """Return the loaders that users write, by name, or a text that says why one cannot be measured; PNG files: folder/all."""
     steps = [v2.Grayscale(), v2.Resize((SIDE, SIDE)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     sources = {
         "ImageFolder, Pillow": ImageFolder(str(folder), v2.Compose(steps)),
@@ -140,11 +140,11 @@ def compare_rates(plain_stream: Stream, augmented_stream: Stream, folder: Path, 
 
 
 class Enough(Exception):
-    """Raised by a stream to end a training that has been measured for long enough."""
+    """Raised by a stream to end a training that has been measured long enough."""
 
 
 class Alternating:
-    """A stream of blocks of steps, in turn from the cache and one fixed batch; stamps: when each block began."""
+    """A stream of blocks of steps, in turn from the cache and from one fixed batch; stamps: start of each block."""
 
     def __init__(self, stream: Stream, pairs: int, block: int, device: Device):
         self.stream, self.names, self.device = stream, stream.names, device
@@ -173,7 +173,7 @@ class Alternating:
 
 
 def quiet(line: str) -> None:
-    """The training's log, of which nothing is wanted here."""
+    """Discard the training's log."""
 
 
 def compare_steps(stream: Stream, pairs: int, block: int, device: Device, to: Path | None) -> None:

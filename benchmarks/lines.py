@@ -1,4 +1,4 @@
-"""The lines of the table that `make bench` ends with: what was compared, ours, theirs, and how many times better ours is."""
+"""Lines of the table at the end of `make bench`: what was compared, ours, theirs, and how many times better ours is."""
 
 import argparse
 import csv
@@ -12,7 +12,7 @@ def option(parser: argparse.ArgumentParser) -> None:
 
 
 def add(path: Path | None, what: str, unit: str, ours: float, theirs: float, whose: str, ratio: float) -> None:
-    """Add a line to the file, with its header where the file is new. ratio: above 1 where ours is better."""
+    """Add a line to the file, with a header if the file is new. ratio: above 1 if ours is better."""
     if path is None:
         return
     fresh = not path.exists()

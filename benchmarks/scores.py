@@ -2,9 +2,9 @@
 
     PYTHONPATH=workflow python benchmarks/scores.py [--images 2560 25596] [--samples 1000] [--loops 30]
 
-15 labels as frequent as in the official test list, patients with as uneven numbers of images, scores with ties. The loop
-draws patients and scores the images of those drawn; it is run for fewer samples and its time scaled up. In ours, the AUPRC
-comes along; the loop has the AUROC alone.
+15 labels as frequent as in the official test list, patients with equally uneven numbers of images, scores with ties. The
+loop draws patients and scores their images; it runs for fewer samples and its time is scaled up. Ours also computes the
+AUPRC; the loop computes only the AUROC.
 """
 
 import argparse
@@ -29,7 +29,7 @@ except ImportError as error:
     ) from None
 
 ROUNDS, CONFIDENCE = 3, 0.95
-TEST_IMAGES, TEST_PATIENTS, MOST = 25596, 2797, 184  # of the official test list; MOST: images of one patient
+TEST_IMAGES, TEST_PATIENTS, MOST = 25596, 2797, 184  # of the official test list; MOST: most images of a patient
 # Images of the official test list with each label, in the order of LABELS.
 SUPPORT = np.array([3279, 1069, 4658, 6112, 1748, 1623, 555, 2665, 1815, 925, 1093, 435, 1143, 86, 9861])
 
@@ -60,7 +60,7 @@ def ours(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray, samples: i
 
 
 def loop(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """What one writes: AUROC (samples, 15) of resampled patients; NaN where a label is not there."""
+    """Return the AUROC (samples, 15) of resampled patients, as a user would write it; NaN if a label is absent."""
     random = np.random.default_rng(seed)
     groups = list(pd.Series(np.arange(len(patients))).groupby(patients).indices.values())
     values = np.full((samples, truth.shape[1]), np.nan)
@@ -89,7 +89,7 @@ def timed(function: Callable, *arguments):
 
 
 def largest_difference(data: tuple, estimates: list[Estimate], checked: int) -> tuple[float, float]:
-    """Largest difference of the AUROCs on the data, and on our first resamples written out image by image."""
+    """Return the largest difference of the AUROCs on the data, and on our first resamples written out by image."""
     patients, truth, scores = data
     on_data = max(abs(e.value - roc_auc_score(t, s)) for e, t, s in zip(estimates, truth.T, scores.T, strict=True))
     on_resamples = [
@@ -125,7 +125,7 @@ def compare(images: int, samples: int, loops: int, to: Path | None) -> None:
     inside = np.mean(((values >= low) & (values <= high))[np.isfinite(values)])
     error = np.sqrt(CONFIDENCE * (1 - CONFIDENCE) / values.size)
     spread = np.nanstd([estimate.samples for estimate in estimates], axis=1)
-    # standard errors of a standard deviation estimated from so many samples
+    # standard errors of a standard deviation estimated from this many samples
     off = (np.nanstd(values, axis=0, ddof=1) / spread - 1) / np.sqrt(1 / (2 * len(values)) + 1 / (2 * samples))
     on_data, on_resamples = largest_difference(data, estimates, checked=3)
     print(f"{'':8}largest difference of an AUROC: {on_data:.1e} on the data, {on_resamples:.1e} on the same resamples")

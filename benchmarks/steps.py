@@ -1,9 +1,9 @@
-"""One training step of a pair (c, s), as it is done here and as it could be done otherwise: what pays and what does not.
+"""One training step of a pair (c, s), as done here and in other ways: what pays and what does not.
 
     PYTHONPATH=workflow python benchmarks/steps.py [--layers 9 19] [--batch 32] [--rounds 5]
 
-ResNet50 at 224 px on random numbers. The ways take turns, so that other work on the machine meets all of them. On a CPU a
-job has one thread, and times are CPU times.
+ResNet50 at 224 px on random numbers. The ways take turns, so that other work on the machine affects all of them. On a CPU
+a job has one thread, and times are CPU times.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SIDE = 224
 
 @dataclass
 class Way:
-    """How a step is taken: from the output of the stage `after`, or from images (None)."""
+    """How to take a step: from the output of the stage `after`, or from images (None)."""
 
     device: Device
     after: str | None
@@ -39,7 +39,7 @@ class Way:
 
 
 class Step:
-    """A step that can be taken again and again. `once`: what the first took, which may compile."""
+    """A step that can be repeated. `once`: time of the first, which may compile."""
 
     def __init__(self, layers: int, batch: int, way: Way):
         torch.manual_seed(0)
@@ -65,7 +65,7 @@ class Step:
         self.once = self.take()
 
     def take(self) -> float:
-        """Take a step; return its CPU seconds, of all threads, or on a GPU its wall seconds."""
+        """Take a step; return its CPU seconds over all threads, or its wall seconds on a GPU."""
         torch.set_num_threads(self.way.threads)
         on_gpu = self.way.device.torch.type == "cuda"
         clock = time.perf_counter if on_gpu else time.process_time
@@ -85,7 +85,7 @@ def classifier(layers: int) -> TransferClassifier:
 
 
 def ways(layers: int, device: Device) -> dict[str, Way]:
-    """Return ours, and how else a step could be taken, by what is different."""
+    """Return ours and the other ways to take a step, named by their difference."""
     ours = partial(Way, device, classifier(layers).shared[-1])
     result = {
         "ours": ours(),
@@ -94,7 +94,7 @@ def ways(layers: int, device: Device) -> dict[str, Way]:
         "from layer3's output": Way(device, "layer3.5"),
         "the whole network": Way(device, None),
     }
-    if device.bfloat16:  # the other way round it is emulated, and takes minutes
+    if device.bfloat16:  # without hardware for it, bfloat16 is emulated and takes minutes
         result["float32"] = Way(Device(device.torch, False), ours().after)
     cores = os.cpu_count() or 1
     if device.torch.type == "cpu" and cores > 1:

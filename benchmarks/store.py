@@ -1,4 +1,4 @@
-"""Images per second into training: our cache beside decoding each PNG every epoch, in turn, in one run.
+"""Training images read per second: our cache beside decoding each PNG in every epoch, in turn, in one run.
 
 Draws phantoms into a temporary folder, builds a store of them, and reads the same images both ways. Prints both rates and
 their ratio. Usage: PYTHONPATH=workflow python benchmarks/store.py [--images 60]

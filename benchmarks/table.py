@@ -1,8 +1,8 @@
-"""Runs all benchmarks one after another and prints one table: ours and what a user would write, in the same run, ratio last.
+"""Runs all benchmarks in turn and prints one table: ours and what a user would write, in the same run, with their ratio.
 
     PYTHONPATH=workflow python benchmarks/table.py [--only grid input]
 
-Each benchmark also runs by itself and says more then. On a machine with other work, read the ratios, not the times.
+Each benchmark also runs by itself and then prints more. On a machine with other work, read the ratios, not the times.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 
 from cxr.training.device import choose
 
-# In this order; arguments that differ from a script's defaults.
+# Scripts in this order, with arguments that differ from their defaults.
 SCRIPTS = {
     "store": [],
     "checks": [],
@@ -33,7 +33,7 @@ SCRIPTS = {
 
 
 def machine() -> str:
-    """Name processor, cores, memory, GPU and arithmetic."""
+    """Describe processor, cores, memory, GPU and arithmetic."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -1,4 +1,4 @@
-"""Parsing and validating the official tables: ours, beside reading them with pandas and checking nothing, in one run.
+"""Parsing and validating the official tables: ours beside reading them with pandas without checks, in one run.
 
 Usage: PYTHONPATH=workflow python benchmarks/tables.py FOLDER  (with Data_Entry_2017_v2020.csv and BBox_List_2017.csv)
 """

@@ -10,7 +10,7 @@ from cxr.runtime.replacing import replacing
 def test_what_is_written_takes_the_files_name(tmp_path):
     path = tmp_path / "file"
     for content in ("one", "two"):
-        with replacing(path, encoding="utf-8") as file:
+        with replacing(path) as file:
             file.write(content)
             assert path.exists() == (content == "two"), "until then the former content is there"
         assert path.read_text() == content

@@ -88,7 +88,7 @@ DAMAGES = {
     "with code": (lambda path: with_head(path, saved_by_torch({"step": io.BytesIO})), ""),
     "of another version": (lambda path: with_head(path, saved_by_torch({}), torch="1.0"), "saved by PyTorch 1.0, and"),
     "a link": (moved_behind_a_link, "it is not followed"),
-    "a folder": (folder_in_its_place, "no regular file"),
+    "a folder": (folder_in_its_place, "not a regular file"),
     "not readable": (without_the_rights_to_read_it, "Permission denied"),
 }
 

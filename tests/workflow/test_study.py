@@ -419,7 +419,7 @@ def test_every_training_rule_declares_its_resources(repository):
             title = rule.split(":")[0]
             assert "mem_mb=" in rule and "runtime=" in rule and "log:" in rule, title
             assert "conda:" in rule or "script:" not in rule, title
-            if "threads:" in rule:
+            if "threads: 1\n" in rule:  # a training or a prediction
                 assert "gpu=1" in rule and "benchmark:" in rule, title
 
 

@@ -1,4 +1,4 @@
-"""The experiments of the study: one row says what the rules, the report and predictions of new images need of each."""
+"""The experiments of the study: one row for each, with what the rules, the report and predictions of new images need."""
 
 import re
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ BOX_NUMBERS = (("f1", "all"), ("map50", "all"))
 class Experiment:
     """An experiment, in the order in which the report shows them.
 
-    name: in metric tables and below the results; `transfer` stands for all of its pairs (`family`).
+    name: as in metric tables and result paths; `transfer` stands for all of its pairs (`family`).
     kind: what is predicted: a probability per label (classifier), boxes, or cells of the 16 × 16 grid.
-    section: its settings, in those of a protocol.
-    title, short: its name over a section of the report, and within a sentence.
-    source: where the paper has it. did: what was done. reading: what an image-free predictor gets of the paper's numbers.
+    section: name of its settings within those of a protocol.
+    title, short: its name as a heading of the report, and within a sentence.
+    source: its place in the paper. did: what was done. reading: what an image-free predictor scores on the paper's numbers.
     headline: (metric, label) of the numbers that the paper prints, and of those that it should have printed.
     folder: of a job, below the results; fields protocol and fold.
-    trained: its jobs leave a model and a history. predicts: its models may be chosen for new images.
-    names_findings: its predictions say which finding they are of.
-    needs: a setting of its section that must be given, and why the experiment does not run where it is not.
+    trained: its jobs leave a model and a history. predicts: its models may predict new images.
+    names_findings: its predictions name the finding.
+    needs: a setting of its section without which the experiment does not run, and why.
     curves: the figure of the paper that its learning curves correspond to.
     """
 
@@ -51,8 +51,8 @@ class Experiment:
         return self.kind != "classifier"
 
 
-# Not AUPRC among the headline numbers: with few positives even a random ranking beats its floor, the prevalence, so a
-# verdict would flatter; it stands in the label tables.
+# AUPRC is in the label tables but not among the headline numbers: with few positives even a random ranking beats its
+# floor, the prevalence, so its verdict would flatter.
 EXPERIMENTS = (
     Experiment(
         name="baseline_softmax",
@@ -173,7 +173,7 @@ Job = tuple[str, str, str]  # protocol, experiment, fold ("" where the experimen
 
 
 def family(experiment: str) -> str:
-    """Return the row to which a metric table's experiment belongs: ``transfer_c2_s5000`` → ``transfer``."""
+    """Return the row that a metric table's experiment belongs to: ``transfer_c2_s5000`` → ``transfer``."""
     return "transfer" if pair(experiment) else experiment
 
 
@@ -196,7 +196,7 @@ def skipped(settings: Settings) -> dict[Key, str]:
 def jobs(settings: Settings) -> dict[Job, str]:
     """Return the folder, below the results, of every job that predicts test images.
 
-    The long transfer runs are not among them: which they are is known once the grid has been trained.
+    The long transfer runs are not included: they are known only once the grid has been trained.
     """
     return {
         (protocol, each.name, fold): each.folder.format(protocol=protocol, fold=fold)
@@ -207,7 +207,7 @@ def jobs(settings: Settings) -> dict[Job, str]:
 
 
 def detectors(settings: Settings) -> list[Key]:
-    """Return the detectors that run, of boxes and of cells."""
+    """Return the detectors of boxes and of cells that run."""
     return [(protocol, each.name) for protocol, each in _running(settings) if each.in_folds]
 
 

@@ -20,7 +20,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def received(self) -> dict[str, Any]:
-        """Return the settings that were given, without defaults: a job is given those that it uses, and records no other."""
+        """Return the settings that were given, without defaults: a job gets, and records, only those that it uses."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -41,29 +41,29 @@ class Data(Section):
     test_list: str = setting("", "Official list of test images, relative to root; empty: none.")
     include: list[str] = setting(
         [],
-        "Patterns on the paths of images relative to root: only images that match one count; empty: all. `*` stands for any "
-        "characters, `/` among them, `?` for one; upper and lower case differ; a pattern that matches a folder stands for "
-        "all in it: `[images_*/images]`.",
+        "Patterns for image paths relative to root; only images that match one are used; empty: all. `*` matches any "
+        "characters, including `/`; `?` matches one. Case matters. A pattern that matches a folder includes everything in "
+        "it: `[images_*/images]`.",
     )
     exclude: list[str] = setting(
-        [], "Patterns as in include: images that match one do not count: `[gradcam, images-224, '*/thumbs/*']`."
+        [], "Patterns as in include; images that match one are not used: `[gradcam, images-224, '*/thumbs/*']`."
     )
     bits: int = setting(
         0,
-        "Bits that count of 16-bit PNG files that do not say it themselves (sBIT chunk): 2^bits - 1 is white. 0: the highest "
-        "value of all of them decides, and the smallest of 8, 10, 12, 14 and 16 bits that holds it counts for all; only files "
-        "that stay below a sixteenth of that white, which would be black, are then taken by themselves, by the same rule. "
-        "(Highest: but for one pixel in 10,000 of an image.) The summary says what was found.",
+        "Significant bits of 16-bit PNG files without an sBIT chunk: 2^bits - 1 is white. 0: use the smallest of 8, 10, 12, 14 "
+        "and 16 bits that holds the highest value in all these files. A file whose values all stay below a sixteenth of that "
+        "white, which would look black, gets its own bits by the same rule. (The brightest one in 10,000 pixels of each image is "
+        "ignored.) The summary says what was found.",
         ge=0,
         le=16,
     )
 
 
 class Phantoms(Section):
-    patients: int = setting(260, "Number of patients drawn.", ge=10, le=100_000)
-    images: int = setting(720, "Number of images drawn; patients have one or more.", ge=20, le=1_000_000)
+    patients: int = setting(260, "Number of patients to generate.", ge=10, le=100_000)
+    images: int = setting(720, "Number of images to generate; each patient has one or more.", ge=20, le=1_000_000)
     boxed: int = setting(260, "Number of images with boxes; all are in the test list, as in the release.", ge=8)
-    size: int = setting(1024, "Side of a drawn image in pixels.", ge=128, le=2048)
+    size: int = setting(1024, "Side of a generated image in pixels.", ge=128, le=2048)
 
 
 class Images(Section):
@@ -73,21 +73,23 @@ class Images(Section):
 
 class Schedule(Section):
     epochs: int = setting(5, "Epochs.", ge=1, le=10_000)
-    steps: int = setting(100, "Optimiser steps an epoch; 0: one pass over the training images.", ge=0)
-    batch: int = setting(32, "Images a step.", ge=1, le=4096)
+    steps: int = setting(100, "Optimiser steps per epoch; 0: one pass over the training images.", ge=0)
+    batch: int = setting(32, "Images per step.", ge=1, le=4096)
     optimizer: Literal["sgd", "adam", "adamw"] = setting("adam", "Optimiser.")
     learning_rate: float = setting(1e-3, "Peak learning rate.", gt=0, le=10)
     weight_decay: float = setting(0.0, "Weight decay.", ge=0, le=1)
     decay: Literal["constant", "cosine"] = setting("constant", "Learning-rate schedule (cosine has 5% warm-up).")
-    keep: Literal["last", "best"] = setting("last", "Which epoch's weights count: the last, or the best on validation.")
+    keep: Literal["last", "best"] = setting(
+        "last", "Which epoch's weights to keep: the last, or the best on validation."
+    )
     patience: int = setting(
         0,
-        "Early stopping: epochs without a better validation score after which training ends (keep: best); 0: never.",
+        "Early stopping: end training after this many epochs without a better validation score (keep: best); 0: never.",
         ge=0,
     )
     average: float = setting(
         0.0,
-        "Decay, a step, of a running mean of the weights; where there is one, it is what is judged and kept. 0: none.",
+        "Decay per step of a running mean of the weights; the mean is then validated and kept. 0: no mean.",
         ge=0,
         lt=1,
     )
@@ -102,11 +104,11 @@ class Schedule(Section):
 class Source(Section):
     kind: Literal["random", "textures", "imagenet", "file"] = setting(
         "imagenet",
-        "Weights transfer starts from: random, pre-trained here on generated textures, torchvision's, or a file.",
+        "Weights that transfer starts from: random, pre-trained here on generated textures, torchvision's, or a file.",
     )
-    file: str = setting("", "Checkpoint: for `file`, any; for `imagenet`, a local copy instead of the hub.")
-    sha256: str = setting("", "SHA-256 of the file (the first 8 or more hex digits do); empty: not checked.")
-    images: int = setting(4000, "Textures drawn for pre-training (kind: textures).", ge=100)
+    file: str = setting("", "Checkpoint: any for `file`; for `imagenet`, a local copy to use instead of the hub.")
+    sha256: str = setting("", "SHA-256 of the file (its first 8 or more hex digits suffice); empty: not checked.")
+    images: int = setting(4000, "Textures generated for pre-training (kind: textures).", ge=100)
     training: Schedule = setting(
         Schedule(epochs=4, steps=0, batch=32, optimizer="adamw", learning_rate=2e-3, weight_decay=1e-2, decay="cosine"),
         "Schedule of the pre-training (kind: textures).",
@@ -115,7 +117,7 @@ class Source(Section):
 
 class Network(Section):
     name: Literal["resnet50", "resnet18", "resnet10"] = setting(
-        "resnet50", "Classifier of baselines and transfer; resnet10 is a narrow one for CPUs."
+        "resnet50", "Network of the baselines and of transfer; resnet10 is a narrow one for CPUs."
     )
 
 
@@ -126,7 +128,9 @@ class Augment(Section):
     shift: float = setting(0.0, "Largest shift, fraction of the side.", ge=0, le=0.5)
     zoom: float = setting(0.0, "Largest relative change of scale.", ge=0, le=0.5)
     brightness: float = setting(0.0, "Largest relative change of contrast and brightness.", ge=0, le=0.9)
-    gamma: float = setting(0.0, "Largest change of the grey levels' exponent, as its natural logarithm.", ge=0, le=2)
+    gamma: float = setting(
+        0.0, "Largest change of the exponent of the grey levels, as a natural logarithm.", ge=0, le=2
+    )
 
 
 class Split(Section):
@@ -137,24 +141,28 @@ class Split(Section):
     )
     validation: float = setting(0.1, "Share of images (or patients) for validation.", gt=0, lt=0.5)
     test: float = setting(0.1, "Share of images (or patients) for testing (not used by `official`).", gt=0, lt=0.5)
-    max_validation: int = setting(0, "At most so many validation images are used; 0: all.", ge=0)
-    max_test: int = setting(0, "At most so many test images are used; 0: all.", ge=0)
-    box_validation: float = setting(0.1, "Share of boxed images for validation; 0: the test images serve.", ge=0, lt=1)
+    max_validation: int = setting(0, "Largest number of validation images used; 0: all.", ge=0)
+    max_test: int = setting(0, "Largest number of test images used; 0: all.", ge=0)
+    box_validation: float = setting(
+        0.1, "Share of boxed images for validation; 0: validate on the test images.", ge=0, lt=1
+    )
     box_test: float = setting(0.2, "Share of boxed images for testing; not used with more than one fold.", gt=0, lt=1)
     box_folds: int = setting(
         1,
-        "Folds of the boxed images: 1 is the one split of box_validation and box_test; more train every detector once a "
-        "fold, and every boxed image is tested once (needs box_validation above 0).",
+        "Folds of the boxed images. 1: a single split by box_validation and box_test. More: every detector is trained once "
+        "per fold and every boxed image is tested once (needs box_validation above 0).",
         ge=1,
         le=100,
     )
-    box_group: Literal["image", "patient"] = setting("patient", "What the box split keeps together.")
+    box_group: Literal["image", "patient"] = setting(
+        "patient", "Unit of the box split: all images of a patient stay together, or each image is drawn on its own."
+    )
 
 
 class Baseline(Section):
-    size: int = setting(0, "Images used (as a size s of the split rule); 0: all.", ge=0)
+    size: int = setting(0, "Number of images used (a size s of the split); 0: all.", ge=0)
     training: Schedule = setting(Schedule(epochs=10, steps=0, batch=32), "Schedule of both baselines.")
-    balanced: bool = setting(False, "Weight positives by class rarity in the sigmoid loss.")
+    balanced: bool = setting(False, "Weight positives by the rarity of their label in the sigmoid loss.")
 
 
 HeadInput = Literal["softmax", "logits", "features"]
@@ -162,13 +170,13 @@ FrozenBatchNorm = Literal["eval", "batch", "keras"]
 
 
 class Comparison(Section):
-    layers: list[int] = setting([], "Values of c that are compared; empty: no comparison.")
-    sizes: list[int] = setting([], "Values of s that are compared; empty: no comparison.")
+    layers: list[int] = setting([], "Values of c to compare; empty: no comparison.")
+    sizes: list[int] = setting([], "Values of s to compare; empty: no comparison.")
     head_input: list[HeadInput] = setting(
-        ["softmax", "logits", "features"], "What the added layer reads, each value in turn.", min_length=1
+        ["softmax", "logits", "features"], "Values of head_input to compare.", min_length=1
     )
     frozen_batchnorm: list[FrozenBatchNorm] = setting(
-        ["eval", "batch", "keras"], "What frozen batch norm normalises with, each value in turn.", min_length=1
+        ["eval", "batch", "keras"], "Values of frozen_batchnorm to compare.", min_length=1
     )
 
     @field_validator("layers", "sizes", "head_input", "frozen_batchnorm")
@@ -181,34 +189,36 @@ class Comparison(Section):
 
     @property
     def variants(self) -> list[tuple[str, str]]:
-        """Head inputs and kinds of frozen batch norm to compare; none where no pair (c, s) is named."""
+        """Pairs (head_input, frozen_batchnorm) to compare; none without a pair (c, s)."""
         configured = self.layers and self.sizes
         return [(head, norm) for head in self.head_input for norm in self.frozen_batchnorm] if configured else []
 
 
 class Transfer(Section):
-    layers: list[int] = setting(list(range(20)), "Axis c: trainable parametered layers, counted from the end.")
+    layers: list[int] = setting(
+        list(range(20)), "Axis c: number of trainable layers with parameters, counted from the end."
+    )
     sizes: list[int] = setting(PAPER_SIZES, "Axis s: number of images.")
     head_input: HeadInput = setting(
         "softmax", "What the added 15-way layer reads: 1000-way probabilities, 1000-way logits, or pooled features."
     )
     frozen_batchnorm: FrozenBatchNorm = setting(
         "eval",
-        "Frozen batch norm normalises with the source's statistics (eval); with the batch's in training, which it goes on "
-        "collecting for testing (batch); or with the batch's in training and the source's in testing (keras: what frozen "
+        "Statistics that frozen batch norm normalises with. eval: the source's. batch: the batch's in training; in testing the "
+        "stored ones, which training goes on updating. keras: the batch's in training, the source's in testing (as frozen "
         "layers did from Keras 2.1.3 until TensorFlow 2).",
     )
-    balanced: bool = setting(False, "Weight positives by class rarity in the loss.")
+    balanced: bool = setting(False, "Weight positives by the rarity of their label in the loss.")
     features_gb: float = setting(
-        60, "GB that the shared outputs of the frozen layers may take; 0: every job runs the whole network.", ge=0
+        60, "Disk space in GB for the shared outputs of the frozen layers; 0: every job runs the whole network.", ge=0
     )
-    select_by: Literal["accuracy", "auroc"] = setting("accuracy", "Validation metric that picks the pairs.")
-    select: int = setting(2, "Number of best pairs that train long.", ge=1, le=20)
-    training: Schedule = setting(Schedule(), "Schedule of a grid job.")
-    long: Schedule = setting(Schedule(epochs=100), "Schedule of a long run.")
+    select_by: Literal["accuracy", "auroc"] = setting("accuracy", "Validation metric that selects the pairs (c, s).")
+    select: int = setting(2, "Number of best pairs to train long.", ge=1, le=20)
+    training: Schedule = setting(Schedule(), "Schedule of each job of the grid.")
+    long: Schedule = setting(Schedule(epochs=100), "Schedule of each long run.")
     comparison: Comparison = setting(
         Comparison(),
-        "Which choices collapse to the majority classifier: the target `collapse`, and a section of the report.",
+        "Which choices make a model collapse to the majority classifier (the target `collapse`; a section of the report).",
     )
 
     @field_validator("layers", "sizes")
@@ -221,44 +231,48 @@ class Transfer(Section):
 
 
 class Yolo(Section):
-    pretrained: str = setting("", "COCO weights file for off-the-shelf and fine-tuning; empty: none at hand.")
-    sha256: str = setting("", "SHA-256 of the weights file (the first 8 or more hex digits do); empty: not checked.")
-    architecture: str = setting("yolo11n.yaml", "Network trained from scratch where there are no COCO weights.")
+    pretrained: str = setting("", "COCO weights file, used off the shelf and for fine-tuning; empty: none.")
+    sha256: str = setting(
+        "", "SHA-256 of the weights file (its first 8 or more hex digits suffice); empty: not checked."
+    )
+    architecture: str = setting("yolo11n.yaml", "Network to train from scratch if there are no COCO weights.")
     image_size: int = setting(640, "Side in pixels at which YOLO reads an image.", ge=64, le=1280, multiple_of=32)
     epochs: int = setting(40, "Epochs.", ge=1, le=10_000)
-    batch: int = setting(16, "Images a step.", ge=1, le=1024)
+    batch: int = setting(16, "Images per step.", ge=1, le=1024)
     optimizer: Literal["SGD", "Adam", "AdamW"] = setting("SGD", "Optimiser.")
     learning_rate: float = setting(0.01, "Initial learning rate.", gt=0, le=1)
-    freeze: int = setting(0, "Number of leading modules that stay frozen (fine-tuning from COCO weights only).", ge=0)
+    freeze: int = setting(0, "Number of first modules to freeze (only when fine-tuning COCO weights).", ge=0)
     mosaic: float = setting(0.0, "Probability of the mosaic augmentation.", ge=0, le=1)
     horizontal_flip: float = setting(0.0, "Probability of a left-right flip.", ge=0, le=1)
     vertical_flip: float = setting(0.0, "Probability of an upside-down flip.", ge=0, le=1)
     rotation: float = setting(0.0, "Largest rotation, degrees.", ge=0, le=45)
     shift: float = setting(0.1, "Largest shift, fraction of the side.", ge=0, le=0.5)
     zoom: float = setting(0.2, "Largest relative change of scale.", ge=0, le=0.9)
-    keep: Literal["last", "best"] = setting("last", "Which epoch's weights count.")
-    confidence: float = setting(
-        0.25, "Boxes below this confidence are no prediction in the binarised scores.", ge=0, le=1
+    keep: Literal["last", "best"] = setting(
+        "last", "Which epoch's weights to keep: the last, or the best on validation."
     )
+    confidence: float = setting(0.25, "Boxes below this confidence do not count in the binarised scores.", ge=0, le=1)
     tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
 
 
 class TorchvisionDetector(Section):
-    enabled: bool = setting(True, "Whether this detector is trained; no experiment of the paper.")
+    enabled: bool = setting(True, "Whether to train this detector, which is not in the paper.")
     architecture: Literal["fasterrcnn", "retinanet"] = setting(
-        "fasterrcnn", "torchvision's Faster R-CNN (two stages) or RetinaNet (one), on a feature pyramid."
+        "fasterrcnn", "torchvision's Faster R-CNN (two stages) or RetinaNet (one stage), on a feature pyramid."
     )
     backbone: Literal["resnet50", "resnet18", "resnet10"] = setting(
-        "resnet50", "ResNet below the pyramid; resnet10 is a narrow one under a narrow pyramid and head, for CPUs."
+        "resnet50", "ResNet below the pyramid; resnet10 is narrow, with a narrow pyramid and head, for CPUs."
     )
     pretrained: str = setting(
         "",
         "Weights file: torchvision's COCO weights of the architecture (backbone resnet50), or a state dict of the ResNet "
         "(ImageNet's, or this study's results/<name>/source/weights.pt); empty: trained from scratch.",
     )
-    sha256: str = setting("", "SHA-256 of the weights file (the first 8 or more hex digits do); empty: not checked.")
+    sha256: str = setting(
+        "", "SHA-256 of the weights file (its first 8 or more hex digits suffice); empty: not checked."
+    )
     trainable: int = setting(
-        3, "Backbone parts that are trained, counted from its end (0 to 5); from scratch: all.", ge=0, le=5
+        3, "Number of backbone parts to train, counted from its end (0 to 5); from scratch: all.", ge=0, le=5
     )
     image_size: int = setting(
         800, "Side in pixels at which the detector reads an image.", ge=64, le=1280, multiple_of=32
@@ -268,9 +282,7 @@ class TorchvisionDetector(Section):
         "Schedule.",
     )
     augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
-    confidence: float = setting(
-        0.25, "Boxes below this confidence are no prediction in the binarised scores.", ge=0, le=1
-    )
+    confidence: float = setting(0.25, "Boxes below this confidence do not count in the binarised scores.", ge=0, le=1)
     tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
 
 
@@ -288,11 +300,11 @@ FINDINGS_SCHEDULE = Schedule(
 
 class Pretraining(Section):
     images: int = setting(
-        0, "Boxed phantoms, generated images, on which the grid CNN is trained beforehand; 0: none.", ge=0, le=100_000
+        0, "Number of boxed phantoms (generated images) to pre-train the grid CNN on; 0: none.", ge=0, le=100_000
     )
     training: Schedule = setting(
         FINDINGS_SCHEDULE.model_copy(update={"epochs": 20}),
-        "Schedule on the phantoms.",
+        "Schedule of the pre-training.",
     )
 
     @field_validator("images")
@@ -306,13 +318,13 @@ class Pretraining(Section):
 class GridCNN(Section):
     head: Literal["dense", "convolution", "findings"] = setting(
         "dense",
-        "dense: one fully connected layer over all cells (the paper); convolution: one shared by all cells; findings: a "
-        "network of its own that maps each of the 8 boxed findings beside any of them.",
+        "dense: one fully connected layer over all cells (the paper); convolution: one layer shared by all cells; findings: a "
+        "different network, with a map for each of the 8 boxed findings and one for any of them.",
     )
     loss: Literal["mse", "l1", "cosine", "overlap"] = setting(
         "mse",
-        "Loss: mean squared error, L1, cosine proximity; overlap: cross-entropy and soft F1 (for head findings, which "
-        "takes no other).",
+        "mse: mean squared error; l1: mean absolute error; cosine: cosine proximity; overlap: cross-entropy and soft F1 (the "
+        "only loss for head findings, and only for it).",
     )
     image_size: Literal[64, 128, 256, 512, 1024] = setting(1024, "Side in pixels at which the grid CNN reads an image.")
     width: int = setting(16, "Channels of the first stage; later stages double.", ge=4, le=128)
@@ -320,9 +332,9 @@ class GridCNN(Section):
         Schedule(epochs=5, steps=0, batch=1, optimizer="adam", learning_rate=0.005), "Schedule."
     )
     augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
-    pretraining: Pretraining = setting(Pretraining(), "Training on generated images beforehand (head findings).")
+    pretraining: Pretraining = setting(Pretraining(), "Pre-training on generated images (head findings).")
     target: Literal["majority", "coverage"] = setting(
-        "majority", "A cell's target: 1 if boxes cover more than half of it, or the covered share itself."
+        "majority", "Target of a cell. majority: 1 if boxes cover more than half of it; coverage: the share they cover."
     )
     members: int = setting(
         1,
@@ -332,19 +344,19 @@ class GridCNN(Section):
     )
     dropout: float = setting(0.0, "Share of features that dropout sets to 0 (head findings).", ge=0, lt=1)
     mask_unboxed: bool = setting(
-        True, "A finding that an image's labels name but no box shows gives no loss (head findings)."
+        True, "Leave out of the loss each finding that an image's labels name but no box shows (head findings)."
     )
     test_time_flip: bool = setting(
-        False, "Average what is predicted for an image and, mirrored back, for its mirror image (head findings)."
+        False, "Average the predictions for an image and for its mirror image, mirrored back (head findings)."
     )
     decisive: bool = setting(
         False,
-        "Predict for a decision (head findings): a cell of any finding is worth what it adds to the expected F1, and each "
-        "finding's map is divided by its highest cell. Otherwise probabilities.",
+        "Write maps made for thresholding, not probabilities (head findings): a cell of the map of any finding holds its worth "
+        "for the expected F1, and each finding's map is divided by its highest cell.",
     )
     finding_weight: float = setting(1.0, "Weight of the findings' maps in the loss (head findings).", ge=0, le=100)
     label_weight: float = setting(
-        1.0, "Weight of which findings an image has in the loss (head findings).", ge=0, le=100
+        1.0, "Weight of the image's findings (present or absent) in the loss (head findings).", ge=0, le=100
     )
     threshold: float = setting(0.5, "Confidence above which a cell is predicted in the binarised scores.", gt=0, lt=1)
     tune_threshold: bool = setting(False, "Choose that threshold on the validation images instead.")
@@ -352,7 +364,7 @@ class GridCNN(Section):
     @field_validator("image_size", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        """Take "512" for 512: within braces on the command line Snakemake hands on texts, as other numbers take them."""
+        """Accept "512" for 512, as other numbers do: Snakemake passes texts for values in braces on the command line."""
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @model_validator(mode="after")
@@ -366,8 +378,8 @@ class GridCNN(Section):
 
 
 class Protocol(Section):
-    split: Split = setting(Split(), "Who is trained on, validated on and tested on.")
-    augment: Augment = setting(Augment(), "Augmentation of classifier training images.")
+    split: Split = setting(Split(), "Images for training, validation and testing.")
+    augment: Augment = setting(Augment(), "Augmentation of the classifiers' training images.")
     baseline: Baseline = setting(Baseline(), "The two baselines trained from scratch.")
     transfer: Transfer = setting(Transfer(), "The transfer grid and its long runs.")
     yolo: Yolo = setting(Yolo(), "YOLO, off the shelf and fine-tuned.")
@@ -439,40 +451,42 @@ class Evaluation(Section):
 
 class Machine(Section):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", "Arithmetic of training: auto takes bfloat16 autocast where the device has the instructions."
+        "auto", "Arithmetic of training. auto: bfloat16 autocast if the device has instructions for it, else float32."
     )
     slots: int = setting(1, "Training jobs that may share a GPU.", ge=1, le=64)
     checkpoint: float = setting(
-        120, "Seconds between two saved states of a training run (less often where saving is slow).", ge=0
+        120, "Seconds between saved states of a training run (more where saving is slow).", ge=0
     )
 
 
 class Download(Section):
     table: str = setting("", "Address table of the release; empty: the workflow's own config/release.csv.")
-    parallel: int = setting(4, "Files fetched at the same time (--resources download=... overrides it).", ge=1, le=16)
-    attempts: int = setting(10, "Attempts in a row that bring nothing new before a file is given up.", ge=1, le=1000)
-    keep_archives: bool = setting(False, "Keep the downloaded archives after unpacking them; 45 GB more.")
+    parallel: int = setting(
+        4, "Number of files to download at the same time (--resources download=... overrides it).", ge=1, le=16
+    )
+    attempts: int = setting(10, "Give a file up after this many attempts in a row without new data.", ge=1, le=1000)
+    keep_archives: bool = setting(False, "Keep the downloaded archives after unpacking (45 GB more).")
 
 
 class Predict(Section):
     folder: str = setting("", "Folder of new images (PNG, JPEG, DICOM), found anywhere below it.")
     name: str = setting(
         "",
-        "What is predicted goes to results/<name of the run>/predictions/<this>/; empty: the folder's own name, other "
-        "characters than letters, digits, _ and - replaced by _.",
+        "Predictions go to results/<name of the run>/predictions/<this>/; empty: the folder's own name, with characters other "
+        "than letters, digits, _ and - replaced by _.",
         pattern=r"^[A-Za-z0-9_-]*$",
     )
     bits: int = setting(
         0,
-        "Bits that count of a 16-bit PNG file that does not say it itself (sBIT chunk): 2^bits - 1 is white. 0: the smallest "
-        "of 8, 10, 12, 14 and 16 bits that holds the file's own highest value; images.csv says which.",
+        "Significant bits of a 16-bit PNG file without an sBIT chunk: 2^bits - 1 is white. 0: the smallest of 8, 10, 12, 14 "
+        "and 16 bits that holds the file's own highest value; images.csv says which.",
         ge=0,
         le=16,
     )
     protocol: Literal["best", "paper", "sound"] = setting(
         "best",
-        "Protocol whose models predict. best: sound, where the run has it; validation scores of two protocols cannot be "
-        "compared.",
+        "Protocol whose models predict. best: sound if the run has it, else paper (validation scores of different protocols "
+        "cannot be compared).",
     )
 
 
@@ -489,8 +503,8 @@ class Settings(Section):
     sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
     machine: Machine = setting(Machine(), "Arithmetic.")
-    predict: Predict = setting(Predict(), "New images, as the target `predict` reads them.")
-    download: Download = setting(Download(), "The public release, as the target `download` fetches it.")
+    predict: Predict = setting(Predict(), "Predictions of new images (the target `predict`).")
+    download: Download = setting(Download(), "Download of the public release (the target `download`).")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -519,8 +533,8 @@ DEFAULTS = Settings()
 def load(config: Mapping[str, Any]) -> Settings:
     """Merge a configuration over the defaults, key by key, and check it.
 
-    Raises InputError with one line a problem, naming the key, its value, what is allowed and, for an unknown key, the
-    nearest known one.
+    Raises InputError with one line per problem: the key, its value, what is allowed and, for an unknown key, the nearest
+    known one.
     """
     known = [path for path, _ in fields(Settings)]
     problems = [
@@ -535,7 +549,7 @@ def load(config: Mapping[str, Any]) -> Settings:
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, pydantic field) of every setting, sections before their members."""
+    """Yield (dotted key, pydantic field) of every setting, each section before its members."""
     for name, field in model.model_fields.items():
         yield prefix + name, field
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -573,7 +587,7 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def allowed(field: Any) -> str:
-    """Say in words which values a setting takes: ``"0 < value <= 10"``, ``"one of sgd, adam"``."""
+    """Return in words which values a setting takes: ``"0 < value <= 10"``, ``"one of sgd, adam"``."""
     limits = {
         kind: getattr(item, kind) for item in field.metadata for kind in ("gt", "ge", "lt", "le") if hasattr(item, kind)
     }
@@ -593,7 +607,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     path = ".".join(names)
     field = dict(fields(Settings)).get(path)
     limits = allowed(field) if field is not None else ""
-    value = json.dumps(problem["input"], default=str).replace('"', "")  # the command line makes text of nested values
+    value = json.dumps(problem["input"], default=str).replace(
+        '"', ""
+    )  # nested values come as text from the command line
     where = f"config key '{path}' = {value}: " if path else "configuration: "
     message = problem["msg"].removeprefix("Value error, ")
     return where + message + (f" (allowed: {limits})" if limits else "")

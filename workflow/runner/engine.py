@@ -157,7 +157,7 @@ def keep_records(persistence: Any, results: Path) -> None:
         known.pop(key, None)
         if path := place(key):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path, durable=False, encoding="utf-8") as file:
+            with replacing(path, durable=False) as file:
                 json.dump({"file": key, "record": dict(record.items())}, file)
 
     def _delete_record(self: Any, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""What every classifier of the 15 labels shares: objectives, validation scores, predictions, files."""
+"""What all classifiers of the 15 labels share: objectives, validation scores, predictions, files."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ EPSILON = 1e-7  # Keras' clipping of probabilities before a logarithm
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a classifier job reads: split files, the image store, and how training images are varied."""
+    """What a classifier job reads: split files, the image store, and the augmentation of training images."""
 
     train_split: Path
     validation_split: Path
@@ -52,7 +52,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier job writes; schemas in docs/files.md. predictions: of the images that the job was asked for."""
+    """What a classifier job writes; schemas in docs/files.md. predictions: for the images that the job was asked for."""
 
     model: Path
     predictions: Path
@@ -72,8 +72,8 @@ def softmax_objective() -> Objective:
 def sigmoid_objective(positives: np.ndarray, balanced: bool) -> Objective:
     """Binary cross-entropy, mean over labels; `balanced` weights a label's positives by negatives per positive.
 
-    positives: (15,) share of positive training images. Weighting by w shifts a label's log-odds by log w, so what is
-    measured and predicted has that shift taken off again: probabilities stay probabilities.
+    positives: (15,) share of positive training images. Weighting by w shifts a label's log-odds by log w; scores
+    and predictions subtract that shift, so probabilities stay probabilities.
     """
     if not balanced:
         return Objective(
@@ -95,7 +95,7 @@ def sigmoid_objective(positives: np.ndarray, balanced: bool) -> Objective:
 
 
 def sigmoid_scores(confidences: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return binary accuracy (mean over the 15 labels at 0.5) and mean AUROC over the labels that have one."""
+    """Return binary accuracy (mean over the 15 labels at 0.5) and mean AUROC over the labels where it is defined."""
     return {"accuracy": float(((confidences > 0.5) == targets).mean()), "auroc": mean_auroc(confidences, targets)}
 
 
@@ -106,7 +106,7 @@ def softmax_scores(confidences: np.ndarray, targets: np.ndarray) -> dict[str, fl
 
 
 def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean AUROC over labels with both classes present; NaN where there is none."""
+    """Return the mean AUROC over labels with both classes present; NaN if there is none."""
     once = np.ones((1, len(targets)))
     values = [ranking_scores(targets[:, label], confidences[:, label], once)[0][0] for label in range(targets.shape[1])]
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
@@ -114,10 +114,10 @@ def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Readers:
-    """How the inputs of a network are read.
+    """Readers of a network's inputs.
 
-    stream: makes a training batch's source from names and targets. judged: reads validation images, for that `part` of
-    the network. predicted: reads the images that are predicted in the end.
+    stream: makes the source of training batches from names and targets. judged: reads validation images for the `part` of
+    the network that judges them. predicted: reads the images to predict in the end.
     """
 
     stream: Callable[[list[str], np.ndarray], Any]
@@ -150,7 +150,7 @@ def train(
     schedule: Schedule,
     run: Run,
 ) -> tuple[Outcome, Callable[[Path, Path], None]]:
-    """Train a classifier on a split; return the outcome, and a function (file of images, CSV to write) that predicts."""
+    """Train a classifier on a split; return the outcome and a predicting function (file of images, CSV to write)."""
     training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
     targets = to_matrix(training["labels"]).astype(np.float32)
     judged = make_objective(targets.mean(0))
@@ -174,7 +174,7 @@ def train(
 
 
 def predictions_table(images_of: pd.DataFrame, confidences: np.ndarray) -> pd.DataFrame:
-    """Return the predictions table of images: image, patient, and (N, 15) confidences under the labels' names."""
+    """Return the predictions table: image, patient, and the (N, 15) confidences in columns named by label."""
     return pd.concat([images_of[["image", "patient"]], pd.DataFrame(confidences, columns=list(LABELS))], axis=1)
 
 
@@ -186,7 +186,7 @@ def write(outcome: Outcome, outputs: Outputs, own_facts: dict[str, Any], state: 
 
 
 def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
-    """Read a ResNet state dict from a checkpoint. Raises InputError for a file without a ResNet's `fc.weight`."""
+    """Read a ResNet state dict from a checkpoint. Raises InputError if the file has no `fc.weight`, as a ResNet has."""
     state = load_tensors(path)
     if "fc.weight" not in state:
         raise InputError(f"{path}: holds no weights of a {network_name} (no tensor named fc.weight)")
@@ -194,7 +194,7 @@ def load_state(path: Path, network_name: str) -> dict[str, torch.Tensor]:
 
 
 def load_backbone(network: nn.Module, state: dict[str, torch.Tensor], path: Path, network_name: str) -> nn.Module:
-    """Load a state dict into a network built for it; InputError names the file and the first tensors that differ."""
+    """Load a state dict into a network built for it; Raises InputError naming the file and the first tensors that differ."""
     wanted = network.state_dict()
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}
     wrong = [

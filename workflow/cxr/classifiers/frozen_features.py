@@ -1,18 +1,17 @@
 """Stored outputs of a ResNet's frozen stages, computed once for all pairs (c, s) of a grid and read by its jobs.
 
-Which augmented picture of an image a step sees depends on (seed, image, visit) alone, and visits count from 0 in every
-set: so the union over all sizes needs each image up to its highest visit in any of them.
+The augmented picture of an image that a step sees depends only on (seed, image, visit), and visits count from 0 in every
+set. So all sizes together need each image up to its highest visit in any of them.
 
-A store lies beside its description `store.json`, in a folder named by a key of all that a row depends on (source weights,
-augmentation, seed, code …): `rows.csv` says which picture of which image has which place (image, digest, visit; -1 for the
-image as it is, which is only judged) and, for each stage, the checksum of what is stored there, and `<stage>.bin` has one
-row of raw numbers a place, in the arithmetic of training, so that reading them back changes no bit. What is stored is
-kept: further sizes, depths or images, and a run that goes on after an interruption, compute the pictures that are
-missing and no others.
+A store lies beside its description `store.json`, in a folder named by a key of everything that a row depends on (source
+weights, augmentation, seed, code …). `rows.csv` says which picture each place holds (image, digest, visit; -1 for the
+unaugmented image, which is only judged) and, for each stage, the checksum of its row. `<stage>.bin` has one row of raw
+numbers per place, in the arithmetic of training, so reading them back changes no bit. Stored rows are kept: further
+sizes, depths or images, and a run resumed after an interruption, compute only the pictures that are missing.
 
-Damage is found by whoever reads: a job compares each row with its checksum when it first reads it. The job that fills the
-store looks at the files' sizes alone, since reading tens of GB again would only find earlier what readers find anyway. The
-reader strikes what is damaged from `rows.csv` and removes `store.json`, so that the next run computes just these rows.
+Readers find damage: a job compares each row with its checksum when it first reads it. The job that fills the store checks
+only the files' sizes: reading tens of GB again would find nothing that readers do not find later. The reader strikes
+damaged rows from `rows.csv` and removes `store.json`, so that the next run computes just these rows.
 """
 
 import errno
@@ -48,18 +47,18 @@ from cxr.training.runs import Run
 TYPES = {"bfloat16": (torch.bfloat16, np.uint16), "float32": (torch.float32, np.float32)}
 KEY = ["image", "digest", "visit"]
 TABLE = "rows.csv"
-FORMAT = "a checksum a row"  # of the table; a store of another one has another key, and is not read
-AS_IT_IS = -1  # the visit of an image that is judged, not augmented
+FORMAT = "a checksum a row"  # of the table; a store with another version has another key and is not read
+AS_IT_IS = -1  # visit number of an image that is judged unaugmented
 
 
 def visits_needed(sets: Iterable[Sequence[str]], schedule: Schedule, seed: int) -> pd.DataFrame:
-    """Return image, visits: how often each image of any training set is seen at most, in name order."""
+    """Return image, visits: the most times any training set sees each image, in name order."""
     most: dict[str, int] = {}
     for names in sets:
         steps = (schedule.steps or math.ceil(len(names) / schedule.batch)) * schedule.epochs
         passes = steps * schedule.batch // len(names)
         counts = np.full(len(names), passes)
-        for step in range(passes * len(names) // schedule.batch, steps):  # the last pass, where it is cut short
+        for step in range(passes * len(names) // schedule.batch, steps):  # the last pass, if it is cut short
             indices, visits = positions(len(names), schedule.batch, step, seed)
             counts[indices[visits == passes]] = passes + 1
         for name, count in zip(names, counts.tolist(), strict=True):
@@ -70,10 +69,10 @@ def visits_needed(sets: Iterable[Sequence[str]], schedule: Schedule, seed: int) 
 def choose_stages(
     network: ResNet, depths: Sequence[int], rows: int, side: int, bytes_each: int, budget: float, tell: Journal
 ) -> dict[str, tuple[int, ...]]:
-    """Return the stages to store → shape of one row: those that save the grid's jobs the most within the budget.
+    """Return the stages to store → shape of one row: those that save the grid's jobs most work within the budget.
 
-    A stage is worth storing where some c's frozen part ends; a job starts from the last stored stage of its frozen part.
-    rows: training and judged rows. budget: GB. What the jobs have to compute themselves is told.
+    Only stages where the frozen part of some c ends are worth storing; a job starts from the last stored stage of its
+    frozen part. rows: training and judged rows. budget: GB. The log says what the jobs have to compute themselves.
     """
     ends = [frozen[-1] for frozen in (frozen_stages(network, layers) for layers in depths) if frozen]
     shapes, work = _outputs(network, side)
@@ -82,7 +81,7 @@ def choose_stages(
     sizes = {name: rows * math.prod(shapes[name]) * bytes_each / 1e9 for name in wanted}
 
     def left(chosen: Sequence[str]) -> float:
-        """What the jobs multiply in their frozen parts, a picture of each."""
+        """Return the multiplications in the frozen parts of all jobs, for one picture each."""
         starts = [max((work[name] for name in chosen if work[name] <= work[end]), default=0) for end in ends]
         return sum(work[end] - start for end, start in zip(ends, starts, strict=True))
 
@@ -101,7 +100,7 @@ def choose_stages(
 
 @torch.no_grad()
 def _outputs(network: ResNet, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Return for every stage the shape of its output for one picture, and the multiplications of all stages up to it."""
+    """Return for each stage its output shape for one picture, and the multiplications of all stages up to it."""
     shapes, work = {}, {}
     total = 0
 
@@ -113,7 +112,7 @@ def _outputs(network: ResNet, side: int) -> tuple[dict[str, tuple[int, ...]], di
     hidden, after = torch.zeros(1, 3, side, side), None
     for name, _ in stages(network):
         hidden, after = run_stages(network, hidden, after, name), name
-        total += 1  # pooling multiplies nothing, and yet comes later
+        total += 1  # pooling multiplies nothing, but comes later
         shapes[name], work[name] = tuple(hidden.shape[1:]), total
     for hook in hooks:
         hook.remove()
@@ -127,7 +126,7 @@ def wanted_rows(
     schedule: Schedule,
     seed: int,
 ) -> pd.DataFrame:
-    """Return image, digest, visit of every picture that a grid needs; visit ``AS_IT_IS`` for images that are judged."""
+    """Return image, digest, visit of every picture that a grid needs; visit ``AS_IT_IS`` for judged images."""
     table = visits_needed(train_sets.values(), schedule, seed)
     repeated = np.repeat(table["image"].to_numpy(dtype=object), table["visits"])
     visits = np.concatenate([np.arange(count) for count in table["visits"]])
@@ -142,10 +141,10 @@ def wanted_rows(
 
 
 def placed(stored: pd.DataFrame, wanted: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
-    """Give every wanted picture a place: its old one where it has one, else one that is free now, else a new one.
+    """Give every wanted picture a place: its old one if it has one, else a free one, else a new one.
 
-    stored, and the result: a row a place, with the columns of ``KEY`` and, for each stage, the checksum of what is stored
-    there, or ``NONE``; a place that is free has no image. A stage that `stored` does not know is nowhere.
+    stored, and the result: one row per place, with the columns of ``KEY`` and, for each stage, the checksum of the row
+    stored there, or ``NONE``. A free place has no image. A stage without a column in `stored` has no rows stored.
     """
     known = stored[KEY].copy()
     known[list(stages)] = stored.reindex(columns=list(stages), fill_value=NONE).to_numpy(dtype=object)
@@ -178,8 +177,8 @@ def compute(
 ) -> None:
     """Bring the store of a grid up to date and describe it in the file `store`.
 
-    train_sets: size → image names in the split's order; fixed: images that are judged; digests: image → hash of its
-    pixels. belongs_to: a text that names network, source weights and code. Interrupted, it keeps what is stored.
+    train_sets: size → image names in the split's order; fixed: judged images; digests: image → hash of its pixels.
+    belongs_to: text naming network, source weights and code. An interruption loses no stored row.
     """
     device, tell = run.device, run.tell
     wanted = wanted_rows(train_sets, fixed, digests, schedule, run.seed)
@@ -202,9 +201,9 @@ def compute(
     progress = Progress(tell, "pictures")
     done = 0
     with run.keeper.listening():
-        # One kind after the other: training sees augmented pictures, judging plain ones, and a batch is of one kind.
+        # Augmented pictures (training), then plain ones (judging): a batch holds only one kind.
         for part in (missing[visits[missing] != AS_IT_IS], missing[visits[missing] == AS_IT_IS]):
-            for filled, count in batches_of_one_size(part, schedule.batch):  # of as many as in training
+            for filled, count in batches_of_one_size(part, schedule.batch):  # as large as in training
                 here = np.array(filled)
                 inputs = as_input(read(images[here].tolist()), device.torch)
                 if visits[here[0]] != AS_IT_IS:
@@ -230,7 +229,7 @@ def _key(*parts: object) -> str:
 
 
 def _keep_only(folder: Path) -> None:
-    """Make the folder, and remove the stores beside it: they belong to other weights, settings or code."""
+    """Make the folder and remove the stores beside it, which belong to other weights, settings or code."""
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.parent.iterdir():
         if other != folder and (other / TABLE).exists():
@@ -238,10 +237,10 @@ def _keep_only(folder: Path) -> None:
 
 
 class Filling:
-    """A store being filled: its table, which is written after the numbers it speaks of, and the files of its stages.
+    """A store being filled: its table, always written after the numbers it describes, and the files of its stages.
 
-    Numbers are written to the files, not to memory maps of them, in which a full disk would end the process without a
-    word. Every method raises InputError where the disk is full or the folder cannot be written.
+    Numbers are written to the files, not through memory maps: with those a full disk would kill the process without a
+    message. Every method raises InputError if the disk is full or the folder cannot be written.
     """
 
     def __init__(
@@ -261,7 +260,7 @@ class Filling:
             self.rows = placed(self._held(), wanted, list(shapes))
             self.keys = self.rows[KEY].to_numpy(dtype=object)
             self.sums = {name: self.rows[name].to_numpy(dtype=object, copy=True) for name in shapes}
-            _write_rows(self.rows, folder / TABLE)  # before any place that was another picture's is written to
+            _write_rows(self.rows, folder / TABLE)  # before writing to any place that held another picture
             for other in folder.glob("*.bin"):
                 if other.stem not in shapes:
                     other.unlink()
@@ -273,12 +272,12 @@ class Filling:
         return self.folder / f"{stage}.bin"
 
     def missing(self) -> np.ndarray:
-        """Return the places of pictures that some stage lacks, in order."""
+        """Return, in order, the places of pictures that are missing in some stage."""
         lacking = np.any([sums == NONE for sums in self.sums.values()], axis=0)
         return np.flatnonzero((self.keys[:, 0] != "") & lacking)
 
     def write(self, stage: str, places: np.ndarray, numbers: np.ndarray) -> None:
-        """Write rows (N, ...) of a stage to their places, ascending; what is stored there already stays."""
+        """Write rows (N, ...) of a stage to their places, ascending; rows already stored there stay."""
         with self._disk(), self.path(stage).open("r+b") as file:
             for place, row in zip(places.tolist(), numbers, strict=True):
                 if self.sums[stage][place] == NONE:
@@ -288,7 +287,7 @@ class Filling:
         self.written.add(stage)
 
     def save(self) -> None:
-        """Make sure that what was written is on the disk, then replace the table."""
+        """Flush the written rows to the disk, then replace the table."""
         with self._disk():
             for stage in self.written:
                 with self.path(stage).open("rb") as file:
@@ -297,7 +296,7 @@ class Filling:
             _write_rows(self.rows.assign(**self.sums), self.folder / TABLE)
 
     def _held(self) -> pd.DataFrame:
-        """Return the table as far as it is legible, without what lies beyond the end of a file that was cut short."""
+        """Return the legible part of the table, without rows beyond the end of a truncated file."""
         table = self.folder / TABLE
         rows = _legible(table, self.tell) if table.exists() else pd.DataFrame(columns=KEY)
         for stage in self.shapes.keys() & rows.columns:
@@ -325,15 +324,15 @@ class Filling:
 
 
 def owner(image: str, digest: str, visit: int) -> str:
-    """Return which picture a row's numbers belong to, as a text that goes into their checksum."""
+    """Return a text that identifies the picture of a row; it goes into the row's checksum."""
     return f"{image}\0{digest}\0{visit}"
 
 
 def reserve(path: Path, size: int) -> None:
-    """Give a file its size in bytes, with room on the disk for all of it; what it holds stays.
+    """Give a file its size in bytes and reserve disk space for all of it; its content stays.
 
-    Where a file system cannot reserve room, the file only grows, and a full disk is heard of when it is written to.
-    Raises OSError where there is no room; the file then has its former size.
+    If the file system cannot reserve space, the file only grows, and a full disk is noticed on writing. Raises OSError
+    if there is no space; the file then keeps its former size.
     """
     with path.open("ab") as file:
         before = os.fstat(file.fileno()).st_size
@@ -348,7 +347,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 def _legible(path: Path, tell: Callable[[str], None]) -> pd.DataFrame:
-    """Read a table that may be damaged, and say so: illegible places are free, illegible checksums not recorded."""
+    """Read a table that may be damaged, and report damage: illegible places are free, illegible checksums unrecorded."""
     try:
         rows = pd.read_csv(path, dtype="str", keep_default_na=False)
         sound = rows[KEY].notna().all(axis=1) & rows["visit"].str.fullmatch(r"-1|\d+", na=False)
@@ -369,7 +368,7 @@ def _legible(path: Path, tell: Callable[[str], None]) -> pd.DataFrame:
 
 
 def _write_rows(rows: pd.DataFrame, path: Path) -> None:
-    with replacing(path, newline="", encoding="utf-8") as file:
+    with replacing(path, newline="") as file:
         rows.to_csv(file, index=False)
 
 
@@ -396,7 +395,7 @@ def _numbers(hidden: torch.Tensor, kind: str) -> np.ndarray:
 @dataclass(frozen=True)
 class Store:
     """A store as the file `file` describes it. kind: of its numbers (``TYPES``); shapes: stage → shape of one row; count:
-    rows of its table."""
+    number of rows in its table."""
 
     file: Path
     folder: Path
@@ -408,13 +407,13 @@ class Store:
         return self.folder / f"{stage}.bin"
 
     def numbers(self, stage: str) -> np.ndarray:
-        """Return all whole rows of a stage, (N, ...), as a memory map; none where there is no file."""
+        """Return all complete rows of a stage, (N, ...), as a memory map; none if there is no file."""
         path, shape, numbers = self.path(stage), self.shapes[stage], TYPES[self.kind][1]
         held = path.stat().st_size // (math.prod(shape) * numbers().itemsize) if path.exists() else 0
         return np.memmap(path, numbers, "r", shape=(held, *shape)) if held else np.empty((0, *shape), numbers)
 
     def table(self, stages: Sequence[str]) -> pd.DataFrame:
-        """Return the table with the columns of ``KEY`` and of these stages. Raises InputError where it is damaged."""
+        """Return the table with the columns of ``KEY`` and of these stages. Raises InputError if it is damaged."""
         path = self.folder / TABLE
         types = {"image": "str", "digest": "str", "visit": np.int64, **dict.fromkeys(stages, "str")}
         try:
@@ -428,8 +427,8 @@ class Store:
     def strike(self, stage: str, damaged: Collection[int]) -> InputError:
         """Strike damaged rows of a stage from the table, remove the description, and return the error that says so.
 
-        All rows of all stages are compared with their checksums then, so that one further run mends everything. Where the
-        table knows of the damage, another job has done this.
+        It compares all rows of all stages with their checksums, so that one more run repairs everything. If the table
+        already records the damage, another job has done this.
         """
         told = len(damaged)
         with open(self.folder / "lock", "a", encoding="utf-8", opener=locks.cautiously) as file:
@@ -450,7 +449,7 @@ class Store:
         )
 
     def _damaged(self, rows: pd.DataFrame, stage: str) -> set[int]:
-        """Return the places of a stage that hold something else than the table says, or nothing."""
+        """Return the places of a stage whose row is missing or differs from the table's checksum."""
         numbers = self.numbers(stage)
         held = rows.index[rows[stage] != NONE]
         keys, sums = rows[KEY].to_numpy(dtype=object), rows[stage]
@@ -462,7 +461,7 @@ class Store:
 
 
 def unreadable(store: Path, what: Path, error: Exception) -> InputError:
-    """Remove the description of a damaged store, so that the next run makes it whole; return the error that says so."""
+    """Remove the description of a damaged store, so that the next run repairs it; return the error that says so."""
     store.unlink(missing_ok=True)
     return InputError(
         f"{what}: not readable as stored features ({error}). Run the same command again: it computes what is lost and keeps "
@@ -471,7 +470,7 @@ def unreadable(store: Path, what: Path, error: Exception) -> InputError:
 
 
 def described(store: Path) -> Store:
-    """Read the description of a store. Raises InputError where it is damaged or not there."""
+    """Read the description of a store. Raises InputError if it is damaged or missing."""
     try:
         plan = json.loads(store.read_text(encoding="utf-8"))
         return Store(store, store.parent / plan["key"], plan["type"], plan["stages"], plan["rows"])
@@ -485,8 +484,8 @@ def described(store: Path) -> Store:
 class Features:
     """One stage of a store, open for reading.
 
-    numbers: (N, ...); rows: the table (``KEY``, `stage`), a row a place. sound: the places that this process has compared
-    with their checksums.
+    numbers: (N, ...); rows: the table (``KEY``, `stage`), one row per place. sound: places whose checksums this process
+    has verified.
     """
 
     store: Store
@@ -496,7 +495,7 @@ class Features:
     sound: set[int] = field(default_factory=set)
 
     def places(self, names: Sequence[str]) -> np.ndarray:
-        """Return where visits 0, 1, … of these images lie: (N, visits) int64, -1 where the store has none."""
+        """Return where visits 0, 1, … of these images lie: (N, visits) int64, -1 where the store lacks one."""
         mine = self._held[(self._held["visit"] != AS_IT_IS) & self._held["image"].isin(set(names))]
         found = np.full((len(names), int(mine["visit"].max()) + 1 if len(mine) else 1), -1)
         index = pd.Series(np.arange(len(names)), index=list(names))
@@ -504,13 +503,13 @@ class Features:
         return found
 
     def of_fixed(self, names: Sequence[str]) -> torch.Tensor:
-        """Return what the stage made of images as they are, (N, ...)."""
+        """Return the stage's output for unaugmented images, (N, ...)."""
         return self.at(self._fixed.reindex(list(names), fill_value=-1).to_numpy())
 
     def at(self, places: np.ndarray) -> torch.Tensor:
         """Return what is stored at these places, (N, ...).
 
-        Raises InputError where one of them is -1, or holds something else than what was written; the next run computes it.
+        Raises InputError if one of them is -1, or if its content is not what was written; the next run computes it.
         """
         if (places < 0).any():
             self.store.file.unlink(missing_ok=True)
@@ -518,7 +517,7 @@ class Features:
                 f"{self.store.path(self.stage)}: a picture of this split is not among the stored features. Run the same "
                 "command again: it computes what is missing"
             )
-        taken = self.numbers[places]  # a copy: what is compared is what is used
+        taken = self.numbers[places]  # a copy: the verified numbers are the ones used
         damaged = self._damaged(places, taken)
         if damaged:
             raise self.store.strike(self.stage, damaged)
@@ -528,7 +527,7 @@ class Features:
         return hidden.contiguous(memory_format=torch.channels_last) if hidden.ndim == 4 else hidden
 
     def _damaged(self, places: np.ndarray, taken: np.ndarray) -> set[int]:
-        """Return the places whose rows are not as they were written; those are compared that have not been before."""
+        """Return the places whose rows are not as written; compares only rows not compared before."""
         damaged = set()
         for place, row in zip(places.tolist(), taken, strict=True):
             if place not in self.sound:
@@ -555,10 +554,10 @@ class Features:
 
 
 def open_nearest(store: Path, frozen: Sequence[str], device: Device) -> tuple[str, Features] | None:
-    """Open the last of these stages that the store described by the file `store` has; None where it has none of them or
+    """Open the last of these stages that the store described by the file `store` has; None if it has none of them or
     was made in other arithmetic.
 
-    Raises InputError where the store is damaged; the next run makes it whole.
+    Raises InputError if the store is damaged; the next run repairs it.
     """
     found = described(store)
     stage = next((name for name in reversed(frozen) if name in found.shapes), None)
@@ -571,7 +570,7 @@ def open_nearest(store: Path, frozen: Sequence[str], device: Device) -> tuple[st
 
 
 class FeatureStream:
-    """Training batches of a set, from stored features: the same images, visits and targets as `batches.Stream`."""
+    """Training batches of a set from stored features: the same images, visits and targets as `batches.Stream`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The classifiers: what of a ResNet is trained, what the added layer reads, and where the frozen part ends."""
+"""The classifiers: which part of a ResNet is trained, what the added layer reads, and where the frozen part ends."""
 
 from typing import Literal
 
@@ -22,9 +22,9 @@ def parametered_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def stages(network: ResNet) -> list[tuple[str, list[nn.Module]]]:
-    """Return name and modules of the parts of a ResNet that follow each other, up to the pooled features.
+    """Return name and modules of each consecutive part of a ResNet, up to the pooled features.
 
-    A part's input is one tensor: training can begin at any of them. ResNet50: stem, 16 blocks, pooled.
+    Each part takes one tensor, so training can start at any of them. ResNet50: stem, 16 blocks, pooled.
     """
     blocks = [
         (f"layer{number}.{place}", [block])
@@ -48,7 +48,7 @@ def frozen_stages(network: ResNet, layers: int) -> list[str]:
 
 
 def run_stages(network: ResNet, hidden: torch.Tensor, after: str | None, until: str | None) -> torch.Tensor:
-    """Run the stages behind `after` (None: from the images (N, 3, H, W)) up to and with `until` (None: to the end)."""
+    """Run the stages after `after` (None: from images (N, 3, H, W)) up to and including `until` (None: to the end)."""
     parts = stages(network)
     names = [name for name, _ in parts]
     first = 0 if after is None else names.index(after) + 1
@@ -76,12 +76,12 @@ class TransferClassifier(nn.Module):
     The added layer reads the 1000-way layer's softmax (the paper's text), its logits, or the pooled features; in the
     last case the 1000-way layer still counts as layer 1 of c but receives no gradient. Source: paper, section 2.2.
 
-    frozen_batchnorm: frozen batch norm normalises with the source's statistics (eval); or, in training, with the
-    batch's, which it goes on collecting for testing (batch) or not (keras: tested with the source's, as frozen layers
-    were from Keras 2.1.3 until TensorFlow 2).
+    frozen_batchnorm: the statistics that frozen batch norm normalises with. eval: the source's. batch: the batch's in
+    training; in testing the stored ones, which training goes on updating. keras: the batch's in training, the source's in
+    testing (as frozen layers did from Keras 2.1.3 until TensorFlow 2).
 
-    `shared` names the stages in front of everything that training can change. There are none where frozen batch norm
-    normalises with the batch: even the output of frozen stages then depends on the other images of a step.
+    `shared` names the stages before everything that training can change. There are none if frozen batch norm normalises
+    with the batch: the output of frozen stages then depends on the other images of the step.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class TransferClassifier(nn.Module):
         for module in self.frozen:
             module.requires_grad_(False)
             if frozen_batchnorm == "keras" and isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.0  # a batch adds nothing to the stored statistics
+                module.momentum = 0.0  # batches do not change the stored statistics
         self.shared = frozen_stages(backbone, layers) if frozen_batchnorm == "eval" else []
 
     def train(self, mode: bool = True) -> "TransferClassifier":
@@ -123,7 +123,7 @@ class TransferClassifier(nn.Module):
         return self.tail(normalised(images), None)
 
     def tail(self, hidden: torch.Tensor, after: str | None) -> torch.Tensor:
-        """Return logits (N, 15) from what the stage `after` gave out; None: from normalised images."""
+        """Return logits (N, 15) from the output of the stage `after`; None: from normalised images."""
         pooled = run_stages(self.backbone, hidden, after, None)
         if self.head_input == "features":
             return self.head(pooled)

@@ -1,6 +1,6 @@
-"""What the added layer of a transfer classifier is given and makes of it, on a few images: why a model collapses.
+"""Input and output of a transfer classifier's added layer on a few images: they show why a model collapses.
 
-All of it is measured on a copy of the network: neither its weights nor its batch-norm statistics are touched.
+Everything is measured on a copy of the network; its weights and batch-norm statistics stay as they are.
 """
 
 import copy
@@ -23,14 +23,14 @@ def look(
     batch: int,
     device: Device,
 ) -> dict[str, float | None]:
-    """Return what the added layer reads and gives on the named images; {} without an image.
+    """Return statistics of the added layer's input and output on the named images; {} without an image.
 
-    network: gives logits (N, 15), the last of its layers being `head`. batch: about as many images at once as in training.
+    network: returns logits (N, 15); its last layer is `head`. batch: images at once, about as many as in training.
 
     - input_spread: how far the layer's input changes from image to image, relative to its length: the standard deviation
-      (root of the sum of the units' variances) over the length of the mean; 0 where every image gives the same.
-    - input_deviation: how far an image's input lies from the mean input, sum over the units of the absolute distance,
-      mean over images: so far apart can a step of 1 of every weight move the images' logits.
+      (root of the sum of the units' variances) over the length of the mean; 0 if it is the same for all images.
+    - input_deviation: how far an image's input lies from the mean input: absolute distance summed over the units, mean
+      over images. A change of every weight by 1 can move the images' logits this far apart.
     - logit_spread: standard deviation over the images of a label's logit, mean over labels (network in testing mode).
     - mode_gap: mean absolute difference between a logit in training mode and in testing mode, on the same images.
     """
@@ -63,7 +63,7 @@ def look(
 
 
 def input_statistics(given: np.ndarray) -> dict[str, float | None]:
-    """Return input_spread (None where the mean has no length) and input_deviation (see `look`) of an input (N, F)."""
+    """Return input_spread (None if the mean has length 0) and input_deviation (see `look`) of an input (N, F)."""
     mean = given.mean(0)
     moved = given - mean
     length = float(np.linalg.norm(mean))

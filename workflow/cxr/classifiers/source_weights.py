@@ -1,4 +1,4 @@
-"""Source weights of transfer learning: random, pre-trained here on generated textures, ImageNet's, or a given file."""
+"""Source weights of transfer learning: random, pre-trained here on generated textures, from ImageNet, or from a file."""
 
 import json
 import shutil
@@ -63,14 +63,14 @@ def prepare(
 def from_hub(network: str) -> dict[str, torch.Tensor]:
     """Return torchvision's ImageNet weights, checked against the hash in their file name.
 
-    Raises InputError, saying what to download and where to put it, when the network has none or the hub is out of reach.
+    Raises InputError, saying what to download and where to put it, if the network has none or the hub cannot be reached.
     """
     if network not in IMAGENET:
         raise InputError(
             f"network.name = {network} has no ImageNet weights (there are for {', '.join(IMAGENET)}); set source.kind to "
             "textures, random or file"
         )
-    from torchvision import models  # seconds of import that only this needs
+    from torchvision import models  # slow to import (seconds), and only needed here
 
     entry = getattr(models, IMAGENET[network]).IMAGENET1K_V1
     try:

@@ -43,11 +43,11 @@ def train(
     """Train the added layer and the last `layers` parametered layers, and predict the images of the file
     `predicted` (image, patient, digest, perhaps more): validation or test.
 
-    stored: description of the grid's shared features (`features`), where it has any. shared: what is read from it:
-    everything, so that the tail alone is trained, or only the validation images, of a training whose augmented pictures
-    nobody else sees. Without the stage, the whole network runs on images. probed: on so many validation images the added
-    layer is looked at before and after training (`probe`); 0: not at all. The model file holds what training changed; with
-    the source weights it is the whole network.
+    stored: description of the grid's shared features (`features`), if it has any. shared: what to read from it: everything,
+    so that only the tail is trained, or only the validation images, where no other job shares the training pictures.
+    Without the stage, the whole network runs on images. probed: number of validation images on which `probe` measures the
+    added layer before and after training; 0: none. The model file holds what training changed; with the source weights it
+    is the whole network.
     """
     torch.manual_seed(run.seed)
     backbone = load_source(source_weights, network)
@@ -83,7 +83,7 @@ def _readers(
     schedule: Schedule,
     run: Run,
 ) -> tuple[torch.nn.Module, fit.Readers]:
-    """Return what is trained, the whole network or what lies behind its frozen stages, with readers of its input."""
+    """Return the part to train, the whole network or the part after its frozen stages, with readers of its input."""
     nearest = None if stored is None else frozen_features.open_nearest(stored, model.shared, run.device)
     if nearest is None:
         run.tell("no shared features of its frozen layers in this arithmetic: every step runs the whole network")
@@ -102,7 +102,7 @@ def _readers(
 
 
 def load_source(path: Path, network: str) -> torch.nn.Module:
-    """Return the source network with the weights of a checkpoint; its last layer has as many outputs as the file's."""
+    """Return the source network with the weights of a checkpoint; its last layer has as many outputs as in the file."""
     state = fit.load_state(path, network)
     return fit.load_backbone(resnet(network, state["fc.weight"].shape[0]), state, path, network)
 
@@ -130,11 +130,11 @@ def write_features(
     store_file: Path,
     run: Run,
 ) -> None:
-    """Bring what the frozen stages make of every picture that the grid's jobs see up to date, and describe it in
+    """Update the stored outputs of the frozen stages for every picture that the grid's jobs see; describe them in
     `store_file`.
 
-    train_splits: size → file. judged: files of the images that are only judged, by any of the jobs. code: what the stored
-    numbers depend on beside settings and data.
+    train_splits: size → file. judged: files of images that jobs only judge. code: what the stored numbers depend on
+    besides settings and data.
     """
     trained = {size: splits.read_images(path) for size, path in train_splits.items()}
     only_judged = [splits.read_images(path) for path in judged]

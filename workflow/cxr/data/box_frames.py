@@ -1,8 +1,8 @@
-"""Whether a box list is in the frame it should be in: what else its numbers look like, and how to convert them.
+"""Checks that a box list is in the 1024 frame; if not, tells what its numbers look like and how to convert them.
 
-Boxes of the release lie anywhere in the 1024 frame; how often they lie in a part of it, or happen to look like something
-else, was counted in its list of 984. What would come about by chance less often than once in a million times stops a
-run; what would come about less often than once in a hundred is said.
+The release's boxes lie anywhere in the 1024 frame. The shares below, of boxes that lie in a part of it or happen to look
+like another form, were counted in its list of 984. A pattern with a chance below one in a million stops a run; one with
+a chance below one in a hundred is reported.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 
 from cxr.boxes import FRAME
 
-# Side of a square at the frame's origin: the share of boxes that end in it, of the label that has most there. 0.01 for none.
+# Side of a square at the frame's origin: share of boxes that end in it, for the label with the most there; 0.01 if none do.
 WITHIN = {
     256: 0.01,
     320: 0.03,
@@ -28,27 +28,27 @@ WITHIN = {
     832: 0.78,
     896: 0.97,
 }
-LIKE_CORNERS = 0.45  # the share with w > x and h > y, of the label that has most (Cardiomegaly)
-LIKE_CENTRES = 0.81  # the share with x >= w / 2 and y >= h / 2, of all boxes: only asked where boxes leave the frame
-TALL_HEARTS = 0.04  # the share of Cardiomegaly boxes that are not wider than tall
+LIKE_CORNERS = 0.45  # share of boxes with w > x and h > y, for the label with the most (Cardiomegaly)
+LIKE_CENTRES = 0.81  # share of all boxes with x >= w / 2 and y >= h / 2; used only if boxes leave the frame
+TALL_HEARTS = 0.04  # share of Cardiomegaly boxes that are not wider than tall
 MEDIAN_END = 797  # pixels: half of the boxes end beyond it
 IMPOSSIBLE, DOUBTFUL = 1e-6, 1e-2
-# Sides in pixels that people shrink images to.
+# Common sides of shrunk images, in pixels.
 COMMON = (100, 128, 224, 256, 299, 320, 384, 416, 448, 512, 640, 768, 800, 896)
-NEARLY_ALL = 0.98  # of a table's boxes: a few may be spoilt in any way
+NEARLY_ALL = 0.98  # of a table's boxes: a few may be wrong
 PATIENT = re.compile(r"\d{8}(?=_)")  # in an image's name
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """problem: what a table looks like and how to convert it, "" where it may be of the frame. doubts: sentences."""
+    """problem: what the boxes look like and how to convert them, "" if they may be in the frame. doubts: sentences."""
 
     problem: str = ""
     doubts: tuple[str, ...] = ()
 
 
 def in_shares(boxes: np.ndarray) -> np.ndarray:
-    """Say which boxes, (N,) bool, look like shares of the image's side: less than a pixel, in the frame's first pixel.
+    """Return which boxes, (N,) bool, look like shares of the image's side: under a pixel, in the frame's first pixel.
 
     boxes: (N, 4) x, y, w, h.
     """
@@ -56,10 +56,10 @@ def in_shares(boxes: np.ndarray) -> np.ndarray:
 
 
 def judge(boxes: np.ndarray, images: Sequence[str], labels: Sequence[str]) -> Verdict:
-    """Say what boxes look like that should be x, y, w, h in pixels of the 1024 frame.
+    """Judge whether boxes are x, y, w, h in pixels of the 1024 frame, and what they look like if not.
 
-    boxes: (N, 4) as they stand in the table; those that are no boxes (not finite, without size) are left out. images,
-    labels: (N,) what they belong to. Of each patient only one counts as evidence, since their boxes are alike.
+    boxes: (N, 4) as in the table; invalid ones (not finite, without size) are ignored. images, labels: (N,), of each box.
+    Only one box of each patient counts as evidence, since a patient's boxes are alike.
     """
     sound = np.isfinite(boxes).all(axis=1)
     sound[sound] = (boxes[sound, 2:] > 0).all(axis=1)
@@ -135,7 +135,7 @@ def judge(boxes: np.ndarray, images: Sequence[str], labels: Sequence[str]) -> Ve
 
 
 def _smaller(boxes: np.ndarray, patients: np.ndarray, form: str) -> str:
-    """Say of boxes that cannot be of the frame, since they end in a small part of it, what frame they look like."""
+    """Describe the smaller frame of boxes that end in too small a part of the 1024 frame."""
     ends = _ends(boxes, form)
     reach, side = np.quantile(ends, NEARLY_ALL, method="higher"), _side(ends)
     percent = ", or percents of their side," if side == 100 else ""
@@ -169,7 +169,7 @@ def _centre_law(boxes: np.ndarray) -> np.ndarray:
 
 
 def _ends(boxes: np.ndarray, form: str) -> np.ndarray:
-    """How far right or down each box reaches, (N,), if its numbers are of a form."""
+    """How far right or down each box reaches, (N,), if its numbers have this form."""
     share = {"size": 1.0, "centre": 0.5}
     ends = boxes[:, 2:] if form == "corners" else boxes[:, :2] + share[form] * boxes[:, 2:]
     return ends.max(axis=1)
@@ -188,32 +188,32 @@ def _holds(law: np.ndarray) -> bool:
 
 
 def _corners(boxes: np.ndarray, side: float) -> str:
-    """Say that boxes of a known frame look like corners, or ""."""
+    """Return a sentence if boxes of a known frame look like corners, else ""."""
     many = _outside(boxes, side).any() or 0.45 ** len(boxes) < DOUBTFUL
     return CORNERS if _holds(_corner_law(boxes)) and _within(boxes, side, "corners") and many else ""
 
 
 def _centres(boxes: np.ndarray, side: float) -> str:
-    """Say that boxes of a known frame look like centres, or ""."""
+    """Return a sentence if boxes of a known frame look like centres, else ""."""
     law = _holds(_centre_law(boxes)) and _within(boxes, side, "centre")
     looks = f"they look like a box's middle and size: {CENTRES}"
     return looks if law and _outside(boxes, side).any() else ""
 
 
 def _matters(outside: np.ndarray, boxes: np.ndarray) -> bool:
-    """Whether so many boxes leave the frame, and so far, that it is no matter of careless drawing."""
+    """Whether too many boxes leave the frame, or leave it too far, to be explained by careless drawing."""
     far = _ends(boxes, "size") > FRAME + 32
     return bool(outside.mean() > 0.5 or (far.sum() >= 3 and outside.mean() > 0.03))
 
 
 def _patients(images: np.ndarray) -> np.ndarray:
-    """The patient that each image's name begins with, else the image, as numbers (N,)."""
+    """A number per image, (N,), for the patient that its name begins with, else for the image itself."""
     found = [match[0] if (match := PATIENT.match(image)) else image for image in images]
     return np.unique(np.asarray(found, dtype=str), return_inverse=True)[1]
 
 
 def _most(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """The largest value of each patient's."""
+    """The largest value of each patient."""
     numbers = np.unique(patients, return_inverse=True)[1]
     most = np.zeros(numbers.max() + 1, dtype=values.dtype)
     np.maximum.at(most, numbers, values)
@@ -221,7 +221,7 @@ def _most(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
 
 
 def _chance(others: np.ndarray, share: float) -> float:
-    """The chance that of as many draws no more are others, if each is one with the chance 1 - share; others: (N,) bool."""
+    """The chance of at most this many others in N draws, each with the chance 1 - share; others: (N,) bool."""
     n, k = len(others), int(others.sum())
     logs = [
         math.lgamma(n + 1)
@@ -235,7 +235,7 @@ def _chance(others: np.ndarray, share: float) -> float:
 
 
 def _square(ends: np.ndarray, patients: np.ndarray) -> tuple[int, float]:
-    """The smallest square in which it is impossible that so many boxes end, else the least likely; and the chance."""
+    """The smallest square that cannot hold this many box ends by chance, else the least likely one; and its chance."""
     farthest = _most(ends, patients)
     chances = {side: _chance(farthest > side, share) for side, share in WITHIN.items()}
     first = next((side for side, chance in chances.items() if chance < IMPOSSIBLE), None)
@@ -244,7 +244,7 @@ def _square(ends: np.ndarray, patients: np.ndarray) -> tuple[int, float]:
 
 
 def _side(ends: np.ndarray) -> int:
-    """The common side of an image that boxes which end there were probably drawn on."""
+    """The common image side that boxes with these ends were probably drawn on."""
     guess = FRAME * float(np.median(ends)) / MEDIAN_END
     possible = [side for side in COMMON if side >= 0.995 * np.quantile(ends, NEARLY_ALL)] or [FRAME]
     return min(possible, key=lambda side: abs(math.log(side / guess)))

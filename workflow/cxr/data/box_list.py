@@ -1,4 +1,4 @@
-"""The release's box list: which boxes of it can be used, in the 1024 frame, and why the others cannot."""
+"""The release's box list: its usable boxes, in the 1024 frame, and why the others are rejected."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from cxr.data.box_frames import in_shares, judge
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, official_label
 
-OVERHANG = 1.0  # pixels a box may stick out of the frame: rounding of whoever drew it
-SMALLEST = 0.001  # pixels a side must have to survive the three decimals of the box text
+OVERHANG = 1.0  # pixels that a box may stick out of the frame: rounding
+SMALLEST = 0.001  # pixels that a side needs to survive the three decimals of the box text
 BOX_COLUMNS = ["image", "label", "x0", "y0", "x1", "y1"]
 
-# What the release calls a column: what mirrors call it, reduced to lower-case letters and digits.
+# The release's column names → spellings in mirrors, reduced to lower-case letters and digits.
 NAMES = {
     "Image Index": (
         *("imageindex", "imageid", "imagename", "imagefilename", "filename", "imagefile", "imagepath", "imagefilepath"),
@@ -38,7 +38,7 @@ NAMES = {
         *("pathology",),
     ),
 }
-# The numbers of a box in the order read, by what the columns' names say they are; the first form a table has counts.
+# The columns of a box for each form, in the order read; the first form whose columns are in the table counts.
 FORMS: dict[str, tuple[dict[str, tuple[str, ...]], ...]] = {
     "size": ({"Bbox [x": ("bboxx", "x"), "y": ("y", "bboxy"), "w": ("w", "bboxw"), "h]": ("h", "bboxh")},),
     "corners": (
@@ -69,7 +69,7 @@ FORMS: dict[str, tuple[dict[str, tuple[str, ...]], ...]] = {
 }
 OFFICIAL = frozenset(
     ["imageindex", "findinglabel", "bboxx", "x", "y", "w", "h"]
-)  # the release's, and as pandas users cut it
+)  # the release's, and the columns that pandas users keep
 SPELLINGS = frozenset(
     spelling
     for names in (NAMES, *(names for form in FORMS.values() for names in form))
@@ -80,11 +80,11 @@ SPELLINGS = frozenset(
 
 @dataclass(frozen=True)
 class BoxTable:
-    """A box list that was read.
+    """The content of a box list.
 
-    boxes: in file order with the columns ``BOX_COLUMNS`` (image names in their one form, labels in the label table's
-    spelling, corners in the 1024 frame). rejected: rows set aside, with the columns ``REJECTED_COLUMNS`` of `tables`.
-    notes: sentences on what was read differently from how the file spells it, and on what is doubtful about the boxes.
+    boxes: in file order with the columns ``BOX_COLUMNS`` (canonical image names, labels in the label table's spelling,
+    corners in the 1024 frame). rejected: rows set aside, with the columns ``REJECTED_COLUMNS`` of `tables`. notes:
+    sentences on values that were read differently from how the file spells them, and on doubts about the boxes.
     """
 
     boxes: pd.DataFrame
@@ -102,10 +102,10 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     """Read the release's box list, ``BBox_List_2017.csv`` (984 boxes on 880 images, 8 labels, as x, y, w, h).
 
     known_images: names of the label table, or None to accept any. A box that sticks out of the frame by at most one
-    pixel is clipped to it, by more is rejected. Mirrors may order and name the columns otherwise; corners and centres
-    are read where the names say that they are that. Raises InputError where the file is no such list, where its boxes
-    are not in the 1024 frame (see `box_frames`), where all of its rows are rejected, or more than half (boxes for
-    unknown images aside).
+    pixel is clipped to it; one that sticks out further is rejected. Columns may have the order and names of mirrors;
+    corners and centres are read if the column names say so. Raises InputError if the file is not a box list, its boxes
+    are not in the 1024 frame (see `box_frames`), or all rows or more than half (not counting boxes for unknown images)
+    are rejected.
     """
     path = Path(path)
     sheet = tables.read_sheet(path, "the box list (BBox_List_2017.csv)", SPELLINGS)
@@ -175,13 +175,13 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
 
 
 def _form(sheet: tables.Sheet) -> tuple[str, dict[str, int]]:
-    """Find the columns of a box list, and what form its boxes have by their names: "size", "corners" or "centre"."""
+    """Find the columns of a box list and the form of its boxes by their names: "size", "corners" or "centre"."""
     header = {tables.reduced(name) for name in sheet.header}
     for form, choices in FORMS.items():
         for names in choices:
             if all(header & set(spellings) for spellings in names.values()):
                 return form.split()[0], tables.find_columns(sheet, NAMES | names)
-    return "size", tables.find_columns(sheet, NAMES | FORMS["size"][0])  # raises: says which are missing
+    return "size", tables.find_columns(sheet, NAMES | FORMS["size"][0])  # raises and names the missing columns
 
 
 def _corner_and_size(written: np.ndarray, form: str) -> np.ndarray:
@@ -194,7 +194,7 @@ def _corner_and_size(written: np.ndarray, form: str) -> np.ndarray:
 
 
 def _labels(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
-    """Labels in the label table's spelling, those that are none as they stand; and a note where spelling differed."""
+    """Labels in the label table's spelling, unknown ones unchanged; and a note if any spelling differed."""
     labels = texts.map(lambda text: official_label(text) or text).astype("str")
     changed = (labels != texts) & (texts != "Infiltrate")  # the release's own spelling in this list
     if not changed.any():
@@ -203,7 +203,7 @@ def _labels(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
 
 
 def _commas(table: str, texts: pd.DataFrame, written: np.ndarray) -> tuple[str, ...]:
-    """A note where numbers were read with a decimal comma; texts: (N, 4), written: (N, 4) what they were read as."""
+    """A note if numbers have a decimal comma; texts: (N, 4) as in the file, written: (N, 4) their values."""
     comma = texts.apply(lambda column: column.str.contains(",", regex=False)).to_numpy() & np.isfinite(written)
     if not comma.any():
         return ()
@@ -220,7 +220,7 @@ def _require_boxes(
     unknown: np.ndarray,
     known_images: Collection[str] | None,
 ) -> None:
-    """Raise InputError where no row of a box list is left, or where more than half are spoilt."""
+    """Raise InputError if no row of a box list is left, or more than half are invalid."""
     if known_images is not None and unknown.all():
         raise InputError(
             f"{path}: {rows} of {rows} boxes are on images that the label table does not name: this list names "

@@ -1,12 +1,12 @@
-"""Cells of a table that a spreadsheet would take for a formula, made harmless where people open the file.
+"""Protection from spreadsheet formulas in the tables that people open.
 
 Excel and LibreOffice run a cell that begins with =, +, -, @, a tab or a line end, and names of images and files come from
-outside. As OWASP advises ("CSV injection"), such a text gets an apostrophe in front. So that no name is lost, one that
-begins with apostrophes before such a character gets one more, and `restored` takes exactly one away. A text that is a
-number (-0.5) stays as it is, as does every cell that is no text.
+outside. As OWASP advises ("CSV injection"), such a text gets an apostrophe in front. A text that already begins with
+apostrophes before such a character gets one more; `restored` removes exactly one, so no name changes. Numbers written as
+text (-0.5) and cells that are not text stay as they are.
 
-Made harmless: rejected.csv, rejected_files.csv, all tables of new images below predictions/, the report's tables/*.csv.
-Tables that only the jobs of a study read (records, splits, predictions of a training job) hold names exactly as they are.
+Protected: rejected.csv, rejected_files.csv, all tables of new images below predictions/, the report's tables/*.csv.
+Tables that only the jobs of a study read (records, splits, predictions of a training job) hold the unchanged names.
 """
 
 import re
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
-FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # the wide ones count in Japanese and Chinese editions
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # Japanese and Chinese editions run the wide ones too
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def harmless(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose texts no spreadsheet runs; the inverse of `restored`."""
+    """Return a table whose texts no spreadsheet runs as formulas; the inverse of `restored`."""
     return _each_text(table, lambda text: f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text)
 
 
 def restored(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the texts that `harmless` was given."""
+    """Return a table with the original texts, from before `harmless`."""
     return _each_text(table, lambda text: text[1:] if text.startswith("'") and FORMULA.match(text) else text)
 
 
@@ -35,7 +35,7 @@ def write(table: pd.DataFrame, path: Path, float_format: str | None = None) -> N
 
 
 def read_names(path: Path) -> pd.DataFrame:
-    """Read a table written by `write` that names an image in its column `image`, whatever the image is called."""
+    """Read a table written by `write` with image names in its column `image`; a name may be "NA"."""
     return restored(pd.read_csv(path, dtype={"image": "str"}, keep_default_na=False))
 
 

@@ -1,7 +1,7 @@
-"""Which file counts where several below the root have the name of one image: mirrors, thumbnails, heat maps.
+"""Which file counts if several below the root have the same image name: mirrors, thumbnails, heat maps.
 
-Files of equal pixels are one image. Of different pixels those are preferred that lie as in the release; where that leaves
-a doubt, nobody but the user can say which folders count, and nothing is guessed.
+Files with equal pixels are one image. If pixels differ, files that lie where the release puts them are preferred. If that
+does not decide, the user has to say which folders count; nothing is guessed.
 """
 
 import filecmp
@@ -17,13 +17,13 @@ from cxr.data.ledger import OK, FileKey, Picture
 from cxr.errors import InputError
 from cxr.runtime.journal import legible
 
-BATCH = 1024  # images compared before the next: a doubt is told soon, not after all have been decoded
+BATCH = 1024  # images compared at a time, so that a doubt is reported soon, not after all have been decoded
 SAME, OTHER = "same pixels", "other pixels"
 
 
 @dataclass(frozen=True)
 class Aside:
-    """A file that does not count: the one that does, and why: its pixels are the same, others, or not usable."""
+    """A file that does not count, the one that counts instead, and why: equal, different or unusable pixels."""
 
     path: str
     used: str
@@ -41,12 +41,12 @@ def settle(
     workers: int,
     progress: Progress,
 ) -> tuple[dict[str, str], list[Aside]]:
-    """Return image name → the file that counts, and the files that do not.
+    """Return image name → the file that counts, and the files that do not count.
 
-    candidates: image name → its files relative to root, those that lie as in the release first (`image_files.find_images`).
-    Files are compared where there are several: by size in pixels, by bytes, and only then decoded; the ledger of the
-    store remembers what was learnt. The other arguments are those of `image_cache.update_store`. Raises InputError where
-    pixels differ and the layout of the release does not decide.
+    candidates: image name → its files relative to root, those in the release's layout first (`image_files.find_images`).
+    Several files are compared by size in pixels, by bytes, and only then decoded; the store's ledger keeps the results.
+    The other arguments are those of `image_cache.update_store`. Raises InputError if pixels differ and the layout of
+    the release does not decide.
     """
     used = {name: paths[0] for name, paths in candidates.items()}
     several = {name: candidates[name] for name in sorted(candidates) if len(candidates[name]) > 1}
@@ -74,7 +74,7 @@ def settle(
 
 
 def _pool(paths: Sequence[str]) -> Sequence[str]:
-    """Return the files among which is the one that counts."""
+    """Return the files that may count: those in the release's layout, else all."""
     return [path for path in paths if is_release_image(path)] or paths
 
 
@@ -101,7 +101,7 @@ def _equal(one: Picture, other: Picture) -> bool:
 def _compared(
     building: Building, groups: Iterable[Sequence[str]], keys: Mapping[str, FileKey], sides: Mapping[str, Sequence[int]]
 ) -> dict[str, Picture]:
-    """Learn of the files of each group, which have one name, what tells whether their pixels are equal."""
+    """Return path → what is needed to tell whether the files of a group, which share a name, have equal pixels."""
     known = building.ledger.pictures
     found, tasks, twins = {}, [], {}
     for paths in groups:
@@ -123,7 +123,7 @@ def _compared(
                     tasks.append(Task(keys[path], tuple(sides.get(path, ()))))
     building.total += len(tasks)
     seen = building.add(tasks)
-    for path, twin in twins.items():  # in order: a twin's own twin is known by then
+    for path, twin in twins.items():  # in order, so that a twin's own twin is already known
         found[path] = found[twin] if twin else seen[keys[path]]
         if found[path].status == OK:
             known[keys[path]] = found[path]
@@ -131,12 +131,12 @@ def _compared(
 
 
 def _looked_at(root: Path, path: str) -> Picture:
-    """Return what the header of a file says."""
+    """Return the facts in a file's header."""
     try:
         try:
             facts = png.facts_of(root / path)
         except (OSError, ValueError):
-            facts = decode(root / path)[-1]  # says what is wrong
+            facts = decode(root / path)[-1]  # raises with the reason
         require_radiograph(root / path, facts)
     except UnusableImage as problem:
         return Picture(problem.width, problem.height, status=problem.reason)

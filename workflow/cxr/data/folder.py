@@ -1,4 +1,4 @@
-"""The image files below a folder, found without opening one. Light: it is read each time the workflow is planned."""
+"""The image files below a folder, found without opening any. Light: it is imported each time the workflow is planned."""
 
 import hashlib
 import os
@@ -11,16 +11,16 @@ from cxr.errors import InputError
 from cxr.runtime import regular
 from cxr.runtime.journal import legible
 
-Aside = Callable[[str, str, str], None]  # called with a path, why it does not count, and details of that
+Aside = Callable[[str, str, str], None]  # called with a path, the reason why it does not count, and details
 
-RESULTS_LOCK = ".cxr-lock"  # every run has this file in its results folder; a name that no other program gives
+RESULTS_LOCK = ".cxr-lock"  # every run has this file in its results folder; no other program uses the name
 
 
 def fingerprint(root: Path, ending: str = ".png", include: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
     """Hash the (relative path, bytes, modification time) of the images below root that count (`counts`).
 
-    A change detector that opens no file. Raises InputError if root is missing, or as `walk` does; of new images (ending
-    "") what cannot be read is left to the job that sets it aside.
+    Detects changes without opening a file. Raises InputError if root is missing, or as `walk` does; for new images
+    (ending ""), unreadable folders are left to the job that sets them aside.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path, entry in sorted(walk(root, ending, None if ending else _pass_over)):
@@ -31,10 +31,10 @@ def fingerprint(root: Path, ending: str = ".png", include: Sequence[str] = (), e
 
 
 def counts(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    """Say whether a file counts: it matches a pattern of include, if there is any, and none of exclude.
+    """Whether a file counts: it matches a pattern of include, if there is any, and none of exclude.
 
-    path: relative to root. In a pattern * stands for any characters, / among them, ? for one, [ab] for one of these;
-    upper and lower case differ. It has to match the whole path, or that of a folder above the file.
+    path: relative to root. In a pattern * stands for any characters, including /, ? for one, [ab] for a or b; case
+    matters. A pattern has to match the whole path, or that of a folder above the file.
     """
 
     def matches(pattern: str) -> bool:
@@ -51,7 +51,7 @@ def idle(root: Path, patterns: Sequence[str], ending: str = ".png") -> list[str]
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """Say whether an entry is a folder; a link that leads nowhere or in a circle is none."""
+    """Whether an entry is a folder; a broken or circular link is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -59,7 +59,7 @@ def is_folder(entry: os.DirEntry) -> bool:
 
 
 def is_file(entry: os.DirEntry) -> bool:
-    """Say whether an entry is a regular file; a link that leads nowhere or in a circle is none."""
+    """Whether an entry is a regular file; a broken or circular link is not."""
     try:
         return entry.is_file()
     except OSError:
@@ -67,7 +67,7 @@ def is_file(entry: os.DirEntry) -> bool:
 
 
 def _stat(entry: os.DirEntry) -> os.stat_result | None:
-    """Return the status of an entry; None where it is gone, or cannot be looked at."""
+    """Return the status of an entry; None if it is gone or its status cannot be read."""
     try:
         return entry.stat()
     except OSError:
@@ -79,13 +79,13 @@ def _pass_over(path: str, reason: str, detail: str) -> None:
 
 
 def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterator[tuple[str, os.DirEntry]]:
-    """Yield (path relative to root, entry) of everything with this ending, in any case, anywhere below root.
+    """Yield (path relative to root, entry) of everything with this ending, upper or lower case, anywhere below root.
 
-    ending: "" stands for every file. Symbolic links are followed, each folder is entered once. Names that begin with a
-    dot do not count: folders being unpacked, macOS's `._` files. Nor do the results of a run below root, which hold
-    pictures under the images' names. What vanishes meanwhile was not there. aside: told of folders below root that cannot
-    be read, which are left out, and of those that have an image's name; without it such a folder raises InputError, as
-    does a root that is missing or cannot be read.
+    ending: "" stands for every file. Symbolic links are followed; each folder is entered once. Names that begin with a
+    dot are skipped (folders being unpacked, macOS's `._` files), and so are the results of a run below root, which hold
+    pictures under the images' names. Files that vanish during the walk are ignored. aside: called for folders below root
+    that cannot be read, which are left out, and for those named like an image; without it such a folder raises
+    InputError, as does a root that is missing or cannot be read.
     """
     if not os.path.isdir(root):
         holds = "the label table and the PNG images" if ending else "the images"
@@ -116,7 +116,7 @@ def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterat
             if aside is None or not folder:
                 raise InputError(f"{legible(os.path.join(root, folder))}: {why}") from None
             aside(folder, "unreadable", why)
-        # Sorted, because of two links to one folder the first is entered: it must be the same one everywhere.
+        # Sorted: of two links to one folder the first is entered, which must be the same on every machine.
         for path, identity in sorted(below, reverse=True):
             if identity not in entered:
                 entered.add(identity)
@@ -124,7 +124,7 @@ def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterat
 
 
 def _no_folder(path: Path) -> str:
-    """Say what is where a folder should be."""
+    """Describe what is there instead of a folder."""
     if os.path.islink(path):
         return f"a link to {legible(os.readlink(path))}, which is no folder"
     return regular.kind(path) if os.path.lexists(path) else "no such folder"

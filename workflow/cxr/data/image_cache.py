@@ -1,15 +1,14 @@
 """The image cache: every image decoded and shrunk once, kept as raw uint8 that training jobs read through memory maps.
 
-A store is a folder `<store>/<side>/shard-00000.u8` (rows of side × side pixels, at most 1024 rows a file) for each side
-asked for, and `<store>/ledger.csv`, which says whose pixels lie where. Pixels are looked up by content, files by
-(path, bytes, modification time): a file seen before is not decoded again, a touched one is decoded but keeps its row, and
-pixels that were lost with a shard are written to their old place, so an index made earlier stays true. The ledger is
-replaced as a whole after each shard's worth of images; what a killed run wrote beyond it belongs to nobody and is
-overwritten.
+A store has shards `<store>/<side>/shard-00000.u8` (rows of side × side pixels, at most 1024 rows per file) for each side
+requested, and `<store>/ledger.csv`, which tells whose pixels lie where. Pixels are looked up by content, files by
+(path, bytes, modification time): a known file is not decoded again, a touched one is decoded but keeps its row, and
+pixels that were lost with a shard are written to their old place, so earlier indexes stay valid. The ledger is replaced
+as a whole after every 1024 images; rows that a killed run wrote after that are not in the ledger and are overwritten.
 
-Ledger and index hold the checksum of every row of pixels, and a process that reads a row compares it the first time. What
-is damaged or lost is then decoded again from its file, in its old place. Building a store looks at the shards' sizes alone:
-to compare all rows would mean reading the whole store for a few new images.
+Ledger and index hold the checksum of every row of pixels; a process compares a row with it on the first read. A damaged
+or lost row is then decoded again from its file, to its old place. Building a store checks only the sizes of the shards:
+comparing all rows would mean reading the whole store for a few new images.
 """
 
 import itertools
@@ -35,7 +34,7 @@ from cxr.errors import InputError
 from cxr.runtime import checksums, locks
 from cxr.runtime.journal import legible
 
-AHEAD = 4  # images decoded in advance, a worker: enough to keep all busy, few enough to fit in memory
+AHEAD = 4  # images decoded in advance per worker: enough to keep all busy, few enough to fit in memory
 ROOT = "root"  # the file of a store that names the folder its images were decoded from
 UNSEEN = Picture()
 
@@ -44,9 +43,9 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A file to decode for the sides, in pixels, that are missing of it.
+    """A file to decode, and the sides in pixels at which the store lacks it.
 
-    bits: that count where other files decide it (`Picture.by_folder`); 0: not known yet, the file is only measured.
+    bits: how many count if other files decide it (`Picture.by_folder`); 0: not known yet, the file is only measured.
     """
 
     key: FileKey
@@ -56,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A decoded file: what was learnt of it, and side → its pixels (side, side) uint8."""
+    """A decoded file: its facts, and side → its pixels (side, side) uint8."""
 
     picture: Picture
     pixels: dict[int, np.ndarray]
@@ -77,12 +76,12 @@ def update_store(
     """Bring a store up to date with the images and return its index (`INDEX_COLUMNS`), sorted by image.
 
     paths: image name → path relative to root; boxed: names that are also stored at `box_size` pixels (shard, row, checksum
-    of the index are the place at `size`, box_shard, box_row, box_checksum that at `box_size`; -1, -1, "" where there is
+    of the index are the place at `size`, box_shard, box_row, box_checksum that at `box_size`; -1, -1, "" if there is
     none). Only images that are new, changed, or whose pixels are lost are decoded, each once for both sides, by `workers`
     threads (Pillow decodes outside the interpreter's lock); places do not depend on their number. progress(done, total,
-    seconds) is called after each decoded image; total counts only those. An unusable image stays in the index with its
-    reason as status, and is tried again the next time. bits: that count of 16-bit images that do not say it; 0: what
-    `png.readings` makes of all of them, so that these are decoded twice when they are new, and again when another one
+    seconds) is called after each decoded image; total counts only those. An unusable image stays in the index with the
+    reason as its status, and is tried again the next time. bits: how many count in 16-bit images that do not state it;
+    0: `png.readings` of all of them decides, so these are decoded twice when they are new, and again when another image
     changes the reading.
 
     Raises InputError if the store cannot be written, is being written by another process, or its ledger is damaged.
@@ -127,11 +126,11 @@ def update_store(
 
 
 def key_of(root: Path, path: str) -> FileKey:
-    """Return what a file below root is known by."""
+    """Return the key of a file below root."""
     try:
         stat = os.stat(os.path.join(root, path))
     except OSError:
-        return FileKey(path, -1, -1)  # decoding it will say what is wrong
+        return FileKey(path, -1, -1)  # `decode` will report the reason
     return FileKey(path, stat.st_size, stat.st_mtime_ns)
 
 
@@ -141,7 +140,7 @@ def _missing(
     sides: Mapping[str, tuple[int, ...]],
     reading: Mapping[int, int] | None = None,
 ) -> list[Task]:
-    """Return what is to be decoded; without a reading (`png.readings`), of files that depend on it only new ones."""
+    """Return the files to decode; without a reading (`png.readings`), only new ones of the files that depend on it."""
     tasks = []
     for name, key in keys.items():
         picture = known.pictures.get(key, UNSEEN)
@@ -158,7 +157,7 @@ def _missing(
 
 
 def _beyond(store: Path, known: Ledger, side: int) -> dict[str, Place]:
-    """Return digest → place of the pixels whose shard is missing or too short."""
+    """Return digest → place of pixels whose shard is missing or too short."""
     places = known.of_side(side)
     rows = {
         shard: rows_in(shard_path(store, side, shard), side) for shard in {place.shard for place in places.values()}
@@ -169,9 +168,9 @@ def _beyond(store: Path, known: Ledger, side: int) -> dict[str, Place]:
 def restorable_places(
     known: Ledger, side: int, gone: Mapping[str, Place], present: Collection[FileKey]
 ) -> dict[Place, FileKey]:
-    """Return place → a file to decode it from, of pixels (digest → place) that are gone, in ascending order.
+    """Return place → a file to decode it from, for lost pixels (digest → place), in ascending order.
 
-    What no present file can restore is struck from the ledger.
+    Pixels that no present file can restore are deleted from the ledger.
     """
     files = {picture.digest: key for key, picture in known.pictures.items() if key in present}
     for digest in gone.keys() - files.keys():
@@ -188,7 +187,7 @@ def shard_path(store: Path, side: int, shard: int) -> Path:
 
 
 class Building:
-    """The work on one store: decodes files, writes pixels in the files' order, the shards first and the ledger after."""
+    """Work on one store: decodes files and writes pixels in the files' order, first to the shards, then the ledger."""
 
     def __init__(self, root: Path, store: Path, workers: int, progress: Progress):
         self.root, self.store, self.ledger = root, store, ledger.load(store / "ledger.csv")
@@ -197,7 +196,7 @@ class Building:
         self.written: set[Path] = set()
 
     def add(self, tasks: Sequence[Task]) -> dict[FileKey, Picture]:
-        """Decode files, append the sides that their pixels lack, and return what was learnt of each file."""
+        """Decode files, append pixels at the sides that the store lacks, and return the facts of each file."""
         seen: dict[FileKey, Picture] = {}
         known: dict[str, list[FileKey]] = {}
         for key in self.ledger.pictures:
@@ -208,7 +207,7 @@ class Building:
             if picture.status == OK:
                 for other in known.get(task.key.path, ()):
                     if self.ledger.pictures[other].digest == picture.digest:
-                        del self.ledger.pictures[other]  # the same file, touched: one line of the ledger is enough
+                        del self.ledger.pictures[other]  # the same file, touched: one ledger line is enough
                 self.ledger.pictures[task.key] = picture
             for side, pixels in prepared.pixels.items():
                 if picture.digest not in self.ledger.of_side(side):
@@ -224,7 +223,7 @@ class Building:
     def mend(self, side: int, lost: Mapping[Place, FileKey]) -> None:
         """Write lost pixels to their old places.
 
-        lost must be in ascending order: a shard that is not mended to its end is then still seen to be too short.
+        lost must be in ascending order: a shard that is not mended to its end is then still recognisably too short.
         """
         tasks = [Task(key, (side,), self.ledger.pictures[key].bits) for key in lost.values()]
         for place, (task, prepared) in zip(lost, self._prepared(tasks), strict=True):
@@ -232,7 +231,7 @@ class Building:
             same = prepared.picture.digest == digest
             if same and checksums.of_row(prepared.pixels[side]) == place.checksum:
                 self._write(side, place, prepared.pixels[side])
-            else:  # changed without a trace in size and time: struck before a later row makes its place look sound
+            else:  # changed but with the same size and time: deleted before a later row makes its place look valid
                 del self.ledger.of_side(side)[digest]
                 self.commit()
         self.commit()
@@ -261,7 +260,7 @@ class Building:
         self.written.add(path)
 
     def commit(self) -> None:
-        """Make sure that what was written is on the disk, then replace the ledger."""
+        """Flush the shards to disk, then replace the ledger."""
         for path in self.written:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -288,7 +287,7 @@ def _prepare(root: Path, task: Task) -> Prepared:
 
 @contextmanager
 def writing(root: Path, store: Path, needed: int, workers: int, progress: Progress) -> Iterator[Building]:
-    """Open a store of images below root for writing, by this process alone; needed: bytes in all.
+    """Open a store of images below root for writing by this process alone; needed: total size in bytes.
 
     Raises InputError if it cannot be written, is being written by another process, or its ledger is damaged.
     """

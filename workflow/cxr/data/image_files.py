@@ -18,11 +18,10 @@ from cxr.runtime.journal import legible
 def find_images(
     root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[dict[str, list[str]], pd.DataFrame]:
-    """Find every *.png (any case) below root that counts (`folder.counts`); links are followed, each folder entered once.
+    """Find every *.png (any case) below root that counts (`folder.counts`); follows links, enters each folder once.
 
-    Returns the image's name in its one form (`canonical`) → paths relative to root of the files of that name, those that
-    lie as in the release first, else in sorted order; and the rejected entries (columns of rejected.csv). Raises
-    InputError if root is missing.
+    Returns canonical image name → paths, relative to root, of the files with that name, those in the release's layout
+    first, else sorted; and the rejected entries (columns of rejected.csv). Raises InputError if root is missing.
     """
     paths: dict[str, list[str]] = {}
     rejected: list[tuple[str, str, str]] = []
@@ -41,9 +40,9 @@ def find_images(
 def other_formats(
     root: Path, names: Collection[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Return the files below root that are no PNG and have one of the names: ending in lower case → sorted paths."""
+    """Return ending in lower case → sorted paths of the files below root that have one of the names but are not PNG."""
     found: dict[str, list[str]] = {}
-    if not names:  # of a whole release: no walk over all its files for nothing
+    if not names:  # no walk over all files of a whole release
         return found
     for path, entry in sorted(walk(root, "")):
         ending = os.path.splitext(entry.name)[1].lower()
@@ -53,7 +52,7 @@ def other_formats(
 
 
 def unusable(index: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of an index that cannot be used as rows of rejected.csv."""
+    """Return the unusable images of an index as rows of rejected.csv."""
     bad = index[index["status"] != OK]
     sizes = [f"{row.path}, {row.width}x{row.height}" if row.width else row.path for row in bad.itertuples()]
     return rejected_rows(list(zip(bad["image"], bad["status"].astype(str), sizes, strict=True)))

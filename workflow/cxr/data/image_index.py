@@ -1,4 +1,4 @@
-"""The index of the image cache: an image's place in it, and what was learnt of its file."""
+"""The index of the image cache: the place of each image in it, and facts about its file."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ ANEW = "delete the index (data/images.csv) and run again: only what is missing o
 def read_index(path: Path) -> pd.DataFrame:
     """Read an index written by `DataFrame.to_csv(path, index=False)`, with the types of `INDEX_COLUMNS`.
 
-    Raises InputError if the file is missing or is no index.
+    Raises InputError if the file is missing or not an index.
     """
     try:
         return pd.read_csv(path, dtype=INDEX_COLUMNS, usecols=list(INDEX_COLUMNS), keep_default_na=False)

@@ -1,4 +1,4 @@
-"""The one name an image has everywhere, however a table or a folder writes it: ``00000013_005.png``."""
+"""The canonical name of an image, however a table or a folder writes it: ``00000013_005.png``."""
 
 import re
 
@@ -7,10 +7,10 @@ KNOWN_ENDING = re.compile(rf"\.(?:{'|'.join(ENDINGS)})$", re.IGNORECASE)
 
 
 def canonical(text: str) -> str:
-    """Bring an image's name to its one form: no folder, no blanks around it, the ending ".png"; the stem as it is.
+    """Return an image's canonical name: no folder, no blanks around it, the ending ".png"; the stem is unchanged.
 
     ``images_001/images/00000013_005.PNG``, ``images\\00000013_005.jpg`` and ``00000013_005`` all give
-    ``00000013_005.png``. An ending that is none of an image's counts as part of the stem. "" where there is no stem.
+    ``00000013_005.png``. An ending that no image format has counts as part of the stem. "" if there is no stem.
     """
     name = re.split(r"[/\\]", text)[-1].strip()
     stem = KNOWN_ENDING.sub("", name).rstrip()

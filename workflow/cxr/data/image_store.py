@@ -1,4 +1,4 @@
-"""Reading the image cache: the pixels of images by name, each compared with its checksum the first time."""
+"""Reads the image cache: pixels by image name, each row compared with its checksum on the first read."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from cxr.runtime.journal import legible
 
 
 class ImageStore:
-    """Read access to the pixels of one side; made by `open_store`. Rows are compared with their checksums once.
+    """Read access to the pixels of one side; made by `open_store`. Each row is compared with its checksum once.
 
     places: image, path, status, shard, row and checksum of each image.
     """
@@ -37,8 +37,8 @@ class ImageStore:
     def read(self, images: Sequence[str]) -> np.ndarray:
         """Return pixels (N, side, side) uint8 of the images, in their order; the array is the caller's own.
 
-        Pixels that are not as they were written are decoded again from their files, which is told. Raises InputError for
-        an image whose pixels cannot be had so, and for one that the store does not hold at this side.
+        Damaged pixels are decoded again from their files, and this is reported. Raises InputError for an image whose
+        pixels cannot be restored, and for one that the store does not hold at this side.
         """
         found = self._find(images)
         pixels = self._pixels(found)
@@ -52,7 +52,7 @@ class ImageStore:
         return pixels
 
     def _find(self, images: Sequence[str]) -> np.ndarray:
-        """Return the numbers of images that are all stored."""
+        """Return the positions of images in `places`; raise InputError if one is not stored."""
         found = self.images.get_indexer(pd.Index(images, dtype=self.images.dtype))
         absent = np.where(found < 0, -1, self.shards[found]) < 0
         if absent.any():
@@ -67,7 +67,7 @@ class ImageStore:
         return found
 
     def _pixels(self, found: np.ndarray) -> np.ndarray:
-        """Return what lies in the images' places; zeros beyond the end of a shard."""
+        """Return the pixels at the images' places; zeros beyond the end of a shard."""
         shards, rows = self.shards[found], self.rows[found]
         pixels = np.zeros((len(found), self.side, self.side), dtype=np.uint8)
         for shard in np.unique(shards):
@@ -77,7 +77,7 @@ class ImageStore:
         return pixels
 
     def _damaged(self, found: np.ndarray, pixels: np.ndarray) -> list[int]:
-        """Return which of the pixels are not as they were written; those are compared that have not been before."""
+        """Return which pixels do not match their checksums; only rows not yet compared are checked."""
         damaged = []
         for number in np.flatnonzero(~self.sound[found]).tolist():
             if checksums.of_row(pixels[number]) == self.checksums[found[number]]:
@@ -100,7 +100,7 @@ class ImageStore:
 
 
 def _mapped(store: Path, side: int, shard: int) -> np.ndarray:
-    """Return the rows of a shard, (N, side, side), as a memory map; none where there is no file."""
+    """Return the rows of a shard, (N, side, side), as a memory map; N is 0 if there is no file."""
     path = shard_path(store, side, shard)
     shape = (rows_in(path, side), side, side)
     return np.memmap(path, dtype=np.uint8, mode="r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
@@ -109,10 +109,10 @@ def _mapped(store: Path, side: int, shard: int) -> np.ndarray:
 def open_store(
     store: Path, index: pd.DataFrame, side: int, kind: Literal["all", "boxed"], tell: Callable[[str], None]
 ) -> ImageStore:
-    """Open the pixels of an index: of all usable images (side: the `size` it was built with) or the boxed (`box_size`).
+    """Open the pixels of an index: all usable images (side: its `size`) or the boxed ones (side: its `box_size`).
 
-    Pixels lost since (a shard that is missing or too short) are decoded again from their files, which is told, as are those
-    that turn out to be damaged when they are read. Raises InputError where that cannot be done.
+    Lost pixels (a shard is missing or too short), and those found damaged when they are read, are decoded again from
+    their files; both are reported. Raises InputError if that is impossible.
     """
     store = Path(store)
     names = {"all": ("shard", "row", "checksum"), "boxed": ("box_shard", "box_row", "box_checksum")}[kind]
@@ -134,10 +134,10 @@ def _short(store: Path, side: int, ends: pd.Series) -> list[int]:
 
 
 def _mend(store: Path, side: int, places: pd.DataFrame, suspect: pd.DataFrame, tell: Callable[[str], None]) -> None:
-    """Decode the lost and the damaged pixels of one side again, unless another process has done so meanwhile.
+    """Decode the lost and damaged pixels of one side again, unless another process has done so meanwhile.
 
-    places: of the index; suspect: those that were found out. All of the side is compared with its checksums, so that it
-    is done once, whatever is read next.
+    places: all of the index; suspect: those found lost or damaged. All rows of the side are compared with their
+    checksums, so that one pass repairs everything.
     """
     try:
         root = Path(os.fsdecode((store / ROOT).read_bytes()))
@@ -171,7 +171,7 @@ def _lost(store: Path, side: int, places: pd.DataFrame) -> set[Place]:
 
 
 def _changed(store: Path, side: int, places: pd.DataFrame) -> set[Place]:
-    """Return the places of an index that hold something else than what was written."""
+    """Return the places of an index whose pixels do not match their checksums."""
     changed = set()
     for shard, named in itertools.groupby(sorted(_named(places)), key=itemgetter(0)):
         pixels = _mapped(store, side, shard)

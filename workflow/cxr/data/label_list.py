@@ -1,4 +1,4 @@
-"""Records of the label table: one row an image, with what is known of it and of its patient."""
+"""Records of the label table: one row per image, with its labels, its patient and how it was taken."""
 
 import difflib
 import functools
@@ -33,7 +33,7 @@ SEXES = {
     **dict.fromkeys(("f", "female", "woman"), "F"),
     **dict.fromkeys(("o", "other", "u"), ""),
 }
-# Reduced to letters; DICOM's words for other views, and for none, are known too: they are not unreadable.
+# Reduced to letters. DICOM's words for other views and for no view are included, so they do not count as unreadable.
 VIEWS = re.compile(
     r"(?:chest|cxr|view)?(?:(?P<PA>pa|poster(?:o|io|ior)anterior)|(?P<AP>ap|anter(?:o|io|ior)posterior))"
     r"(?:view|projection|position|erect|upright|standing|supine|sitting|portable|chest)*"
@@ -66,12 +66,12 @@ SPELLINGS = frozenset(spelling for spellings in LABEL_HEADER.values() for spelli
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A label table that was read.
+    """The content of a label table.
 
-    records: in file order with the columns ``RECORD_COLUMNS``: image names in their one form (`image_names.canonical`),
-    labels in the order of ``LABELS``, age in years and NaN where it is none or above 120, sex M, F or "", view PA, AP
-    or "", width and height in pixels and spacing in mm/pixel of the original image. rejected: rows set aside, with the
-    columns ``REJECTED_COLUMNS`` of `tables`. notes: sentences on what was read differently from how the file spells it.
+    records: in file order with the columns ``RECORD_COLUMNS``: canonical image names (`image_names.canonical`), labels
+    in the order of ``LABELS``, age in years (NaN if not a number or above 120), sex M, F or "", view PA, AP or "", width
+    and height in pixels and spacing in mm/pixel of the original image. rejected: rows set aside, with the columns
+    ``REJECTED_COLUMNS`` of `tables`. notes: sentences on values read differently from how the file spells them.
     """
 
     records: pd.DataFrame
@@ -88,10 +88,10 @@ def read_label_table(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def inspect_label_table(path: str | Path) -> LabelTable:
     """Read the release's label table, ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv`` (112,120 images).
 
-    Mirrors may order, name, separate and spell otherwise, wherever that has one meaning only. Of rows for the same image
-    the first counts, or none where they contradict each other. Raises InputError where the file is no such table, where
-    more than half of its rows are rejected, or where more than half of the ages, sexes or views that it gives cannot be
-    read: the floors that every model is judged against are made of these.
+    The order and names of columns, separators and spellings may differ, as long as they are unambiguous. If several rows
+    have the same image, the first counts, or none if they contradict each other. Raises InputError if the file is not a
+    label table, more than half of its rows are rejected, or more than half of the given ages, sexes or views cannot be
+    read: the floors that every model is compared with are computed from these.
     """
     path = Path(path)
     sheet = tables.read_sheet(path, "the label table (Data_Entry_2017_v2020.csv)", SPELLINGS)
@@ -177,16 +177,16 @@ def inspect_label_table(path: str | Path) -> LabelTable:
 
 
 def _split(text: str) -> list[str]:
-    """The labels of a text: separated by "|", or by commas or semicolons as in a printed list."""
+    """The labels in a text, separated by "|", or by commas or semicolons as in a printed list."""
     listed = re.fullmatch(r"[\[({](.*)[\])}]", text.strip(), re.DOTALL)
     parts = re.split(r"[|,;]", listed[1] if listed else text)
     return [part.strip().strip("'\"").strip() for part in parts]
 
 
 def _labels(table: str, texts: pd.Series) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Bring label texts into the order and spelling of ``LABELS``; say "unknown" or "contradiction" where that cannot be.
+    """Bring label texts into the order and spelling of ``LABELS``; report "unknown" or "contradiction" if impossible.
 
-    The third value is a note where labels were spelled or separated otherwise.
+    The third value is a note if labels had another spelling or separator.
     """
     codes, distinct = pd.factorize(texts)
     canonical, problems, changed = [], [], []
@@ -217,7 +217,7 @@ def _nearest(text: str) -> str:
 def _duplicates(
     images: pd.Series, labels: np.ndarray, patients: pd.Series, sound: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Say which of the sound rows contradict another one of the same image, and which only repeat an earlier one."""
+    """Return which valid rows contradict another row of the same image, and which only repeat an earlier row."""
     contradicting, repeated = np.zeros(len(images), dtype=bool), np.zeros(len(images), dtype=bool)
     again = np.flatnonzero(sound & images.duplicated(keep=False).to_numpy())
     rows = pd.DataFrame(
@@ -231,7 +231,7 @@ def _duplicates(
 
 
 def _opposites(images: pd.Series, labels: np.ndarray, patients: pd.Series, contradicting: np.ndarray) -> dict[int, int]:
-    """For each contradicting row, by position, the first row of its image that says something else."""
+    """For each contradicting row, by position, the first row of its image that differs from it."""
     rows: dict[str, list[tuple[int, tuple[str, float]]]] = {}
     for at in np.flatnonzero(contradicting):
         rows.setdefault(images.iloc[at], []).append((int(at), (labels[at], patients.iloc[at])))
@@ -239,7 +239,7 @@ def _opposites(images: pd.Series, labels: np.ndarray, patients: pd.Series, contr
 
 
 def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Ages in years, (N,) float64, NaN where there is none, of texts such as 57, 57.0, 058Y, 012M, 003D; and notes."""
+    """Ages in years, (N,) float64, NaN if there is none, from texts such as 57, 57.0, 058Y, 012M, 003D; and notes."""
     codes, distinct = pd.factorize(texts)
     found = [AGE.fullmatch(text.upper()) for text in distinct]
     years = np.array(
@@ -269,12 +269,12 @@ def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _sexes(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """M, F or "" where it is neither or not given, (N,), and notes."""
+    """M, F, or "" if it is neither or not given, (N,), and notes."""
     return _words(path, "sexes", texts, lambda text: SEXES.get(text.lower()), SEX_ADVICE)
 
 
 def _views(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """PA, AP or "" where it is neither or not given, (N,), and notes."""
+    """PA, AP, or "" if it is neither or not given, (N,), and notes."""
 
     def read(text: str) -> str | None:
         letters = "".join(filter(str.isalpha, text)).lower()
@@ -292,7 +292,7 @@ VIEW_ADVICE = "write PA or AP"
 def _words(
     path: Path, what: str, texts: pd.Series, read: Callable[[str], str | None], advice: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What each text says, (N,), "" where it says nothing or cannot be read (None), and notes."""
+    """The meaning of each text, (N,), "" if it has none or cannot be read (None), and notes."""
     codes, distinct = pd.factorize(texts)
     given = _given(texts)
     found = [read(text) for text in distinct]
@@ -319,7 +319,7 @@ def _first(texts: pd.Series, which: np.ndarray) -> str:
 def _unread(
     path: Path, what: str, texts: pd.Series, unread: np.ndarray, given: np.ndarray, advice: str
 ) -> tuple[str, ...]:
-    """A note on values that cannot be read; InputError where these are more than half of those given."""
+    """A note on values that cannot be read; InputError if these are more than half of the given ones."""
     if not unread.any():
         return ()
     first = f"{unread.sum()} of {given.sum()} {what} cannot be read; the first is {_first(texts, unread)}"
@@ -336,11 +336,11 @@ def join_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Keep the records whose image is usable.
 
-    records: as ``read_label_table`` returns them. index: the image store's, one row a file (image, path, digest,
-    status; a status other than "ok" is the reason why a file is unusable). table, root: where the two come from.
-    Returns (usable, rejected): usable records in their order with the further column digest; and a row for each
-    record without a file, each file without a record, each unusable file, and each second file of the same image.
-    Raises InputError where no record has a usable image.
+    records: as ``read_label_table`` returns them. index: the image store's, one row per file (image, path, digest,
+    status; a status other than "ok" is the reason why a file is unusable). table, root: the sources of the two.
+    Returns (usable, rejected): usable records in their order with the extra column digest; and a row for each record
+    without a file, each file without a record, each unusable file, and each second file of the same image.
+    Raises InputError if no record has a usable image.
     """
     files = index.sort_values(["image", "path"], kind="stable")
     sound = files[files["status"] == "ok"]
@@ -397,11 +397,11 @@ def preflight_summary(
     rejected: pd.DataFrame,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Count what a run will work with; every value can be written as JSON.
+    """Count what a run will use; all values can be written as JSON.
 
     records: all records of the label table. usable: those with a usable image. boxes: all accepted boxes. rejected:
-    everything set aside on the way. notes: sentences on what was read differently from how the files spell it. Counts of
-    labels, views and sexes are of usable images; a view or sex that the table does not give counts as "unknown".
+    everything set aside. notes: sentences on values read differently from how the files spell them. Labels, views and
+    sexes are counted over usable images; a view or sex that the table does not give counts as "unknown".
     """
     drawn = boxes[boxes["image"].isin(usable["image"])]
     single = usable["labels"].str.split(SEPARATOR, regex=False).explode().value_counts()
@@ -433,7 +433,7 @@ def _counts(values: pd.Series, names: Sequence[str]) -> dict[str, int]:
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """Lay out what ``preflight_summary`` returns as plain text for a terminal."""
+    """Format the result of ``preflight_summary`` as plain text for a terminal."""
     images = summary["usable_images"]
     label_lines = [
         f"  {label:<20}{count:>8,}{count / images:>8.1%}{summary['box_labels'].get(label, 0):>8,}"

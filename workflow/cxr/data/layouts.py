@@ -1,10 +1,10 @@
 """Where the files of the release lie in a data folder: NIH's own layout, Kaggle's, or Hugging Face's.
 
-    NIH           Data_Entry_2017_v2020.csv …       images/images_001.tar.gz …, images/*.png where unpacked in place
+    NIH           Data_Entry_2017_v2020.csv …       images/images_001.tar.gz …, images/*.png if unpacked in place
     Kaggle        Data_Entry_2017.csv …             images_001/images/*.png …
     Hugging Face  data/Data_Entry_2017_v2020.csv …  data/images/images_001.zip …
 
-Only these places are looked at, no folder is walked through. (Images count wherever they lie; see `image_files`.)
+Only these places are checked; no folder is walked. (Images count wherever they lie; see `image_files`.)
 """
 
 import os
@@ -20,15 +20,15 @@ TABLES = ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "train_val_list.txt
 OTHER_NAMES = {"Data_Entry_2017_v2020.csv": ("Data_Entry_2017.csv",)}
 IMAGE_FOLDERS = ("", "images", "data", "data/images")
 PARTS = tuple(f"images_{number:03d}" for number in range(1, 13))
-# Paths of images in any of the layouts, parts side by side or together in one folder, root itself included.
+# Image paths in all layouts: parts in separate folders or together in one, which may be root itself.
 IMAGE_PATH = re.compile(rf"(data/)?(images/)?(({'|'.join(PARTS)})/)?(images/)?[^/]+")
 
 
 def table(root: str | Path, name: str) -> str:
-    """Return where a table lies, relative to root: the name as it is, or where a known layout has it.
+    """Return the path of a table relative to root: the name itself, or its path in a known layout.
 
-    Only an official name without a folder is looked for elsewhere: `./BBox_List_2017.csv`, any other name and "" are
-    returned as they are. So is a name that is found nowhere; whoever reads it will say that it is missing.
+    Only official names without a folder are looked for elsewhere: `./BBox_List_2017.csv`, any other name and "" are
+    returned unchanged. So is a name that is found nowhere; its reader will report that it is missing.
     """
     if name not in TABLES:
         return name
@@ -37,12 +37,12 @@ def table(root: str | Path, name: str) -> str:
 
 
 def is_release_image(path: str) -> bool:
-    """Say whether a path relative to root is one that an image has in the layouts of the release."""
+    """Whether a path relative to root is that of an image in one of the release's layouts."""
     return IMAGE_PATH.fullmatch(path) is not None
 
 
 def archive(root: str | Path, part: str) -> Path | None:
-    """Return the archive of a part (images_001) that a user has put into root, or None."""
+    """Return the archive of a part (images_001) below root, or None."""
     places = (Path(root, folder, part + suffix) for folder in IMAGE_FOLDERS for suffix in ARCHIVES)
     return next((path for path in places if path.is_file()), None)
 
@@ -54,13 +54,13 @@ def unpacked(root: str | Path, part: str) -> Path | None:
 
 
 def flat(root: str | Path) -> Path | None:
-    """Return the folder in which images of all parts lie side by side, or None."""
+    """Return the folder that holds images of all parts together, or None."""
     places = (Path(root, folder) for folder in (*IMAGE_FOLDERS, "data/images/images"))
     return next((path for path in places if _holds_images(path)), None)
 
 
 def require_unpacked(root: str | Path) -> None:
-    """Raise InputError if root holds archives of images and no image: the images have to be unpacked first."""
+    """Raise InputError if root holds image archives but no image: the archives have to be unpacked first."""
     packed = [path for part in PARTS if (path := archive(root, part)) is not None]
     if packed and next(walk(Path(root)), None) is None:
         names = ", ".join(str(path.relative_to(root)) for path in packed)

@@ -1,4 +1,4 @@
-"""The ledger of an image store: what was learnt of every file seen, and whose pixels lie where in the shards."""
+"""The ledger of an image store: facts about every file seen, and the place of its pixels in the shards."""
 
 import csv
 import io
@@ -14,12 +14,12 @@ SHARD_IMAGES = 1024
 OK = "ok"
 COLUMNS = ["path", "bytes", "mtime_ns", "width", "height", "mode", "digest", "depth", "stated", "peak", "bits",
            "values", "orientation", "side", "shard", "row", "checksum"]  # fmt: skip
-# Headers of earlier versions, whose rows of pixels have no checksums.
+# Headers of earlier versions, which have no checksums of pixel rows.
 EARLIER = [COLUMNS[:-1], [*COLUMNS[:7], "side", "shard", "row"]]
 
 
 class Place(NamedTuple):
-    """Where pixels lie: shard, and row in it; with the checksum of what was written there."""
+    """Where pixels lie: shard and row in it, with the checksum of the row as written."""
 
     shard: int
     row: int
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class FileKey:
-    """A file as seen without opening it: path relative to root, bytes, modification time in ns."""
+    """A file as known without opening it: path relative to root, size in bytes, modification time in ns."""
 
     path: str
     size: int
@@ -37,11 +37,10 @@ class FileKey:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is known of a file: size in px, Pillow mode, digest of its grey pixels, "ok" or why it cannot be used.
+    """Facts about a file: size in px, Pillow mode, digest of its grey pixels, "ok" or why it cannot be used.
 
-    depth: bits a sample. Of 16 bits: stated, its sBIT (0: none), peak, the highest value, bits, how many were taken to
-    count, and values, the digest of the values as stored. orientation: EXIF's. digest is "" where a file was looked at and
-    its pixels were not wanted yet.
+    depth: bits per sample. For 16 bits: stated: its sBIT (0: none); peak: the highest value; bits: how many were taken
+    to count; values: the digest of the stored values. orientation: EXIF's. digest: "" if the pixels were not needed yet.
     """
 
     width: int = 0
@@ -58,18 +57,18 @@ class Picture:
 
     @property
     def by_folder(self) -> bool:
-        """Whether other files of the folder decide at how many bits this one is read."""
+        """Whether other files of the folder decide how many bits count in this one."""
         return self.values != "" and not self.stated
 
     @property
     def identity(self) -> str:
-        """What equal pixels have in common, whatever other files say; "" where it is not known."""
+        """A key that files with equal pixels share, whatever other files say; "" if it is not known."""
         return self.values or self.digest
 
 
 @dataclass
 class Ledger:
-    """Pictures of files seen, and the places of pixels in the shards of each side."""
+    """Facts about the files seen, and the places of pixels in the shards of each side."""
 
     pictures: dict[FileKey, Picture] = field(default_factory=dict)
     places: dict[int, dict[str, Place]] = field(default_factory=dict)  # side → digest → place
@@ -87,7 +86,7 @@ def after(place: Place) -> Place:
 
 
 def of_earlier_version(path: Path) -> bool:
-    """Say whether a ledger was written by an earlier version; `load` knows nothing of what it holds."""
+    """Whether a ledger was written by an earlier version; `load` ignores its content."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return next(csv.reader(file), None) in EARLIER
@@ -96,9 +95,9 @@ def of_earlier_version(path: Path) -> bool:
 
 
 def load(path: Path) -> Ledger:
-    """Read a ledger; of a file that is not there, or is of an earlier version, an empty one.
+    """Read a ledger; an empty one if the file is missing or of an earlier version.
 
-    Raises InputError where the file is damaged: its last line is the checksum of all that stands before it.
+    Raises InputError if the file is damaged: its last line is the checksum of everything before it.
     """
     ledger = Ledger()
     if not path.exists() or of_earlier_version(path):
@@ -128,9 +127,9 @@ def load(path: Path) -> Ledger:
 
 
 def save(path: Path, ledger: Ledger) -> None:
-    """Replace a ledger as a whole: a row a file and side, and one with side 0 of a file whose pixels are not stored."""
+    """Replace a ledger as a whole: a row per file and side; side 0 for a file whose pixels are not stored."""
     lines = io.StringIO(newline="")
-    rows = csv.writer(lines)  # its own line ends: with others, a carriage return in a path would not be quoted
+    rows = csv.writer(lines)  # the default line ends: with others, a carriage return in a path would not be quoted
     rows.writerow(COLUMNS)
     for key, picture in ledger.pictures.items():
         seen = (key.path, key.size, key.modified, picture.width, picture.height, picture.mode, picture.digest)
@@ -138,12 +137,12 @@ def save(path: Path, ledger: Ledger) -> None:
         places = [(side, *of[picture.digest]) for side, of in ledger.places.items() if picture.digest in of]
         rows.writerows((*seen, *deep, *place) for place in places or [(0, 0, 0, checksums.NONE)])
     text = lines.getvalue()
-    with replacing(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with replacing(path, newline="", errors="surrogateescape") as file:
         file.write(text + _checksum(text))
 
 
 def _parted(data: bytes) -> tuple[str, str]:
-    """Return what stands before the last line, and the last line."""
+    """Return everything before the last line, and the last line."""
     text = data.decode("utf-8", "surrogateescape")
     start = text.rfind("\n") + 1
     return text[:start], text[start:]

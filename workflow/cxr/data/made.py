@@ -1,4 +1,4 @@
-"""Files that the workflow itself has made, read again: one that is damaged is named, with what to do."""
+"""Readers of files that the workflow itself wrote: an error names the damaged file and what to do."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ AGAIN = "delete it and run again, it is then made anew"
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds. Raises InputError where it is missing or damaged."""
+    """Return the content of a JSON file. Raises InputError if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -21,7 +21,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_sentences(path: Path) -> list[str]:
-    """Return a JSON list of texts. Raises InputError where the file is missing, damaged or holds something else."""
+    """Return a JSON list of texts. Raises InputError if the file is missing, damaged or holds something else."""
     found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise _damaged(path, ValueError("it is no list of sentences"))
@@ -29,7 +29,7 @@ def read_sentences(path: Path) -> list[str]:
 
 
 def read_texts(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a CSV table of these columns as texts. Raises InputError where the file is missing or damaged."""
+    """Return a CSV table with these columns as texts. Raises InputError if the file is missing or damaged."""
     try:
         table = pd.read_csv(path, dtype="str", keep_default_na=False)
         if list(table.columns) != columns:
@@ -40,9 +40,9 @@ def read_texts(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def read_names(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a CSV table that names images (`csv_cells.read_names`) and has these columns, perhaps among others.
+    """Return a CSV table with image names (`csv_cells.read_names`) and at least these columns.
 
-    Raises InputError where the file is missing or damaged.
+    Raises InputError if the file is missing or damaged.
     """
     try:
         table = csv_cells.read_names(path)

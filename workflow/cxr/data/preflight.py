@@ -1,4 +1,4 @@
-"""The check before a long job: tables, boxes and image files together, what is usable and what is set aside."""
+"""The check before a long job: which records, boxes and image files are usable, and which are set aside."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -41,11 +41,11 @@ def write(
     text: Path,
     tell: Journal,
 ) -> None:
-    """Write the usable records and boxes, all that is set aside with its reason, and a summary as JSON and text.
+    """Write the usable records and boxes, everything set aside with its reason, and a summary as JSON and text.
 
-    boxes: of usable images only; a box on an image that is known but not in the folder is counted, not an error.
-    lists: official train_val and test, or none: read to say now what would stop the splits. image_notes: what
-    `decode_images` found worth knowing; the summary holds these sentences after the tables' own.
+    boxes: of usable images only; a box on a known image that is not in the folder is counted, not an error.
+    lists: official train_val and test, or none; read to report now what would stop the splits. image_notes: the notes
+    of `decode_images`; the summary holds these sentences after those on the tables.
     """
     labels = label_list.inspect_label_table(label_table)
     table, bad_rows = labels.records, labels.rejected
@@ -77,7 +77,7 @@ def write(
 
 
 def _rejected_files(path: Path) -> pd.DataFrame:
-    """Read what `decode_images` set aside; a file may be called "NA"."""
+    """Read the files that `decode_images` set aside; a file may be called "NA"."""
     table = made.read_texts(path, REJECTED_COLUMNS)
     return table.assign(row=pd.to_numeric(table["row"], errors="coerce").astype("Int64"))
 
@@ -99,12 +99,12 @@ def decode_images(
     notes: Path,
     tell: Journal,
 ) -> None:
-    """Decode what is new of the images both below the root and in the label table; write the index of all.
+    """Decode the new ones of the images both below the root and in the label table; write the index of all.
 
-    folder: the image store; its pixels lie outside any declared output, so that nothing is decoded twice. include,
-    exclude: patterns on paths (`folder.counts`). bits: of 16-bit images that do not say it; 0: `png.readings`. notes: a
-    JSON list of sentences on what was read differently from how the files spell it. Raises InputError where no image of
-    the table is there, or several of one name are and it is in doubt which counts.
+    folder: the image store; its pixels are not a declared output, so that nothing is decoded twice. include, exclude:
+    patterns on paths (`folder.counts`). bits: how many count in 16-bit images that do not state it; 0: `png.readings`.
+    notes: a JSON list of sentences on what was read differently from how the files store it. Raises InputError if there
+    is no image of the table, or several with one name and it is unclear which counts.
     """
     known = set(label_list.read_label_table(label_table)[0]["image"])
     found, bad_files = image_files.find_images(root, include, exclude)
@@ -113,7 +113,7 @@ def decode_images(
     said += remarks.on_other_formats(image_files.other_formats(root, known - wanted.keys(), include, exclude))
     if not wanted:
         raise InputError(" ".join([_nothing(root, label_table, found, known), *said]))
-    # Only now, when the label table has proved to be the images': else the box list would be blamed.
+    # Only now that the label table is known to fit the images: otherwise the box list would be blamed.
     boxed = set(box_list.read_box_table(box_table, known)[0]["image"])
     tell(
         f"{len(found)} images below {root}, {len(wanted)} of them in {label_table.name}, {len(boxed)} images with boxes"

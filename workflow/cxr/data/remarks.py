@@ -12,7 +12,7 @@ PATTERNS = "the settings data.include and data.exclude say which folders count"
 
 
 def on_duplicates(aside: Sequence[Aside]) -> list[str]:
-    """Say how many files lie beside others of the same image name, and which count."""
+    """Report how many files share an image name with others, and which count."""
     same = [it for it in aside if it.why == SAME]
     other = [it for it in aside if it.why == OTHER]
     broken = [it for it in aside if it.why not in (SAME, OTHER)]
@@ -31,7 +31,7 @@ def _sentence(files: Sequence[Aside], what: str, more: str) -> list[str]:
 
 
 def on_other_formats(found: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say that images are there in a format that is not read; found: ending → paths."""
+    """Report images in a format that is not read; found: ending → paths."""
     if not found:
         return []
     endings = ", ".join(f"{len(paths):,} {ending or 'without an ending'}" for ending, paths in sorted(found.items()))
@@ -45,7 +45,7 @@ def on_other_formats(found: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def on_patterns(idle: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say which patterns (setting → patterns) match no image."""
+    """Report patterns (setting → patterns) that match no image."""
     return [
         f"The pattern '{pattern}' of data.{setting} matches no image below the folder."
         for setting, patterns in idle.items()
@@ -54,7 +54,7 @@ def on_patterns(idle: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def on_pixels(index: pd.DataFrame, bits: int) -> list[str]:
-    """Say how 16-bit and turned images of an index (`images.INDEX_COLUMNS`) were read; bits: data.bits."""
+    """Report how 16-bit and turned images of an index (`image_index.INDEX_COLUMNS`) were read; bits: data.bits."""
     usable = index[index["status"] == OK]
     deep = usable[usable["depth"] == 16]
     silent, stored = deep[deep["stated"] == 0], deep[deep["stated"].eq(deep["bits"]) & (deep["bits"] < 16)]

@@ -1,4 +1,4 @@
-"""The splits' files: from records and lists on disk to one CSV a role, with a count of what the roles share."""
+"""The splits' files: from records and lists on disk to one CSV per role, with a count of what the roles share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ def write_all(
     boxed images ("boxes_fold<number>", from 0).
 
     sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
-    is made over the whole box list (`box_table`), of which `records` says what is usable. <role>_images: without
-    labels and boxes, for what must not depend on them. boxes_fold<fold>/train_labels: the boxed training images with all their
-    labels, those without a box too.
+    is made over the whole box list (`box_table`); `records` tells which images are usable. <role>_images: without labels
+    and boxes, for jobs that must not depend on them. boxes_fold<fold>/train_labels: the boxed training images with all
+    their labels, including those without a box.
     """
     table = _records(records)
     train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)

@@ -1,7 +1,7 @@
-"""Splits: who is trained on, validated on and tested on.
+"""Splits: which images are for training, validation and test.
 
-Every choice is a hash of the seed and a name, never of the position in a table or the number of images there. So images
-added later move no other between roles, and the set of a size is part of every larger one.
+Every choice depends on a hash of the seed and a name, never on the position in a table or the number of images. So
+adding images moves no other image to another role, and a set of one size is part of every larger set.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ LEAKAGE_COLUMNS = ["role_a", "role_b", "images_shared", "patients_shared", "pati
 
 
 def place(seed: int, identity: str) -> float:
-    """Place of a name in a random order that depends on nothing else: uniform in [0, 1), from its blake2b hash."""
+    """The place of a name in a random order: uniform in [0, 1), from the blake2b hash of seed and name alone."""
     digest = hashlib.blake2b(f"{seed}/{identity}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
@@ -46,16 +46,16 @@ def classification_split(
     max_validation: int = 0,
     max_test: int = 0,
 ) -> dict[str, pd.DataFrame]:
-    """Split usable records (columns ``SPLIT_COLUMNS`` and any more) into the roles train, validation and test.
+    """Split usable records (at least the columns ``SPLIT_COLUMNS``) into the roles train, validation and test.
 
     rule "image" (the paper's): images at random, patients may cross; a set of size s holds s images over all roles, in
-    the shares asked for (``role_counts``). rule "patient": patients at random. rule "official": test is the release's
-    test list, the other patients at random to train and validation. For these two validation and test are the same for
-    every size, and size s is the first s training images. size 0: all images. max_validation, max_test: so many of the
-    role are used, the first in order; 0: all.
+    the given shares (``role_counts``). rule "patient": patients at random. rule "official": test is the release's test
+    list, the other patients go to train and validation at random. For these two rules, validation and test are the same
+    for every size, and size s is the first s training images. size 0: all images. max_validation, max_test: use at most
+    this many images of the role, the first in order; 0: all.
 
-    Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in the hash's order: a prefix of that of
-    every larger size. Raises InputError where the size is larger than the data, a role is empty, or the official lists
+    Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in hash order: a prefix of the table of
+    every larger size. Raises InputError if the size is larger than the data, a role is empty, or the official lists
     do not fit the records or each other.
     """
     roles = {
@@ -90,19 +90,19 @@ def classification_split(
 
 
 def role_counts(size: int, validation: float, test: float) -> dict[str, int]:
-    """Say how many images of a set of a size each role gets.
+    """Return how many images of a set of this size each role gets.
 
-    Exactly the shares where these are whole numbers (800, 100, 100 of 1000 at 0.1 and 0.1), else within one of them,
-    and never fewer than in a smaller set: Webster's method, which plain rounding of each share is not (at 0.1 and 0.1
-    it would give a set of 14 images two test images, but one of 15 only one).
+    Exactly the shares if these are whole numbers (800, 100, 100 of 1000 at 0.1 and 0.1), else within one image of them,
+    and never fewer than in a smaller set: Webster's method. Rounding each share by itself would not ensure this (at 0.1
+    and 0.1 a set of 14 images would get two test images, one of 15 only one).
     """
     return _apportion(size, validation, test, dict.fromkeys(ROLES, size))
 
 
 def _apportion(size: int, validation: float, test: float, available: Mapping[str, int]) -> dict[str, int]:
-    """Deal images out one by one, each to the role furthest behind its share; stop early if that role has none left."""
+    """Assign images one by one to the role furthest behind its share; stop early if that role has none left."""
     weights = {"train": 1 - validation - test, "validation": validation, "test": test}
-    parts = {role: round(weight * 1_000_000) for role, weight in weights.items()}  # whole: no ties hang on rounding
+    parts = {role: round(weight * 1_000_000) for role, weight in weights.items()}  # integers: exact ties
     counts = dict.fromkeys(ROLES, 0)
     for _ in range(size):
         behind = max(ROLES, key=lambda role: parts[role] / (2 * counts[role] + 1))
@@ -183,16 +183,16 @@ def box_split(
 ) -> dict[str, pd.DataFrame]:
     """Split the boxed images into train, validation and test, uniformly over the labels (paper, section 1.1.2).
 
-    boxes_all: the whole box list, over which the split is computed, so that images added to the folder later move no
+    boxes_all: the whole box list; the split is computed over all of it, so that images added to the folder later move no
     other. usable: records with a digest; only these are returned. An image, or all of a patient's images (group "image"
-    or "patient"), counts for the rarest of its boxed labels; of each label's images the first in the hash's order are
-    test, the next validation, the rest train. The numbers of images are the shares asked for to within one image a
-    label and exact in sum for group "image"; for group "patient" to within half a patient a label. validation 0: the
-    test images serve for validation too, as they did in the paper.
+    or "patient"), counts for the rarest of its boxed labels; of each label's images the first in hash order are test,
+    the next validation, the rest train. The numbers of images follow the shares to within one image per label and
+    exactly in sum for group "image"; to within half a patient per label for group "patient". validation 0: the test
+    images serve for validation too, as in the paper.
 
     Returns a table with the columns ``BOX_SPLIT_COLUMNS`` for each of ``ROLES``: labels are those of the image's boxes,
-    boxes the text of ``format_box_text``. Raises InputError where a role is left without a usable image, or where the
-    patient cannot be told for group "patient".
+    boxes the text of ``format_box_text``. Raises InputError if a role has no usable image, or if the patient of an
+    image is unknown for group "patient".
     """
     members = _boxed_members(boxes_all, usable, seed, group)
     sizes = members.groupby("stratum").size()
@@ -219,14 +219,14 @@ def box_folds(
 ) -> list[dict[str, pd.DataFrame]]:
     """Split the boxed images into folds, each with a train, a validation and a test part; every image is tested once.
 
-    folds 1: the one split of ``box_split``, with its share `test`. More: `test` is not used. The groups (as in
-    ``box_split``, which see for the other arguments) go one by one to the fold that has least of their rarest label,
-    the rarest labels first, a label's groups in the hash's order; so a label that fewer groups have than there are folds
-    is tested in some folds only. A fold's validation images are the share `validation` of all images, label by label,
-    drawn from what the fold does not test in an order of its own.
+    folds 1: the single split of ``box_split``, with its share `test`. More: `test` is not used. The groups (these and
+    the other arguments: see ``box_split``) go one by one to the fold with the least of their rarest label, the rarest
+    labels first, a label's groups in hash order; so a label with fewer groups than folds is tested in some folds only.
+    A fold's validation images are the share `validation` of all images, label by label, drawn from the images that the
+    fold does not test, in an order of its own.
 
-    Returns a ``box_split`` for each fold. Raises InputError as it does, where there are fewer groups than folds, and
-    where `validation` is 0, for then the test images would choose what they test.
+    Returns a ``box_split`` for each fold. Raises InputError as ``box_split`` does, if there are fewer groups than folds,
+    and if `validation` is 0, because the test images would then select the model that they test.
     """
     if folds == 1:
         return [box_split(boxes_all, usable, seed=seed, validation=validation, test=test, group=group)]
@@ -247,12 +247,12 @@ def box_folds(
 
 
 def _dealt(members: pd.DataFrame, folds: int) -> np.ndarray:
-    """The fold, (N,) int, that tests each member, those of the rarest stratum dealt first; see ``box_folds``."""
+    """The fold, (N,) int, that tests each member, assigned from the rarest stratum on; see ``box_folds``."""
     dealt = np.zeros(len(members), dtype=int)
     total = np.zeros(folds, dtype=int)
     for rows in sorted((rows for _, rows in members.groupby("stratum")), key=len):
         of_label = np.zeros(folds, dtype=int)
-        for _, group in rows.groupby("group", sort=False):  # in the order of their first rows
+        for _, group in rows.groupby("group", sort=False):  # in order of their first rows
             fold = min(range(folds), key=lambda fold: (of_label[fold], total[fold], fold))
             dealt[group.index] = fold
             of_label[fold] += len(group)
@@ -261,7 +261,7 @@ def _dealt(members: pd.DataFrame, folds: int) -> np.ndarray:
 
 
 def _of_fold(members: pd.DataFrame, fold: int, seed: int, quotas: Mapping[int, int]) -> pd.DataFrame:
-    """Members with the role they have in a fold."""
+    """Members with their role in a fold."""
     roles = pd.Series(np.where(members["fold"] == fold, "test", "train"), index=members.index)
     rest = members[members["fold"] != fold].assign(turn=lambda rows: _places(rows["group"], seed, f"boxes/{fold}"))
     for stratum, rows in rest.sort_values(["turn", "image"]).groupby("stratum"):
@@ -282,7 +282,7 @@ def _boxed_members(boxes_all: pd.DataFrame, usable: pd.DataFrame, seed: int, gro
 def _box_roles(
     members: pd.DataFrame, boxes_all: pd.DataFrame, usable: pd.DataFrame, what: str, copy_test: bool = False
 ) -> dict[str, pd.DataFrame]:
-    """The usable members of each role, with their labels and box text, in the hash's order."""
+    """The usable members of each role, with their labels and box text, in hash order."""
     kept = members.merge(usable[["image", "patient", "digest"]], on="image")
     kept = kept.merge(_describe(boxes_all[boxes_all["image"].isin(kept["image"])]), on="image")
     kept = kept.sort_values(["place", "image"])
@@ -299,7 +299,7 @@ def _box_roles(
 
 
 def _patients_of(images: np.ndarray, usable: pd.DataFrame) -> np.ndarray:
-    """Patients by the release's file names, patient_followup.png: the table may not hold every boxed image."""
+    """Patients from the release's file names, patient_followup.png: the table may lack some boxed images."""
     matches = [re.match(r"(\d{8})_\d+\.", image) for image in images]
     odd = [image for image, match in zip(images, matches, strict=True) if match is None]
     if odd:
@@ -320,7 +320,7 @@ def _patients_of(images: np.ndarray, usable: pd.DataFrame) -> np.ndarray:
 
 
 def _rarest_labels(boxes: pd.DataFrame) -> pd.Series:
-    """The label of each group's boxes that the fewest images have (in a tie the later of ``LABELS``), by position."""
+    """The index, in ``LABELS``, of each group's boxed label with the fewest images (in a tie the later one)."""
     images = boxes.drop_duplicates(["image", "label"]).groupby("label").size()
     rarest_first = sorted(images.index, key=lambda label: (images[label], -LABELS.index(label)))
     rank = boxes["label"].map({label: at for at, label in enumerate(rarest_first)})
@@ -328,7 +328,7 @@ def _rarest_labels(boxes: pd.DataFrame) -> pd.Series:
 
 
 def _quotas(sizes: pd.Series, share: float) -> dict[int, int]:
-    """A share of each stratum in whole images whose sum is that share of all: the largest remainders are rounded up."""
+    """A share of each stratum in whole images that sum to that share of all: the largest remainders are rounded up."""
     exact = sizes * share
     whole = np.floor(exact + 1e-9).astype(int)
     missing = round(float(exact.sum())) - int(whole.sum())
@@ -337,18 +337,18 @@ def _quotas(sizes: pd.Series, share: float) -> dict[int, int]:
 
 
 def _starts(groups: pd.Series) -> np.ndarray:
-    """Which rows are a group's first, (N,) bool; a group's rows stand together."""
+    """Which rows are the first of a group, (N,) bool; the rows of a group are adjacent."""
     return groups.ne(groups.shift()).to_numpy()
 
 
 def _cut(starts: np.ndarray, quota: int) -> int:
-    """The number of rows nearest to a quota after which no group is torn; starts: (N,) bool, a group's first row."""
+    """The number of rows nearest to a quota that splits no group; starts: (N,) bool, the first row of each group."""
     ends = np.append(np.flatnonzero(starts), len(starts))
     return int(ends[np.abs(ends - quota).argmin()])
 
 
 def _describe(boxes: pd.DataFrame) -> pd.DataFrame:
-    """Labels and box text of each image, whatever the order of the rows."""
+    """Labels and box text of each image, independent of the order of the rows."""
     columns = ["label", "x0", "y0", "x1", "y1"]
     ranked = boxes.assign(rank=boxes["label"].map(LABELS.index)).sort_values(["image", "rank", *columns[1:]])
     drawn: dict[str, list[tuple]] = {}
@@ -377,7 +377,7 @@ def write_split(split: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_split(path: str | Path) -> pd.DataFrame:
-    """Read what ``write_split`` wrote: patient int64, all else text. Raises InputError where it is no such file."""
+    """Read a file of ``write_split``: patient int64, all else text. Raises InputError if it is not such a file."""
     try:
         split = pd.read_csv(path, dtype="str", keep_default_na=False)
         columns = [*SPLIT_COLUMNS, *(name for name in BOX_SPLIT_COLUMNS[len(SPLIT_COLUMNS) :] if name in split)]
@@ -387,7 +387,7 @@ def read_split(path: str | Path) -> pd.DataFrame:
 
 
 def read_images(path: str | Path) -> pd.DataFrame:
-    """Read a file of images to predict (image, patient int64, digest): a split without what a job must not depend on."""
+    """Read a file of images to predict (image, patient int64, digest): a split without labels and boxes."""
     try:
         return pd.read_csv(path, dtype={"image": "str", "patient": np.int64, "digest": "str"}, usecols=IMAGE_COLUMNS)
     except (OSError, ValueError) as error:
@@ -400,11 +400,11 @@ def read_image_list(path: str | Path) -> set[str]:
 
 
 def inspect_image_list(path: str | Path) -> tuple[set[str], tuple[str, ...]]:
-    """Read an official list, one image a line: names in their one form, and notes on what was read otherwise.
+    """Read an official list, one image per line: canonical names, and notes on what was read differently.
 
-    Blank lines are skipped. Where the first line names columns, the images' column counts; else numbers beside a name
-    are no part of it (lists saved as tables have them, and lists with labels as 0 and 1). Raises InputError where the
-    file is no such list, or a line does not say which image it names.
+    Blank lines are skipped. If the first line names columns, the image column counts; else numbers beside a name are
+    ignored (lists saved as tables have them, and so have lists with labels as 0 and 1). Raises InputError if the file
+    is not such a list, or a line does not tell which image it names.
     """
     path = Path(path)
     text = tables.read_text(path, "a list of image names, one a line, as the release's test_list.txt")

@@ -1,4 +1,4 @@
-"""Tables of text as people save them: any separator and encoding, columns by name, each row with its line in the file."""
+"""Text tables as people save them: any separator and encoding, columns by name, rows with their line numbers."""
 
 import csv
 import functools
@@ -18,11 +18,11 @@ from cxr.data.image_names import canonical
 from cxr.errors import InputError
 from cxr.runtime import regular
 
-MOST_BYTES = 100_000_000  # of a table; the release's label table has 8 MB
+MOST_BYTES = 100_000_000  # of a table; the release's label table is 8 MB
 REJECTED_COLUMNS = ["table", "row", "item", "reason", "detail"]
-ABSENT = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "-", "?", "unknown", "unk"})  # no value is given
+ABSENT = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "-", "?", "unknown", "unk"})  # no value given
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-OTHER_FILES = {  # first bytes of what is no text: what it is, and what to do
+OTHER_FILES = {  # first bytes of files that are not text: what they are, and what to do
     b"PK\x03\x04": "an Excel workbook or a zip archive; save it as CSV, or unpack it",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
     b"\x1f\x8b": "compressed with gzip; unpack it",
@@ -46,7 +46,7 @@ NUMBER = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 
 @dataclass(frozen=True)
 class Text:
-    """What a text file says. doubtful: its encoding is a guess, so that only ASCII can be relied on. notes: sentences."""
+    """The content of a text file. doubtful: its encoding is a guess, only ASCII is reliable. notes: sentences."""
 
     content: str
     doubtful: bool
@@ -57,9 +57,9 @@ class Text:
 class Sheet:
     """A table as text.
 
-    header: its column names. rows: (N, len(header) + 1) str without blanks around them, under the line numbers they
-    have in the file; the last column holds whatever a row has beyond the header. doubtful: only ASCII can be relied on.
-    notes: what was read in another encoding than UTF-8 or with another separator than commas.
+    header: its column names. rows: (N, len(header) + 1) str without surrounding blanks, indexed by line number in the
+    file; the last column holds any fields beyond the header. doubtful: only ASCII is reliable. notes: sentences on an
+    encoding other than UTF-8 or a separator other than commas.
     """
 
     path: Path
@@ -70,10 +70,10 @@ class Sheet:
 
 
 def read_text(path: Path, expected: str) -> Text:
-    """Read a text file: UTF-8, UTF-16 or UTF-32 with or without a mark, else Latin-1 as a guess.
+    """Read a text file: UTF-8, UTF-16 or UTF-32 with or without a byte order mark, else Latin-1 as a guess.
 
-    Raises InputError for a file that is missing, unreadable, larger than `MOST_BYTES` or no text, saying what it is
-    instead where that shows.
+    Raises InputError for a file that is missing, unreadable, larger than `MOST_BYTES` or not text, with the type of file
+    if it is recognised.
     """
     try:
         data = regular.content(path, MOST_BYTES)
@@ -86,7 +86,7 @@ def read_text(path: Path, expected: str) -> Text:
         if begins.startswith(first):
             raise InputError(f"{path}: is no text file but {what}; expected {expected}")
     codec, name = next(((codec, name) for mark, codec, name in MARKS if data.startswith(mark)), ("utf-8", "UTF-8"))
-    for first, unmarked in ((0, "utf-16-be"), (1, "utf-16-le")):  # without a mark: of ASCII every second byte is zero
+    for first, unmarked in ((0, "utf-16-be"), (1, "utf-16-le")):  # without a mark: every second byte of ASCII is zero
         if codec == "utf-8" and len(data) > 1 and not any(data[first:200:2]):
             codec, name = unmarked, "UTF-16"
     doubtful, notes = False, () if name == "UTF-8" else (f"{path.name}: is {name}, not UTF-8, and was read as such",)
@@ -112,18 +112,18 @@ def read_text(path: Path, expected: str) -> Text:
 
 
 def read_sheet(path: Path, expected: str, spellings: Collection[str]) -> Sheet:
-    """Read a table whose columns have names, in whatever order.
+    """Read a table with named columns in any order.
 
-    expected: what it should be, for messages. spellings: of the columns looked for, reduced (see ``reduced``); the
-    separator is the one that finds most of them. Blank lines are no rows. A row's missing fields are "". A column of
-    row numbers for which the header has no field, as R writes it, gets the name "". Raises InputError for a file that
-    is missing, unreadable, no text, or empty.
+    expected: what the file should be, for messages. spellings: of the wanted columns, reduced (see ``reduced``); the
+    separator is the one that finds most of them. Blank lines are skipped. Missing fields of a row are "". A column of
+    row numbers without a field in the header, as R writes it, gets the name "". Raises InputError for a file that is
+    missing, unreadable, not text, or empty.
     """
     text = read_text(path, expected)
     separator, skipped = _separator(text.content, spellings)
     try:
         lines = csv.reader(io.StringIO(text.content, newline=""), delimiter=separator, skipinitialspace=True)
-        line_numbers, rows = [], []  # apart, since a tuple for each row would take half the time of reading
+        line_numbers, rows = [], []  # two lists, since a tuple for each row would take half the reading time
         for row in lines:
             fields = [*map(str.strip, row)]
             if any(fields):
@@ -148,12 +148,12 @@ def read_sheet(path: Path, expected: str, spellings: Collection[str]) -> Sheet:
 
 
 def reduced(name: str) -> str:
-    """Reduce a column's name to its lower-case letters and digits: "Follow-up #", "follow_up" are both "followup"."""
+    """Reduce a column name to lower-case letters and digits: "Follow-up #" and "follow_up" both become "followup"."""
     return "".join(filter(str.isalnum, name)).lower()
 
 
 def _separator(content: str, spellings: Collection[str]) -> tuple[str, int]:
-    """The separator of a table, and how many of its lines stand before the header (Excel's "sep=;": 1)."""
+    """The separator of a table, and the number of lines before the header (Excel's "sep=;": 1)."""
     lines = (line for line in io.StringIO(content, newline="") if line.strip())
     first = next(lines, "")
     said = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
@@ -168,7 +168,7 @@ def _separator(content: str, spellings: Collection[str]) -> tuple[str, int]:
 
 
 def _complete(header: list[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Give each column its own name where one quoted field names several, or where that of the row numbers is missing."""
+    """Give each column a name if one quoted field names several columns, or if the row-number column has no name."""
     wide, count = Counter(map(len, rows)).most_common(1)[0]
     names: list[str] = []
     missing = max(0, wide - len(header))
@@ -195,7 +195,7 @@ def _numbered(fields: Sequence[str]) -> bool:
 
 
 def _pad(row: list[str], width: int, separator: str) -> None:
-    """Bring a row to one field more than the header has, in place: that one holds what the row has beyond the header."""
+    """Bring a row to one field more than the header, in place; the last field holds any surplus fields."""
     beyond = separator.join(row[width:]).strip(f"{separator} ") if len(row) > width else ""
     row[width:] = [*[""] * (width - len(row)), beyond]
 
@@ -203,8 +203,8 @@ def _pad(row: list[str], width: int, separator: str) -> None:
 def find_columns(sheet: Sheet, names: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Find the positions of named columns in a table.
 
-    names: official name -> spellings accepted, reduced; where a table has several of them the first one counts. Raises
-    InputError naming the missing columns and the header found, and where two columns of one name differ.
+    names: official name -> accepted spellings, reduced; if a table has several of them, the first counts. Raises
+    InputError that names missing columns and the header found, and if two columns of the same name differ.
     """
     places: dict[str, list[int]] = {}
     for at, name in enumerate(sheet.header):
@@ -229,7 +229,7 @@ def find_columns(sheet: Sheet, names: Mapping[str, Sequence[str]]) -> dict[str, 
 
 
 def renamed(sheet: Sheet, columns: Mapping[str, int], official: Collection[str]) -> tuple[str, ...]:
-    """Return a note on the columns that have another name than an official one; official: names, reduced."""
+    """Return a note on columns whose name is not an official one; official: names, reduced."""
     others = [
         f"{sheet.header[at]} as {name}" for name, at in columns.items() if reduced(sheet.header[at]) not in official
     ]
@@ -237,13 +237,13 @@ def renamed(sheet: Sheet, columns: Mapping[str, int], official: Collection[str])
 
 
 def surplus(sheet: Sheet, used: Collection[int]) -> pd.Series:
-    """Return what each row holds behind the last used column in fields without a name, (N,) str."""
+    """Return the content of each row's unnamed fields after the last used column, (N,) str."""
     unnamed = [at for at, name in enumerate([*sheet.header, ""]) if not name and at > max(used)]
     return functools.reduce(operator.add, (sheet.rows[at] for at in unnamed))
 
 
 def require_ascii(path: Path, source: Sheet | Text, values: pd.Series, what: str) -> None:
-    """Raise InputError where a value that matters is not ASCII in a file whose encoding is a guess."""
+    """Raise InputError if a value that matters is not ASCII in a file whose encoding is a guess."""
     odd = ~values.map(str.isascii).to_numpy(dtype=bool) if source.doubtful else np.zeros(len(values), dtype=bool)
     if odd.any():
         at = int(odd.argmax())
@@ -254,9 +254,9 @@ def require_ascii(path: Path, source: Sheet | Text, values: pd.Series, what: str
 
 
 def image_names(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
-    """Bring image names to their one form (`image_names.canonical`); return a note where that changed any.
+    """Return canonical image names (`image_names.canonical`), and a note if any name changed.
 
-    table: the file's name. texts: (N,) names without blanks around them, under the lines they have in the file.
+    table: the file's name. texts: (N,) names without surrounding blanks, indexed by line number.
     """
     plain = texts.str.fullmatch(r"[^/\\]*[^/\\\s]\.png").to_numpy(dtype=bool)
     names = texts.copy()
@@ -272,7 +272,7 @@ def image_names(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...
 
 
 def numbers(texts: pd.Series) -> pd.Series:
-    """Read numbers, (N,) float64, with a decimal point or a decimal comma; NaN for what is no number."""
+    """Read numbers, (N,) float64, with a decimal point or a decimal comma; NaN for other texts."""
     found = pd.to_numeric(texts, errors="coerce").astype(np.float64)
     unread = found.isna()
     if unread.any():
@@ -283,9 +283,9 @@ def numbers(texts: pd.Series) -> pd.Series:
 
 
 def read_as(texts: pd.Series, said: ArrayLike, changed: ArrayLike) -> str:
-    """Return the first value that was read differently from how it is spelled, for a note: "'57.0' (row 2) as 57".
+    """Return the first value that was read differently from its spelling, for a note: "'57.0' (row 2) as 57".
 
-    texts: (N,) the values as they stand, under their line numbers. said: (N,) what they were read as. changed: (N,) bool.
+    texts: (N,) the values as spelled, indexed by line number. said: (N,) the values as read. changed: (N,) bool.
     """
     at = int(np.asarray(changed, dtype=bool).argmax())
     return f"'{texts.iloc[at]}' (row {texts.index[at]}) as {np.asarray(said, dtype=object)[at]}"
@@ -294,9 +294,9 @@ def read_as(texts: pd.Series, said: ArrayLike, changed: ArrayLike) -> str:
 def set_aside(
     table: str, items: pd.Series, checks: Sequence[tuple[ArrayLike, str, Callable[[int], str]]]
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Separate the rows of a table that no check objects to from the rest.
+    """Separate the rows of a table that pass all checks from the rest.
 
-    table: name of the file. items: (N,) what each row is about, indexed by line number. checks: (objections (N,) bool,
+    table: name of the file. items: (N,) the subject of each row, indexed by line number. checks: (objections (N,) bool,
     reason, function from a row's position to the detail); the first objection to a row counts. Returns (accepted (N,)
     bool, table of the rejected rows with the columns ``REJECTED_COLUMNS``).
     """
@@ -318,7 +318,7 @@ def set_aside(
 
 
 def first_reasons(rejected: pd.DataFrame, count: int = 3) -> str:
-    """Say in one line what is wrong with the first few rejected rows."""
+    """Return one line on what is wrong with the first few rejected rows."""
     shown = [
         f"row {row.row} ({row.item}): {row.reason} ({row.detail})"
         for row in rejected.head(count).itertuples(index=False)

@@ -1,9 +1,9 @@
-"""Pascal-VOC annotations of the boxed images: one XML file an image, valid against the VOC layout.
+"""Pascal-VOC annotations of the boxed images: one XML file per image, valid against the VOC layout.
 
-VOC corners are whole pixels, counted from 1, both ends included; ours are floats counted from 0, the end excluded. The
-rounding, written down once: an edge goes to the nearest pixel boundary (a half upwards), then ``xmin = edge0 + 1`` and
-``xmax = edge1``. A box whose two edges meet keeps the one pixel that holds its centre. So a round trip moves an edge by
-at most half a pixel (a box narrower than a pixel: by less than one), and a second round trip moves nothing.
+VOC corners are whole pixels, counted from 1, both ends included; ours are floats counted from 0, the end excluded.
+Rounding: an edge moves to the nearest pixel boundary (a half upwards), then ``xmin = edge0 + 1`` and ``xmax = edge1``.
+If both edges fall on the same boundary, the box keeps the one pixel that holds its centre. So a round trip moves an edge
+by at most half a pixel (by less than one for a box narrower than a pixel), and a second round trip moves nothing.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from cxr.runtime.replacing import replacing
 
 Box = tuple[str, float, float, float, float]
 
-# The layout of the VOC2012 development kit, less its optional parts (owner, occluded, part, actions).
+# The layout of the VOC2012 development kit without its optional parts (owner, occluded, part, actions).
 LAYOUT = """
 <!ELEMENT annotation (folder, filename, source, size, segmented, object*)>
 <!ELEMENT folder (#PCDATA)>
@@ -50,9 +50,9 @@ LAYOUT = """
 def annotation(image: str, boxes: Sequence[Box], *, folder: str, side: int, database: str = "ChestX-ray14") -> bytes:
     """Build the XML text of one image.
 
-    image: file name. boxes: (label, x0, y0, x1, y1) in the 1024 frame, end exclusive. side: side in pixels of the image
-    the annotation goes with; corners are given in its pixels. database: what it calls its source. Raises InputError for
-    a box outside the frame or without area.
+    image: file name. boxes: (label, x0, y0, x1, y1) in the 1024 frame, end exclusive. side: side in pixels of the
+    annotated image; corners are written in its pixels. database: the name of the source in the XML. Raises InputError
+    for a box outside the frame or without area.
     """
     root = etree.Element("annotation")
     _add(root, "folder", folder)
@@ -79,7 +79,7 @@ def annotation(image: str, boxes: Sequence[Box], *, folder: str, side: int, data
 def read(path: Path) -> tuple[str, list[Box]]:
     """Read an annotation back: image file name and its boxes (label, x0, y0, x1, y1) in the 1024 frame, end exclusive.
 
-    Raises InputError naming the file if it is no XML, not of the VOC layout, or holds an unknown label or impossible
+    Raises InputError that names the file if it is not XML, not in the VOC layout, or has an unknown label or impossible
     corners.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
@@ -108,10 +108,10 @@ def read(path: Path) -> tuple[str, list[Box]]:
 
 
 def write_split(split: pd.DataFrame, folder: Path, side: int = FRAME, database: str = "ChestX-ray14") -> pd.DataFrame:
-    """Write one XML file an image of a box split and remove those of images no longer in it.
+    """Write one XML file per image of a box split and remove the files of images no longer in it.
 
     split: a box split (columns image, boxes). Returns the manifest: image, file (relative to folder), boxes (their
-    number), sha256 of the file. Files whose content would not change keep their time stamp.
+    number), sha256 of the file. Files with unchanged content keep their time stamp.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -37,7 +37,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a detector's job writes; schemas in docs/files.md. predictions: of the images that the job was asked for."""
+    """What a detector's job writes; schemas in docs/files.md. predictions: for the images that the job was asked for."""
 
     validation_predictions: Path
     predictions: Path

@@ -1,7 +1,7 @@
-"""A detector by torchvision, under the BSD licence: Faster R-CNN or RetinaNet on a ResNet with a feature pyramid.
+"""A torchvision detector (BSD licence): Faster R-CNN or RetinaNet on a ResNet with a feature pyramid.
 
-Its data, schedule and loop are those of the other networks here. Images lie in the cache's grey values; boxes enter and
-leave in the 1024 frame. Sources: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks and Focal Loss
+It shares data, schedule and training loop with the other networks here. Images keep the cache's grey values; input and
+output boxes are in the 1024 frame. Sources: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks and Focal Loss
 (2017); the networks are torchvision's, the ResNets those of `training.resnet`.
 """
 
@@ -44,20 +44,20 @@ from cxr.training.runs import Run
 from cxr.training.tensors import load_tensors, write_tensors
 
 COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
-MOST_BOXES = 100  # an image
-LOWEST = 0.001  # confidence of a box that is kept
+MOST_BOXES = 100  # per image
+LOWEST = 0.001  # lowest confidence of a box that is kept
 PYRAMID = {"resnet50": 256, "resnet18": 256, "resnet10": 64}  # channels
-PARTS = ("layer4", "layer3", "layer2", "layer1", "conv1 bn1")  # of a backbone, from its end
+PARTS = ("layer4", "layer3", "layer2", "layer1", "conv1 bn1")  # of a backbone, counted from its end
 COCO = {"fasterrcnn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1, "retinanet": RetinaNet_ResNet50_FPN_Weights.COCO_V1}
-ANCHORS = (32, 64, 128, 256, 512)  # sides in pixels of torchvision's anchors, a level of the pyramid each
-ANCHORED = 512  # side of an image below which they shrink with it: else most findings are smaller than any
+ANCHORS = (32, 64, 128, 256, 512)  # side in pixels of torchvision's anchors, one per level of the pyramid
+ANCHORED = 512  # anchors shrink with images smaller than this side: most findings would be smaller than any anchor
 ASPECTS = ((0.5, 1.0, 2.0),) * len(ANCHORS)
 CLASS_HEADS = ("roi_heads.box_predictor.", "head.classification_head.cls_logits.")  # shaped by the number of classes
 COUNTER = "num_batches_tracked"
 
 
 class Pyramid(BackboneWithFPN):
-    """Backbone and feature pyramid; in training they alone may be in bfloat16, whose steps are too coarse for boxes."""
+    """Backbone and feature pyramid; in training only they may run in bfloat16, which is too coarse for boxes."""
 
     def __init__(self, device: Device, *arguments: Any):
         super().__init__(*arguments)
@@ -73,8 +73,8 @@ class Pyramid(BackboneWithFPN):
 class Top(LastLevelP6P7):
     """The pyramid's two coarsest levels, in float32.
 
-    They halve maps down to 1 × 1, where the bfloat16 gradient of such a convolution is whatever lay in memory (torch 2.15
-    on CPUs with bfloat16 instructions: NaN or 1e24 in one run, right by chance in the next).
+    They halve maps down to 1 × 1, where the bfloat16 gradient of such a convolution is uninitialised memory (torch 2.15 on
+    CPUs with bfloat16 instructions: NaN or 1e24 in one run, right by chance in the next).
     """
 
     def forward(
@@ -88,9 +88,9 @@ class BoxNetwork(nn.Module):
     """A detector: grey images (N, 1, S, S) in [0, 1] → boxes (N, 100, 6) float32.
 
     A box is (label, confidence, x0, y0, x1, y1): label 1 to 8 in the order of BOXED_FINDINGS, 0 for an empty place;
-    corners in the 1024 frame. Anchors are torchvision's, and shrink with images smaller than ANCHORED. `trainable`: parts of
-    the backbone that are trained, counted from its end. A backbone of which all is trained normalises with the batch, any
-    other with its stored statistics.
+    corners in the 1024 frame. Anchors are torchvision's and shrink with images smaller than ANCHORED. `trainable`: number of
+    backbone parts to train, counted from its end. A backbone trained whole normalises with the batch, any other with its
+    stored statistics.
     """
 
     def __init__(self, settings: TorchvisionDetector, trainable: int, device: Device):
@@ -161,7 +161,7 @@ class BoxNetwork(nn.Module):
             for rows in (each[each[:, 0] > 0] for each in targets)
         ]
         training = self.training
-        self.train()  # torchvision's networks give losses in this mode alone
+        self.train()  # torchvision's networks return losses only in this mode
         if not training:
             for norm in self.norms:
                 norm.eval()
@@ -238,7 +238,7 @@ def train(
 
 
 def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector]:
-    """Return a trained detector and its settings. Raises InputError for a file that is none."""
+    """Return a trained detector and its settings. Raises InputError if the file holds none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = TorchvisionDetector(**content["settings"])
@@ -253,7 +253,7 @@ def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector
 def build(settings: TorchvisionDetector, device: Device) -> tuple[BoxNetwork, dict[str, Any]]:
     """Return the network with the weights it starts from, and facts about them.
 
-    Raises InputError for a weights file that is missing, damaged, another than its checksum says, or of another network.
+    Raises InputError if the weights file is missing, damaged, of another checksum, or of another network.
     """
     own = {"network": f"{settings.architecture}, {settings.backbone}"}
     if not settings.pretrained:
@@ -272,7 +272,7 @@ def build(settings: TorchvisionDetector, device: Device) -> tuple[BoxNetwork, di
 
 
 def _load(network: BoxNetwork, state: dict[str, torch.Tensor], path: Path, settings: TorchvisionDetector) -> bool:
-    """Load weights of a detector (but for its layer of classes) or of a backbone; say whether they are a detector's."""
+    """Load weights of a detector (except its class layer) or of a backbone; return whether they are a detector's."""
     of_detector = any(name.startswith("backbone.") for name in state)
     part: nn.Module = network.model if of_detector else network.model.backbone.body
     given = {name: tensor for name, tensor in state.items() if not name.startswith((*CLASS_HEADS, "fc."))}
@@ -290,7 +290,7 @@ def _load(network: BoxNetwork, state: dict[str, torch.Tensor], path: Path, setti
             f"{settings.backbone}, the first is {wrong[0]}; set torchvision_detector.architecture and backbone to what the "
             "file was made for"
         )
-    if of_detector:  # torchvision's COCO weights were made without
+    if of_detector:  # torchvision trained its COCO weights without it
         network.set_epsilon(0.0)
     return of_detector
 
@@ -298,7 +298,7 @@ def _load(network: BoxNetwork, state: dict[str, torch.Tensor], path: Path, setti
 def reader(
     read: Callable[[Sequence[str]], np.ndarray], settings: TorchvisionDetector
 ) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return a function from image names to pixels (N, S, S) uint8 at the side at which the detector reads them."""
+    """Return a function from image names to pixels (N, S, S) uint8, S the side that the detector reads."""
     return lambda names: np.stack([formats_decode.shrink(pixels, settings.image_size) for pixels in read(names)])
 
 
@@ -309,7 +309,7 @@ def predict(
     goal: BoxGoal,
     device: Device,
 ) -> pd.DataFrame:
-    """Return the boxes found on images (`COLUMNS`), in the order of the images, by falling confidence."""
+    """Return the boxes found on images (`COLUMNS`), in the order of the images, each image's by falling confidence."""
     found = infer(network, names, read, goal, device)
     rows = [
         (name, BOXED_FINDINGS[int(label) - 1], confidence, *corners)
@@ -332,7 +332,7 @@ def _moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack the boxes (K, 5) of images to (N, M, 5) float32, M the most an image has; empty places are zero."""
+    """Stack the boxes (K, 5) of images to (N, M, 5) float32, M the largest number of any image; empty places are zero."""
     result = np.zeros((len(boxes), max(map(len, boxes), default=0), 5), dtype=np.float32)
     for place, each in zip(result, boxes, strict=True):
         place[: len(each)] = each
@@ -340,14 +340,14 @@ def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """mAP50 as the report has it. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
+    """Return mAP50 as in the report. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
     predicted = [_named(boxes[:, 0], boxes[:, 1], boxes[:, 2:]) for boxes in found]
     drawn = [_named(boxes[:, 0], np.ones(len(boxes)), boxes[:, 1:]) for boxes in truth]
     return {"map50": mean_precision(predicted, drawn, 0.5)}
 
 
 def _named(labels: np.ndarray, confidence: np.ndarray, corners: np.ndarray) -> ImageBoxes:
-    """Leave out empty places (label 0)."""
+    """Return the boxes without empty places (label 0)."""
     kept = labels > 0
     names = np.array(BOXED_FINDINGS)[labels[kept].astype(int) - 1]
     return ImageBoxes(names, confidence[kept].astype(np.float64), corners[kept].astype(np.float64))

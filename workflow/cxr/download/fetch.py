@@ -302,7 +302,7 @@ class Transfer:
             why = "cannot be resumed" if same or not before.validator else "has changed since the earlier attempt"
             self.tell(f"{self.name}: starting again, {have} bytes are dropped: the file at the address {why}")
         self._begin_anew()
-        with replacing(_note(self.part), encoding="utf-8") as file:
+        with replacing(_note(self.part)) as file:
             json.dump(asdict(Partial(self.url, validator, total)), file)
         return total
 

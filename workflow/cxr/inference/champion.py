@@ -1,4 +1,4 @@
-"""The best of several trained models, by what their files say of the validation images."""
+"""The best of several trained models, by the validation scores in their files."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from cxr.runtime.checksums import sha256_of
 
 @dataclass(frozen=True)
 class Champion:
-    """A chosen model: experiment (its folder in the results), files, and the validation score of the weights it keeps."""
+    """A chosen model: experiment (its folder in the results), files, and the validation score of its kept weights."""
 
     experiment: str
     model: Path
@@ -25,7 +25,7 @@ class Champion:
     candidates: dict[str, float]
 
     def provenance(self) -> dict[str, Any]:
-        """What a reader needs to find the model again."""
+        """Return what a reader needs to find the model again."""
         return {
             "experiment": self.experiment,
             "chosen_by": f"validation {self.metric}",
@@ -41,9 +41,9 @@ class Champion:
 
 
 def choose(models: Sequence[Path], results: Path, metric: str) -> Champion:
-    """Choose the model whose kept epoch has the highest validation metric; the first of equals, an undefined one last.
+    """Choose the model whose kept epoch has the highest validation metric: the first of equals, undefined ones last.
 
-    history.csv and facts.json lie beside each model, below the run's `results`. Raises InputError where one lacks what is needed.
+    history.csv and facts.json lie beside each model, below the run's `results`. Raises InputError if one lacks what is needed.
     """
     scores, facts = {}, {}
     for model in models:

@@ -1,4 +1,4 @@
-"""What the best classifier and the grid CNN of a study say of new images."""
+"""Predictions of new images by a study's best classifier and its grid CNN."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def classes(
     outputs: prediction_files.Outputs,
     run: Run,
 ) -> None:
-    """Write 15 probabilities an image (image, then the labels) by the best of the sigmoid classifiers."""
+    """Write 15 probabilities per image (columns image, then the labels) by the best sigmoid classifier."""
     chosen = inputs.best(metric, run)
     table, pixels = inputs.images()
     network = classifier(chosen.model, source_weights)
@@ -42,7 +42,7 @@ def classes(
 
 
 def cells(*, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
-    """Write an NPZ with what the grid CNN says of the cells of the squared images; as its predictions in a study."""
+    """Write an NPZ with the grid CNN's predictions for the squared images, in the format of a study's predictions."""
     chosen = inputs.best("f1", run)
     content = _load(chosen.model)
     settings = GridCNN(**content["settings"])
@@ -61,9 +61,9 @@ def cells(*, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs,
 
 
 def classifier(path: Path, source_weights: Path) -> nn.Module:
-    """Return a trained classifier: a baseline's file is the whole network, a transfer's what training changed.
+    """Return a trained classifier: a baseline's file holds the whole network, a transfer's what training changed.
 
-    Raises InputError for a file that is neither, or of another network.
+    Raises InputError if the file is neither, or of another network.
     """
     content = _load(path)
     if "trainable_layers" not in content:

@@ -1,4 +1,4 @@
-"""Where the predictions of a folder of new images go, and whose they are: no folder's replace another's unnoticed."""
+"""Where the predictions of a folder of new images go; one folder's never silently replace another's."""
 
 import os
 import re
@@ -10,20 +10,20 @@ from cxr.errors import InputError
 from cxr.runtime import regular
 from cxr.runtime.journal import legible
 
-MOST_BYTES = 1 << 16  # of a note; a path has fewer
+MOST_BYTES = 1 << 16  # of a note; a path is shorter
 CHOICE = "choose another name for these (predict.name)"
 
 
 def place(folder: str, name: str) -> str:
-    """Return the name of the predictions: the one that is set, else that of the folder, in letters, digits, _ and -."""
+    """Return the name of the predictions: the configured one, else the folder's, in letters, digits, _ and -."""
     own = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).absolute().name) if folder else ""
     return name or own or "new"
 
 
 def require_own(folder: Path, note: Path) -> None:
-    """Raise InputError where the predictions beside the file `note` (see `write_note`) may be another folder's.
+    """Raise InputError if the predictions beside the file `note` (see `write_note`) may be another folder's.
 
-    They are where it names another, and may be where it is lost or cannot be believed.
+    They are if the note names another folder, and may be if it is missing or invalid.
     """
     where, own = legible(note.parent), os.path.realpath(folder)
     removal = f"or remove {where} if those are not needed any more"
@@ -50,17 +50,17 @@ def require_own(folder: Path, note: Path) -> None:
 
 
 def _read(note: Path) -> bytes:
-    """Return the folder that a note names. Raises OSError or ValueError where it is no note of ours, such as a link."""
+    """Return the folder that a note names. Raises OSError or ValueError if it is not one of our notes, for example a link."""
     if not stat.S_ISREG(os.lstat(note).st_mode):
         raise regular.Irregular("not a regular file", "a link" if note.is_symlink() else regular.kind(note))
     return regular.content(note, MOST_BYTES).removesuffix(b"\n")
 
 
 def _predictions(folder: Path) -> list[str]:
-    """Return the files below a folder, but for the hidden ones: a killed job leaves parts, seals and empty folders."""
+    """Return the files below a folder except hidden ones: a killed job leaves parts, seals and empty folders."""
     return [name for _, _, names in os.walk(folder) for name in names if not name.startswith(".")]
 
 
 def write_note(folder: Path, note: Path) -> None:
-    """Write down whose predictions these are."""
+    """Write which folder the predictions belong to."""
     note.write_bytes(os.fsencode(os.path.realpath(folder)) + b"\n")

@@ -12,7 +12,7 @@ from cxr.inference import new_images
 from cxr.inference.new_images import Pixels
 from cxr.training.runs import Run
 
-SHOWN = 0.001  # confidence of a box that is written
+SHOWN = 0.001  # lowest confidence of a box that is written
 
 
 def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
@@ -49,7 +49,7 @@ def _by_torchvision(model: Path, names: list[str], stored: Pixels, image_size: i
     return torchvision_detector.predict(network, names, read, goal, run.device)
 
 
-PREDICTORS = {  # experiment of boxes whose models may be chosen → how its models predict
+PREDICTORS = {  # experiments of boxes that may be chosen → how their models predict
     "yolo_finetuned": _by_yolo,
     "torchvision_detector": _by_torchvision,
 }

@@ -1,4 +1,4 @@
-"""What every job that predicts new images reads and writes."""
+"""Inputs and outputs of all jobs that predict new images."""
 
 import json
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from cxr.training.runs import Run
 
 @dataclass(frozen=True)
 class Inputs:
-    """Trained models to choose from, below a run's `results`, and the new images as `prepare` has prepared them:
-    their table, and their pixels `side` wide."""
+    """Trained models to choose from, below a run's `results`, and the prepared new images (`prepare`): their table, and
+    their pixels `side` wide."""
 
     models: Sequence[Path]
     results: Path
@@ -52,11 +52,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The predictions, and the facts of what made them."""
+    """The predictions, and facts about the model that made them."""
 
     predictions: Path
     facts: Path
 
     def write_facts(self, chosen: Champion, run: Run) -> None:
-        """Say which model predicted, how it was chosen, and in which run."""
+        """Write which model predicted, how it was chosen, and in which run."""
         self.facts.write_text(json.dumps(chosen.provenance() | {"run": run.facts()}, indent=1), encoding="utf-8")

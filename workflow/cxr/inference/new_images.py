@@ -1,4 +1,4 @@
-"""New images as `prepare` has prepared them: their pixels, and the way between the 1024 frame and their own pixels."""
+"""Prepared new images (`prepare`): their pixels, and conversion between the 1024 frame and their own pixels."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ BOX = ["x0", "y0", "x1", "y1"]
 
 
 class Pixels:
-    """Reads the prepared pixels of one side by image name."""
+    """Reads prepared pixels of one size by image name."""
 
     def __init__(self, path: Path, index: pd.DataFrame, side: int):
         shape = (len(index), side, side)
@@ -28,14 +28,14 @@ class Pixels:
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """Read the table of usable images. Raises InputError where it is damaged."""
+    """Read the table of usable images. Raises InputError if it is damaged."""
     return made.read_names(path, ["image", "kind", "width", "height", "side", "left", "top", "digest"])
 
 
 def to_own_pixels(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
-    """Take boxes (image, …, x0, y0, x1, y1) from the 1024 frame of the squared image to pixels of the image itself.
+    """Convert boxes (image, …, x0, y0, x1, y1) from the 1024 frame of the squared image to pixels of the image itself.
 
-    What lies on a margin is cut off; a box that lies there wholly is dropped.
+    Parts on a margin are cut off; a box wholly on a margin is dropped.
     """
     own = index.set_index("image").loc[boxes["image"]].reset_index(drop=True)
     result = boxes.reset_index(drop=True).copy()
@@ -46,7 +46,7 @@ def to_own_pixels(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_frame(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
-    """The way back: from pixels of the images to the 1024 frame of the squared images."""
+    """Convert boxes from pixels of the images to the 1024 frame of the squared images."""
     own = index.set_index("image").loc[boxes["image"]].reset_index(drop=True)
     result = boxes.reset_index(drop=True).copy()
     for corner, margin in zip(BOX, ("left", "top", "left", "top"), strict=True):

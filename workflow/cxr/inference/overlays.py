@@ -1,4 +1,4 @@
-"""A picture of every new image with what the models say of it, and the record of which models those are."""
+"""A picture of every new image with the models' predictions, and the record of these models."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from cxr.labels import LABELS
 from cxr.report.figures import xrays
 from cxr.runtime.journal import Journal
 
-FINDINGS = 5  # most probable labels beside a picture
-BOXES = 8  # most certain boxes on a picture
+FINDINGS = 5  # number of most probable labels beside a picture
+BOXES = 8  # number of most confident boxes on a picture
 LONGEST = 255  # bytes of a file's name
 PICTURE = re.compile(r"\.png~*$")
 TITLE = 60  # characters of an image's name above its picture
@@ -40,7 +40,7 @@ def write(
     """Draw a picture below `folder` for every image (`file_name`), and write the provenance (JSON).
 
     name: of the run. facts: of the three models, by what they predict (classes, boxes, cells). thresholds:
-    <detector>_threshold.json of the study: what is below is not drawn as a box, and no cell is outlined.
+    <detector>_threshold.json of the study: boxes below are not drawn, cells below not outlined.
     """
     models = {kind: made.read_json(path) for kind, path in facts.items()}
     cuts = {path.stem.removesuffix("_threshold"): made.read_json(path)["folds"] for path in thresholds}
@@ -80,10 +80,10 @@ def write(
 
 
 def file_name(image: str) -> str:
-    """Return the path of an image's picture below the folder: `<image>.png`, names that would be too long cut to 200
-    bytes and a checksum.
+    """Return the path of an image's picture below the folder: `<image>.png`; names that would be too long are cut
+    to 200 bytes plus a checksum.
 
-    A folder called `x.png` gets a ~, since the picture of an image called `x` has that name.
+    A folder called `x.png` gets a ~, because the picture of an image `x` has that name.
     """
     *above, name = image.split("/")
     return "/".join(map(_fitting, [*(f"{it}~" if PICTURE.search(it) else it for it in above), f"{name}.png"]))
@@ -101,7 +101,7 @@ def _shortened(text: str) -> str:
 
 
 def _threshold(experiment: str, cuts: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
-    """The threshold of the fold that a chosen model, <detector>/<protocol>/fold<fold>, was trained in."""
+    """Return the threshold of the fold in which a chosen model, <detector>/<protocol>/fold<fold>, was trained."""
     detector, _, fold = experiment.split("/")
     return cuts[detector][int(fold.removeprefix("fold"))]["threshold"]
 
@@ -112,6 +112,6 @@ def _model(model: Mapping[str, Any]) -> str:
 
 
 def _window(row: Any) -> tuple[float, float, float, float]:
-    """The image itself within the squared one: x0, y0, x1, y1 as shares of its side."""
+    """Return where the image lies in the squared one: x0, y0, x1, y1 as shares of the side."""
     x0, y0 = row.left / row.side, row.top / row.side
     return x0, y0, x0 + row.width / row.side, y0 + row.height / row.side

@@ -1,6 +1,6 @@
-"""New images made ready for the models: decoded, squared, shrunk as in training.
+"""Preparation of new images for the models: decoded, squared, shrunk as in training.
 
-An image that is not square gets black margins, the same on both sides, until it is: shapes stay as they are.
+An image that is not square gets equal black margins on two sides, so shapes are not distorted.
 """
 
 import os
@@ -36,11 +36,10 @@ def prepare(
 ) -> None:
     """Decode every file below a folder; write pixels (N, side, side) uint8, raw, for each side, and the two tables.
 
-    bits: of 16-bit PNG files, see `pictures.decode`. index: a row a usable image (`COLUMNS`; image is the path below the
-    folder, spelled by `journal.legible`, side that of the squared image, left and top its margins in pixels). rejected: a
-    row a file that cannot be used, or a folder that cannot be read, with the reason. note: says which folder this was
-    (`predicted`). One image is in memory at a time (`pictures.decode`). Raises InputError where the folder holds no file,
-    or none that can be used.
+    bits: of 16-bit PNG files, see `pictures.decode`. index: one row per usable image (`COLUMNS`; image is the path below
+    the folder, spelled by `journal.legible`, side that of the squared image, left and top its margins in pixels). rejected:
+    one row per unusable file or unreadable folder, with the reason. note: records which folder this was (`predicted`). One
+    image is in memory at a time (`pictures.decode`). Raises InputError if the folder holds no file, or no usable one.
     """
     rows: dict[str, tuple] = {}
     bad: list[tuple[str, str, str]] = []
@@ -86,7 +85,7 @@ def prepare(
 
 
 def _decoded(path: Path, entry: os.DirEntry, taken: bool, bits: int) -> tuple[np.ndarray, str]:
-    if not is_file(entry):  # a pipe would be waited for
+    if not is_file(entry):  # reading a pipe would block
         raise UnusableImage(path, "not a regular file", regular.kind(path))
     if taken:
         raise UnusableImage(path, "another file's name is spelled alike", "rename one of them")
@@ -94,7 +93,7 @@ def _decoded(path: Path, entry: os.DirEntry, taken: bool, bits: int) -> tuple[np
 
 
 def squared(pixels: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Return pixels (H, W) with black margins that make them square, and the left and the upper margin."""
+    """Return pixels (H, W) made square with black margins, and the left and the top margin."""
     height, width = pixels.shape
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2

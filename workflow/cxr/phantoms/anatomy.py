@@ -1,4 +1,4 @@
-"""Healthy anatomy of a phantom, and the changes of shape that findings bring.
+"""Healthy anatomy of a phantom, and the changes of shape that findings cause.
 
 Drawing is done in attenuation: tissue adds, air takes away. Body coordinates are fractions of the frame's side: X runs from
 the patient's right (negative, left in the image) to the left, Y from top to bottom.
@@ -15,9 +15,9 @@ from scipy.interpolate import PchipInterpolator
 from cxr.labels import FINDINGS
 from cxr.phantoms.plan import ANATOMY, BREATH, BUILD, FINDING, POSE, STOMACH, TEXTURE, VESSELS, Phantom
 
-BASE = 512  # side of the grid anatomy is computed on; only noise and lettering are drawn at full size
+BASE = 512  # side of the grid for anatomy; only noise and lettering are drawn at full size
 _TABLE = 4096  # entries of a border table
-# the inner chest wall: (share of the way from apex to base, share of the greatest half width)
+# the inner chest wall: (share of the distance from apex to base, share of the greatest half width)
 _WALL = ((0, 0.5), (0.06, 0.62), (0.14, 0.73), (0.26, 0.84), (0.45, 0.93), (0.7, 0.99), (0.9, 1.0), (1.1, 0.985))
 
 
@@ -29,7 +29,7 @@ class Geometry:
     apex: float  # Y of the lung tops
     dome: tuple[float, float]  # Y of the diaphragm's top, right and left
     angle: float  # how far the costophrenic angles lie below the domes
-    heart: tuple[float, float]  # reach of the heart to the right and left of the midline
+    heart: tuple[float, float]  # extent of the heart to the right and left of the midline
     heart_top: float
     knob: float  # bulge of the aortic arch
     fat: float  # chest wall outside the ribs
@@ -70,7 +70,7 @@ class Scene:
     to_top: np.ndarray  # distance below the apex border
     to_floor: np.ndarray  # distance above the diaphragm
     lung: np.ndarray  # 0..1, without what the heart and mediastinum cover
-    behind: np.ndarray  # 0..1, the same with it
+    behind: np.ndarray  # 0..1, the same including it
     air: np.ndarray
     vessels: np.ndarray  # attenuation of vessel markings
     texture: np.ndarray  # standard deviation about 1, fine
@@ -84,7 +84,7 @@ def side_of(rng: np.random.Generator) -> int:
 
 
 def geometry_of(phantom: Phantom, seed: int) -> Geometry:
-    """A patient's own anatomy, breathing and view of the image, and the changes of shape that findings bring."""
+    """The patient's own anatomy, changed by the image's breathing, view and findings."""
     own = np.random.default_rng([ANATOMY, seed, phantom.patient])
     now = phantom.stream(BREATH, seed)
     female, ap = phantom.sex == "F", phantom.view == "AP"
@@ -134,7 +134,7 @@ def geometry_of(phantom: Phantom, seed: int) -> Geometry:
 
 
 def pose_of(phantom: Phantom, seed: int) -> Pose:
-    """How an image's body lies in the frame: its size is the patient's, the rest the image's."""
+    """How the body lies in the frame: its size depends on the patient, the rest on the image."""
     rng = phantom.stream(POSE, seed)
     own = np.random.default_rng([BUILD, seed, phantom.patient])
     ap = phantom.view == "AP"
@@ -162,20 +162,20 @@ def _index(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:
-    """Noise of about unit deviation whose lumps are 1/cells of the side wide; (512, 512) float32."""
+    """Noise with a standard deviation of about 1 and lumps 1/cells of the side wide; (512, 512) float32."""
     coarse = rng.standard_normal((cells, cells), dtype=np.float32)
     return np.asarray(Image.fromarray(coarse).resize((BASE, BASE), Image.Resampling.BICUBIC)) * np.float32(1.25)
 
 
 def healthy_scene(phantom: Phantom, g: Geometry, pose: Pose, seed: int) -> tuple[Scene, np.ndarray]:
-    """Healthy anatomy: the fields findings work on, and the attenuation of everything but the lungs' air."""
+    """Healthy anatomy: the fields that findings change, and the attenuation of everything but the lungs' air."""
     axis = ((np.arange(BASE, dtype=np.float32) + 0.5) / BASE).astype(np.float32)
     du, dv = axis[None, :] - np.float32(0.5 + pose.shift[0]), axis[:, None] - np.float32(0.5 + pose.shift[1])
     c, s = np.float32(math.cos(pose.angle) / pose.scale), np.float32(math.sin(pose.angle) / pose.scale)
     x = c * du + s * dv
     y = np.float32(0.5) + c * dv - s * du
     ax = np.abs(x)
-    cage = np.abs(x - np.float32(g.twist))  # a turned patient: the rib cage moves against the spine
+    cage = np.abs(x - np.float32(g.twist))  # a turned patient: the rib cage shifts relative to the spine
     iy, ix, iax = _index(y, -0.3, 1.3), _index(x, -0.8, 0.8), _index(ax, 0, 0.8)
 
     def of_y(points: list[tuple[float, float]]) -> np.ndarray:
@@ -278,7 +278,7 @@ def _mediastinum(g: Geometry, x: np.ndarray, of_y: Callable) -> tuple[np.ndarray
         ]
     )
     inside = np.minimum(left - x, x + right)
-    # the rim of the heart is thin, lung lies in front of and behind it
+    # the rim of the heart is thin, with lung in front of and behind it
     return step(inside, 0.011) * (0.64 + 0.36 * np.sqrt(np.clip(inside * (1 / 0.11), 0, 1))), bottom
 
 

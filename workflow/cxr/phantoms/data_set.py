@@ -1,7 +1,7 @@
 """Generated frontal chest X-rays ("phantoms") in the layout of the NIH ChestX-ray14 release.
 
-They let the whole study run anywhere in minutes and are no medical data: shapes, grey levels, and the positions and
-sizes of boxes follow what one sees in the release (Wang et al., CVPR 2017).
+They let the whole study run anywhere in minutes and are not medical data: shapes, grey levels, and the positions and
+sizes of boxes imitate the release (Wang et al., CVPR 2017).
 """
 
 import math
@@ -33,7 +33,7 @@ _LABEL_HEADER = (
 )
 _BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 _BOX_SPELLING = {canonical: written for written, canonical in BOX_ALIASES.items()}
-# the release's most frequent detectors: width, height in pixels, pixel spacing in mm as the table writes it
+# the release's most frequent detectors: width, height in pixels, pixel spacing in mm as written in the table
 _DETECTORS = (
     (2500, 2048, "0.168"),
     (2992, 2991, "0.14300000000000002"),
@@ -41,14 +41,14 @@ _DETECTORS = (
     (2048, 2500, "0.171"),
 )
 _RGBA_SHARE = 0.03
-_AIR = 1.9  # attenuation that full lung depth takes away
+_AIR = 1.9  # attenuation that the full depth of a lung removes
 
 
 def draw(phantom: Phantom, *, size: int, seed: int) -> tuple[np.ndarray, dict[str, list[tuple]]]:
     """Draw one image.
 
-    Returns pixels (size, size) uint8 and, for each of the image's findings that the release boxes (whether or not the
-    plan writes it to the box list), its boxes: x, y, width, height as floats in the 1024 frame, origin top left.
+    Returns pixels (size, size) uint8 and the boxes of each finding that the release boxes (whether or not the plan
+    writes them to the box list): x, y, width, height as floats in the 1024 frame, origin top left.
     """
     geometry = geometry_of(phantom, seed)
     scene, attenuation = healthy_scene(phantom, geometry, pose_of(phantom, seed), seed)
@@ -80,9 +80,9 @@ def write_data_set(
 ) -> None:
     """Write a set in the layout of the release: label table, box list, both lists, PNGs below ``images_NNN/images``.
 
-    size: side of the PNGs in pixels (boxes stay in the 1024 frame); workers: processes that draw; progress: called with
-    (images done, all images). The files written are the same for every number of workers.
-    Raises InputError when the numbers do not fit together (see ``plan``).
+    size: side of the PNGs in pixels (boxes stay in the 1024 frame); workers: number of drawing processes; progress:
+    called with (images done, all images). The files are the same for any number of workers.
+    Raises InputError if the numbers do not fit together (see ``plan``).
     """
     phantoms = plan(patients=patients, images=images, boxed=boxed, seed=seed)
     per_archive = min(MAX_PER_ARCHIVE, max(1, math.ceil(len(phantoms) / 2)))
@@ -107,7 +107,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def in_order(job: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Yield job(item) of each item in their order, from so many processes."""
+    """Yield job(item) for each item in order, computed by this many processes."""
     if workers <= 1:
         yield from map(job, items)
         return
@@ -121,7 +121,7 @@ def _draw_and_save(planned: tuple[Phantom, Path], *, size: int, seed: int) -> di
     pixels, boxes = draw(phantom, size=size, seed=seed)
     picture = Image.fromarray(pixels)
     if phantom.stream(RGBA, seed).random() < _RGBA_SHARE:
-        picture = picture.convert("RGBA")  # as some files of the release
+        picture = picture.convert("RGBA")  # like some files of the release
     picture.save(path, compress_level=1)
     return boxes
 
@@ -136,7 +136,7 @@ def _label_row(phantom: Phantom, seed: int) -> str:
 
 
 def _box_rows(phantoms: list[Phantom], boxes: list[dict[str, list[tuple]]]) -> list[str]:
-    """Grouped by finding, as in the release."""
+    """Rows of the box list, grouped by finding as in the release."""
     return [
         f"{phantom.name},{_BOX_SPELLING.get(finding, finding)},{','.join(f'{value:.15g}' for value in box)}"
         for finding in BOXED_FINDINGS
@@ -147,5 +147,5 @@ def _box_rows(phantoms: list[Phantom], boxes: list[dict[str, list[tuple]]]) -> l
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    with replacing(path, durable=False, encoding="utf-8", newline="\n") as file:
+    with replacing(path, durable=False, newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -8,7 +8,7 @@ from cxr.phantoms.plan import FILM, HARDWARE, NOISE, Phantom
 
 
 def add_hardware(phantom: Phantom, scene: Scene, attenuation: np.ndarray, seed: int) -> None:
-    """Cables, electrodes and tubes on some images, whatever the findings; added in place."""
+    """Add cables, electrodes and tubes to some images, independent of the findings; in place."""
     rng = phantom.stream(HARDWARE, seed)
     if rng.random() > (0.6 if phantom.view == "AP" else 0.12):
         return
@@ -53,7 +53,7 @@ def exposed(phantom: Phantom, pose: Pose, attenuation: np.ndarray, size: int, se
 
 
 def _marks(rng: np.random.Generator, pixels: np.ndarray, ap: bool) -> np.ndarray:
-    """Collimator edges on some images and the side marker on most, as letters of lead."""
+    """Collimator edges on some images, and a lead-letter side marker on most."""
     size = len(pixels)
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)

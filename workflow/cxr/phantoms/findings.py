@@ -14,7 +14,7 @@ from cxr.phantoms.plan import HEALTHY, Phantom
 
 
 def _place(scene: Scene, rng: np.random.Generator, side: int, low: float, high: float) -> tuple[float, float]:
-    """A point in the lung of a side; low and high are heights in it (0: apex, 1: diaphragm)."""
+    """A random point in the lung on one side, between the heights low and high (0: apex, 1: diaphragm)."""
     g = scene.geometry
     height = rng.uniform(low, high)
     floor = g.dome[side > 0]
@@ -26,14 +26,14 @@ def _place(scene: Scene, rng: np.random.Generator, side: int, low: float, high: 
 
 
 def _radius(scene: Scene, x: float, y: float, a: float, b: float, tilt: float = 0.0) -> np.ndarray:
-    """Distance from (x, y) in units of the half axes a and b of a tilted ellipse."""
+    """Distance from (x, y) in units of the semi-axes a and b of a tilted ellipse."""
     c, s = np.float32(math.cos(tilt)), np.float32(math.sin(tilt))
     dx, dy = scene.x - np.float32(x), scene.y - np.float32(y)
     return np.sqrt(np.square((c * dx + s * dy) * np.float32(1 / a)) + np.square((c * dy - s * dx) * np.float32(1 / b)))
 
 
 def _fill(scene: Scene, alpha: np.ndarray) -> None:
-    """Replace a share of the air, and of the markings it shows, by fluid."""
+    """Replace a share of the air, and of the markings visible in it, by fluid."""
     scene.air *= 1 - alpha
 
 
@@ -42,7 +42,7 @@ def _on_side(scene: Scene, side: int) -> np.ndarray:
 
 
 def vary(phantom: Phantom, scene: Scene, seed: int) -> None:
-    """What healthy lungs differ by, so that no finding is the only source of haze, markings or darkness."""
+    """Vary healthy lungs, so that findings are not the only source of haze, markings or darkness."""
     rng = phantom.stream(HEALTHY, seed)
     scene.vessels *= np.float32(rng.uniform(0.6, 1.45))
     scene.texture *= np.float32(rng.uniform(0.6, 1.4))
@@ -156,7 +156,7 @@ def _consolidation(scene: Scene, rng: np.random.Generator) -> list[np.ndarray]:
 def _ball(
     scene: Scene, rng: np.random.Generator, centre: tuple[float, float], r: float, strength: float, rough: float
 ) -> np.ndarray:
-    """A round opacity that adds its own attenuation, so that it shows in front of other findings as well."""
+    """A round opacity that adds its own attenuation, so that it is also visible in front of other findings."""
     distance = _radius(scene, *centre, r * rng.uniform(0.85, 1.15), r, rng.uniform(0, 3)) + rough * scene.coarse[1]
     inside = np.sqrt(np.clip(1.12 - np.square(distance), 0, 1)) * step(1 - distance, 0.14)
     scene.extra += np.float32(strength) * inside * np.maximum(scene.behind, 0.25)
@@ -283,7 +283,7 @@ PAINTERS: dict[str, Callable[[Scene, np.random.Generator], list[np.ndarray]]] = 
 
 
 def box_around(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Where a reader would draw the box: around the mask, never quite exactly; x, y, w, h in the 1024 frame."""
+    """The box a reader would draw around the mask, with a random error; x, y, w, h in the 1024 frame."""
     seen = mask > 0.4 * mask.max()
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     unit = FRAME / BASE

@@ -1,7 +1,7 @@
-"""Who is in a set of phantoms, what each image shows, and its random numbers.
+"""The patients of a set of phantoms, what each image shows, and its random numbers.
 
-Prevalences are raised against the release's, so that small sets have support. Random numbers of an image depend on seed,
-patient and follow-up only, those of a finding also on the finding, so the same image can be drawn with and without it.
+Prevalences are higher than in the release, so that small sets have support. Random numbers of an image depend only on
+seed, patient and follow-up, those of a finding also on the finding, so an image can be drawn with and without it.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, FINDINGS
 
-_TEST_PER_BOXED = 1.32  # images of the test list for every boxed one
+_TEST_PER_BOXED = 1.32  # images in the test list per boxed image
 _NO_FINDING_TRAIN, _NO_FINDING_TEST = 0.62, 0.70  # share of No Finding among images without boxes
 # Share of images in which a finding is the leading one: among boxed images, among the other images with findings.
 _LEADING_BOXED = {
@@ -41,7 +41,7 @@ _LEADING = {
     "Pleural_Thickening": 0.075,
     "Hernia": 0.115,
 }
-# What comes along with a leading finding, and how often.
+# Companions of a leading finding, and how often they occur.
 _COMPANIONS = {
     "Atelectasis": {"Effusion": 0.25, "Infiltration": 0.2, "Consolidation": 0.1, "Pneumothorax": 0.04},
     "Cardiomegaly": {"Effusion": 0.25, "Edema": 0.2, "Infiltration": 0.1, "Hernia": 0.04},
@@ -59,7 +59,7 @@ _COMPANIONS = {
     "Hernia": {"Cardiomegaly": 0.08, "Atelectasis": 0.06},
 }
 _AP_SHARE = {"Edema": 0.8, "Consolidation": 0.6, "Pneumonia": 0.6, "Effusion": 0.5, "Pneumothorax": 0.45, "Hernia": 0.1}
-# One stream of random numbers a purpose; ANATOMY, BUILD and VESSELS are the patient's, the rest the image's.
+# One stream of random numbers per purpose; ANATOMY, BUILD and VESSELS belong to the patient, the rest to the image.
 ANATOMY, BUILD, VESSELS, BREATH, POSE, STOMACH, TEXTURE, HEALTHY = range(2, 10)
 FILM, HARDWARE, NOISE, RGBA, DETECTOR = range(10, 15)
 FINDING = 100  # + index of the finding
@@ -70,7 +70,7 @@ class Phantom:
     """One image of the set before it is drawn.
 
     age: years; sex: "M" or "F"; view: "PA" or "AP"; findings: in the order of ``FINDINGS``, empty for No Finding;
-    boxed: those of the findings whose boxes the box list names; test: whether the image is in the test list.
+    boxed: the findings with boxes in the box list; test: whether the image is in the test list.
     """
 
     patient: int
@@ -95,8 +95,8 @@ class Phantom:
 def plan(*, patients: int, images: int, boxed: int, seed: int) -> list[Phantom]:
     """Decide who is in the set and what each image shows, without drawing anything.
 
-    Every patient has at least one image; exactly ``boxed`` images have boxes, all of patients of the test list.
-    Follow-ups often share the leading finding. Raises InputError when the three numbers do not fit together.
+    Every patient has at least one image; exactly ``boxed`` images have boxes, all from patients in the test list.
+    Follow-ups often share the leading finding. Raises InputError if the three numbers do not fit together.
     """
     if patients < 2 or images < patients:
         raise InputError(
@@ -147,7 +147,7 @@ def _images_per_patient(rng: np.random.Generator, patients: int, images: int) ->
 
 
 def _test_patients(rng: np.random.Generator, counts: np.ndarray, boxed: int) -> set[int]:
-    """Take patients in random order until their images carry the boxes with some to spare; one stays for training."""
+    """Take patients in random order until they have enough images for the boxes and a reserve; leave one for training."""
     target = max(math.ceil(_TEST_PER_BOXED * boxed), round(0.2 * counts.sum()), 1)
     chosen: set[int] = set()
     total = 0
@@ -165,7 +165,7 @@ def _test_patients(rng: np.random.Generator, counts: np.ndarray, boxed: int) -> 
 
 
 def _chosen_in_runs(rng: np.random.Generator, slots: list, count: int) -> list:
-    """Choose images so that those of one patient tend to be ill together; in the order of the slots."""
+    """Choose images, often several of the same patient; return them in the order of the slots."""
     illness = {patient: rng.random() for patient in sorted({slot[0] for slot in slots})}
     score = [illness[slot[0]] + rng.normal(0, 0.35) for slot in slots]
     return [slots[k] for k in sorted(np.argsort(score, kind="stable")[:count])]
@@ -196,6 +196,6 @@ def _complete(rng: np.random.Generator, leading: str | None, boxed: bool) -> tup
             found.add(companion)
     if "Cardiomegaly" in found:
         found.discard("Emphysema")  # one widens the heart, the other narrows it
-    ordered = [f for f in FINDINGS if f in found]  # a set has another order in every process, and each draw its turn
+    ordered = [f for f in FINDINGS if f in found]  # a set's order differs between processes; draws need a fixed one
     boxes = {f for f in ordered if f in BOXED_FINDINGS and (f == leading or rng.random() < 0.15)} if boxed else set()
     return tuple(ordered), tuple(f for f in ordered if f in boxes)

@@ -1,4 +1,4 @@
-"""Generated pictures of shapes, textures and edges: a second domain to pre-train on where no outside images are.
+"""Generated pictures of shapes, textures and edges: a second domain for pre-training without outside images.
 
 They share no object with chest X-rays; orientation, scale, place, contrast, background and noise vary within every
 class, so a small network has to learn edge, blob, texture and shape features to tell the classes apart.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-_SCALE = 2  # outlines are drawn this much larger and reduced, so that their edges are smooth
+_SCALE = 2  # outlines are drawn this many times larger and reduced, so that their edges are smooth
 
 
 def draw(images: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +46,7 @@ def _finish(rng: np.random.Generator, pattern: np.ndarray) -> np.ndarray:
 
 
 def _turned(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates about a random centre in a random direction, in units of the side; each (side, side) float32."""
+    """Coordinates around a random centre at a random angle, in units of the side; each (side, side) float32."""
     angle = rng.uniform(0, math.pi)
     cx, cy = rng.uniform(0.3, 0.7, 2)
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
@@ -56,7 +56,7 @@ def _turned(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _window(rng: np.random.Generator, side: int) -> np.ndarray | float:
-    """Whole picture, or a soft round window in it."""
+    """The whole picture, or a soft round window in it."""
     if rng.random() < 0.6:
         return 1.0
     u, v = _turned(rng, side)
@@ -125,7 +125,7 @@ def _small_blobs(rng: np.random.Generator, side: int) -> np.ndarray:
 def _outline(
     rng: np.random.Generator, side: int, paint: Callable[[ImageDraw.ImageDraw, np.random.Generator, int], None]
 ) -> np.ndarray:
-    """Draw with a pen at twice the side and reduce."""
+    """Draw with a pen at twice the side, then reduce."""
     picture = Image.new("L", (side * _SCALE, side * _SCALE))
     paint(ImageDraw.Draw(picture), rng, side * _SCALE)
     return np.asarray(picture.reduce(_SCALE), dtype=np.float32) / 255
@@ -185,7 +185,7 @@ def _crossing_lines(pen: ImageDraw.ImageDraw, rng: np.random.Generator, side: in
 
 
 def _dots(pen: ImageDraw.ImageDraw, rng: np.random.Generator, side: int) -> None:
-    """Dots on a turned grid."""
+    """Dots on a rotated grid."""
     angle, gap, r = rng.uniform(0, math.pi), rng.uniform(0.09, 0.18) * side, rng.uniform(0.02, 0.04) * side
     steps = np.arange(-8, 9) * gap
     u, v = (a.ravel() for a in np.meshgrid(steps, steps))

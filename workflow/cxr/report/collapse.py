@@ -1,6 +1,6 @@
-"""Which choices of transfer learning collapse to the majority classifier: a row a job, from what the jobs saved.
+"""Which choices of transfer learning collapse to the majority classifier: one row per job, from the jobs' files.
 
-Nothing is trained or loaded here; why a job collapsed was measured while its network was at hand (see `probe`).
+Nothing is trained or loaded here; each job measured while it ran why it collapsed (see `probe`).
 """
 
 import json
@@ -17,7 +17,7 @@ from cxr.metrics import classification, floors
 from cxr.report.figures import charts
 from cxr.runtime.journal import Journal
 
-LIKE_MAJORITY = 0.001  # at most this share of the image-label decisions differs from the majority classifier's
+LIKE_MAJORITY = 0.001  # largest share of image-label decisions that differ from the majority classifier's
 COLLAPSED, HIDDEN, GUESSING, LEARNED = "collapsed", "ranks only", "guesses", "learned"
 METRICS = (("auroc", "mean14"), ("accuracy", ""), ("loss", ""))
 ESTIMATES = ("value", "low", "high", "floor", "difference", "difference_low", "difference_high")
@@ -35,10 +35,10 @@ def write(
     picture: Path,
     tell: Journal,
 ) -> None:
-    """Write the table of a protocol's comparison, a row a job, and its figure.
+    """Write the table of a protocol's comparison, one row per job, and its figure.
 
-    jobs: (head_input, frozen_batchnorm, layers, size) of each entry of the other sequences. predictions, scores (metric tables):
-    of the test images.
+    jobs: (head_input, frozen_batchnorm, layers, size), in the order of the other sequences. predictions, scores (metric
+    tables): of the test images.
     """
     rows = []
     for job, *paths in zip(jobs, predictions, facts, scores, train, test, strict=True):
@@ -69,11 +69,11 @@ def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) 
 
 
 def reach(run: Mapping[str, Any]) -> float:
-    """Return how far training could move the images' logits apart by the added layer alone; NaN where that is not known.
+    """Return how far training the added layer alone could move the images' logits apart; NaN if unknown.
 
-    run: facts of the job. Adam moves a weight by about the learning rate a step, whatever the gradient's size: steps ×
-    learning rate × deviation of the layer's input (before training). To be compared with the distance to 0 of the logit
-    of a label's prevalence: 2.9 for a label that one image in twenty has.
+    run: facts of the job. Adam moves a weight by about the learning rate per step, whatever the gradient's size: steps ×
+    learning rate × deviation of the layer's input (before training). Compare it with the absolute logit of a label's
+    prevalence: 2.9 for a label that one image in twenty has.
     """
     schedule = run["settings"]
     if schedule["optimizer"] == "sgd":
@@ -82,11 +82,11 @@ def reach(run: Mapping[str, Any]) -> float:
 
 
 def decisions(probabilities: np.ndarray, majority: np.ndarray) -> dict[str, float]:
-    """Return how a model's decisions and probabilities (N, 15) relate to the majority classifier's constant (15,).
+    """Compare a model's decisions and probabilities (N, 15) with the majority classifier's constant (15,).
 
     - unlike_majority: share of the image-label decisions (probability above 0.5) that are not the majority's.
     - probability_spread: standard deviation over the images of a label's probability, mean over labels; 0 for a model
-      that says the same of every image.
+      that predicts the same for every image.
     """
     return {
         "unlike_majority": float(((probabilities > 0.5) != majority).mean()),
@@ -95,13 +95,13 @@ def decisions(probabilities: np.ndarray, majority: np.ndarray) -> dict[str, floa
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Say what has become of a model, by two questions: does it decide as the majority classifier does (but for
+    """Return the outcome of a model, by two questions: does it decide as the majority classifier does (except for
     LIKE_MAJORITY of the decisions), and does it rank images better than chance (the interval of its mean AUROC over the
     14 findings lies above 0.5)?
 
-    COLLAPSED: as the majority, no better than chance: the majority classifier in all but name. HIDDEN: as the majority,
-    but it ranks: what it has learned does not reach the threshold 0.5, and no accuracy shows it. GUESSING: decides
-    otherwise, ranks no better than chance. LEARNED: decides otherwise, and ranks.
+    COLLAPSED: decides as the majority, ranks no better than chance. HIDDEN: decides as the majority, but ranks better than
+    chance: what it learned does not reach the threshold 0.5, so no accuracy shows it. GUESSING: decides differently, ranks
+    no better than chance. LEARNED: decides differently, ranks better than chance.
     """
     ranks = bool(row["auroc_low"] > 0.5)
     if row["unlike_majority"] <= LIKE_MAJORITY:

@@ -1,4 +1,4 @@
-"""The report's files: reads what the runs wrote, writes the page and its tables."""
+"""The report's files: reads the runs' results, writes the page and its tables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Sources:
 
     @classmethod
     def of(cls, job: Job) -> "Sources":
-        """Return those of a workflow's job; those of the long transfer runs, known later than the others, come last."""
+        """Return those of a workflow's job; those of the long transfer runs, which are known later, come last."""
         given = job.input
         alone = ("leakage", "grids", "selected", "comparisons", "sheets", "failures", "maps", "froc")
         both = ("metrics", "facts", "histories")
@@ -109,7 +109,7 @@ def _metrics(path: Path) -> pd.DataFrame:
 
 def _curve(path: Path) -> pd.DataFrame:
     numbers = ("false_positives_per_image", "value", "low", "high", "floor")
-    return pd.read_csv(path, dtype=dict.fromkeys(numbers, "float64"))  # also where there is no row
+    return pd.read_csv(path, dtype=dict.fromkeys(numbers, "float64"))  # even without rows
 
 
 def _pairs(path: Path) -> list[tuple[int, int]]:

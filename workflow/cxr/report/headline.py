@@ -1,4 +1,4 @@
-"""The report's headline: the numbers that the paper prints, with those it should have reported."""
+"""The report's headline: the numbers that the paper prints, and those it should have reported."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from cxr.report.verdicts import BETTER, DESCRIPTIVE, SAME, UNDEFINED, WORSE, ver
 
 
 def numbers(inputs: ReportInputs) -> list[Row]:
-    """Return the headline: for each experiment of the paper its numbers, with those it should have reported."""
+    """Return the headline: for each experiment of the paper its numbers, and those it should have reported."""
     return [
         make_row(inputs, each.name, rank, metric, label)
         for each in EXPERIMENTS
@@ -26,7 +26,7 @@ def numbers(inputs: ReportInputs) -> list[Row]:
 
 
 def table(inputs: ReportInputs) -> pd.DataFrame:
-    """Return the headline as a table, a row a number and protocol."""
+    """Return the headline as a table, one row per number and protocol."""
     found = []
     for row in numbers(inputs):
         entry = in_paper(row)
@@ -50,7 +50,7 @@ def table(inputs: ReportInputs) -> pd.DataFrame:
 
 
 def lines(inputs: ReportInputs, headline: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return (what, sentence) computed from the numbers: the count, each protocol, leakage, and what is missing."""
+    """Return (what, sentence) computed from the numbers: count, each protocol, leakage, and missing numbers."""
     judged = [
         (row, protocol, verdict(cell))
         for row in headline
@@ -143,7 +143,7 @@ def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
 
 
 def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | None:
-    """Draw the numbers of which higher is better beside their floors; None where there are none."""
+    """Draw numbers for which higher is better, beside their floors; None if there are none."""
     rows = []
     for row in headline:
         for protocol, cell in row.cells.items():

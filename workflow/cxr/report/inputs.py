@@ -1,4 +1,4 @@
-"""What a report is made of: all that the runs left, and the look-ups that its sections share."""
+"""The inputs of a report: everything that the runs wrote, and look-ups that its sections share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SOURCE: Job = ("source", "source_weights", "")  # the source weights' facts and 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What the runs left, read into memory. Keys (protocol, experiment) are those of the metric table.
+    """What the runs wrote, read into memory. Keys (protocol, experiment) are those of the metric table.
 
     settings: the resolved settings (cxr.settings.Settings as plain values).
     summary: counts of the data, as ``label_list.preflight_summary`` returns them.
@@ -23,12 +23,12 @@ class ReportInputs:
     metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
     selected: protocol → (layers, size) pairs, best first.
-    histories, facts: of each training job; the source weights' have the key SOURCE.
+    histories, facts: of each training job; those of the source weights have the key SOURCE.
     skipped: why an experiment did not run.
     froc: FROC curves of the detectors of boxes (``metrics.detection.FROC_COLUMNS``).
-    sheets, failures: PNG of test images with truth and predictions, taken evenly and the worst; maps: of predicted cells
-    above the truth. examples: PNG of some images of the data, or None.
-    comparisons: protocol → table of ``report.collapse.write``, of the protocols whose choices were compared.
+    sheets, failures: PNG of test images with truth and predictions, evenly sampled and the worst; maps: PNG of predicted
+    cells above the truth. examples: PNG of some images of the data, or None.
+    comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """
 
     settings: Mapping[str, Any]
@@ -56,24 +56,24 @@ class ReportInputs:
         return self.settings[protocol]["split"]["box_folds"]
 
     def of_folds(self, values: Mapping[Job, Any], protocol: str, experiment: str) -> list[Any]:
-        """What the jobs of an experiment left, in the order of their folds."""
+        """Return the values of an experiment's jobs, in the order of their folds."""
         found = {job[2]: value for job, value in values.items() if job[:2] == (protocol, experiment)}
         return [found[fold] for fold in sorted(found, key=lambda fold: int(fold or 0))]
 
     @property
     def most_pairs(self) -> int:
-        """The largest number of transfer pairs that a protocol chose."""
+        """Largest number of transfer pairs that a protocol chose."""
         return max([len(pairs) for pairs in self.selected.values()], default=0)
 
     def experiment_of(self, protocol: str, family: str, rank: int) -> str | None:
-        """The name of an experiment under a protocol; of transfer, that of its pair of this rank, or None."""
+        """Return the name of an experiment under a protocol; for transfer, that of its pair of this rank, or None."""
         if family != "transfer":
             return family
         pairs = list(self.selected.get(protocol, ()))
         return "transfer_c{}_s{}".format(*pairs[rank]) if rank < len(pairs) else None
 
     def experiments_of(self, family: str) -> list[tuple[str, str]]:
-        """(protocol, experiment) of one experiment, pairs in the order of their rank."""
+        """Return (protocol, experiment) of one experiment, pairs in the order of their rank."""
         found = list(self.metrics[["protocol", "experiment"]].drop_duplicates().itertuples(index=False, name=None))
 
         def order(key: tuple[str, str]) -> tuple[int, int, str]:
@@ -85,7 +85,7 @@ class ReportInputs:
         return sorted([key for key in found if experiments.family(key[1]) == family], key=order)
 
     def metric(self, protocol: str, experiment: str, metric: str, label: str) -> dict[str, Any] | None:
-        """The row of the metric table, or None."""
+        """Return the row of the metric table, or None."""
         table = self.metrics
         chosen = table[
             (table["protocol"] == protocol)
@@ -96,7 +96,7 @@ class ReportInputs:
         return None if chosen.empty else {str(key): value for key, value in chosen.iloc[0].items()}
 
     def tested(self, protocol: str) -> str:
-        """How the boxed images were tested: ``5 folds by patient, 606 images tested once``."""
+        """Say how the boxed images were tested: ``5 folds by patient, 606 images tested once``."""
         split = self.settings[protocol]["split"]
         mine = self.metrics[
             (self.metrics["protocol"] == protocol)

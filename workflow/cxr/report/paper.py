@@ -1,4 +1,4 @@
-"""The numbers the paper prints, each with what a predictor that never looks at an image gets.
+"""The numbers the paper prints, each with what an image-free predictor scores.
 
 Source: A. Chambers, A. Sharma, Y. Liu, "Transfer Learning: Classifying Chest Medical Conditions From Chest X-Rays".
 """
@@ -16,10 +16,10 @@ class PaperNumber:
     """A number the paper prints.
 
     experiment, metric, label: as in metric tables (``transfer`` stands for any pair; label ``large`` for any of LARGE).
-    value: fraction or loss; NaN where the paper gives words only.
+    value: fraction or loss; NaN if the paper gives only words.
     printed: as in the paper.
     where: its section or figure.
-    reading: what an image-free predictor gets on the whole release, or what else a reader must know.
+    reading: what an image-free predictor scores on the whole release, or what else a reader must know.
     """
 
     experiment: str
@@ -97,7 +97,7 @@ NUMBERS = (
 
 
 def number(experiment: str, metric: str, label: str) -> PaperNumber | None:
-    """Return what the paper prints for a row of a metric table, or None where it prints nothing."""
+    """Return what the paper prints for a row of a metric table, or None if it prints nothing."""
     names = (experiment, experiments.family(experiment))
     wanted = "large" if label in LARGE else label
     for entry in NUMBERS:

@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page that puts every number beside the paper's and beside its image-free floor.
 
-The page needs no network and no script: figures are embedded, styles inline. It holds no time of its own, so equal inputs
-give an equal page. What it asserts is computed from the metric tables; a sentence that cannot be computed is left out.
+The page needs no network and no script: figures are embedded, styles inline. It contains no time stamp, so equal
+inputs give an equal page. Its statements are computed from the metric tables; a sentence that cannot be computed is left out.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def build(inputs: ReportInputs) -> str:
 
 
 def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
-    """Return what the page shows as tables to be written as CSV, by name."""
+    """Return the page's tables by name, to be written as CSV."""
     found = {
         "metrics": inputs.metrics.assign(verdict=[verdict(row) for row in inputs.metrics.to_dict("records")]),
         "headline": headline.table(inputs),

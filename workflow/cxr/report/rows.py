@@ -23,9 +23,9 @@ SUBSETS = {  # headings of a detector's table
 
 @dataclass(frozen=True)
 class Row:
-    """A row over the protocols: the same number of the same experiment, the transfer pairs matched by rank.
+    """One number of one experiment under each protocol; transfer pairs are matched by rank.
 
-    family, rank: experiment of the paper, and (transfer only) rank of the pair from 0. cells: protocol → metric row or
+    family, rank: experiment of the paper, and (transfer only) rank of the pair, from 0. cells: protocol → metric row or
     None. experiments: protocol → experiment, or None.
     """
 
@@ -56,7 +56,7 @@ def make_row(inputs: ReportInputs, family: str, rank: int, metric: str, label: s
 
 
 def _shown(row: Row, named_label: bool = True) -> dict[str, Any]:
-    """Prepare a row for the page; named_label: its name says the label, where a heading does not."""
+    """Prepare a row for the page; named_label: include the label in its name, if no heading shows it."""
     cells = {
         protocol: {**(cell_texts(cell, row.judged) or {}), "missing": cell is None}
         for protocol, cell in row.cells.items()
@@ -70,7 +70,7 @@ def _shown(row: Row, named_label: bool = True) -> dict[str, Any]:
 
 
 def in_paper(row: Row) -> dict[str, str] | None:
-    """What the paper prints for a row; its first pair is the counterpart of our first, and so on."""
+    """Return what the paper prints for a row; its first pair corresponds to our first, and so on."""
     name = row.family
     if row.family == "transfer" and row.rank < len(paper.TRANSFER_PAIRS):
         name = "transfer_c{}_s{}".format(*paper.TRANSFER_PAIRS[row.rank])
@@ -87,9 +87,9 @@ def in_paper(row: Row) -> dict[str, str] | None:
 
 
 def groups(inputs: ReportInputs, rows: Sequence[Row], by_subset: bool = False) -> list[dict[str, Any]]:
-    """Gather rows for the page under the title of their experiment, transfer under that of its pair.
+    """Group rows for the page by experiment, transfer by pair.
 
-    by_subset: under that of the boxes they are about (all, and the three readings of large) instead.
+    by_subset: group by subset of the boxes (all, and the three readings of large) instead.
     """
     skipped: dict[str, list[str]] = {}
     for (protocol, experiment), reason in inputs.skipped.items():
@@ -113,7 +113,7 @@ def groups(inputs: ReportInputs, rows: Sequence[Row], by_subset: bool = False) -
 
 
 def _pairs_of_rank(inputs: ReportInputs, rank: int) -> str:
-    """Name the pairs that stand beside each other: the paper's (c, s), and that of each protocol."""
+    """Name the pairs of one rank: the paper's (c, s), and that of each protocol."""
     found = [("in the paper", paper.TRANSFER_PAIRS[rank])] if rank < len(paper.TRANSFER_PAIRS) else []
     for protocol in inputs.protocols:
         chosen = pair(inputs.experiment_of(protocol, "transfer", rank) or "")

@@ -37,9 +37,9 @@ def write_detections(
 ) -> None:
     """Draw test images of all folds with their true and predicted boxes (or cells), three times.
 
-    picture: taken evenly over the order of the images. failures: the ``FAILED`` true boxes found with the least confidence,
-    then as many false positives of the highest, with what it is and how confident in the title. maps: predicted cells above
-    the target's, and one image with both laid over it (the paper's figures 8, 9 and 2).
+    picture: images taken evenly from their order. failures: the ``FAILED`` true boxes found with the lowest confidence, then
+    as many false positives with the highest; titles give the finding and the confidence. maps: predicted cells above target
+    cells, and one image with both laid over it (the paper's figures 8, 9 and 2).
     """
     tested = _tested(predictions, thresholds, test_splits)
     pixels = image_store.open_store(store, image_index.read_index(index), box_size, "boxed", tell)
@@ -70,7 +70,7 @@ def write_detections(
 
 @dataclass(frozen=True)
 class _Tested:
-    """The test images of all folds: image, boxes (text) and threshold of each, and what was predicted of them."""
+    """The test images of all folds: image, boxes (text) and threshold of each, and the predictions."""
 
     table: pd.DataFrame
     answers: Answers
@@ -105,10 +105,10 @@ def _sheet(tested: _Tested, at: np.ndarray, pixels: np.ndarray, titles: Sequence
 
 
 def _misses(tested: _Tested) -> list[tuple[int, str]]:
-    """(image, what) of the true box of each image that was found with the least confidence, the worst and largest first.
+    """Return (image, what) of each image's true box that was found with the lowest confidence, the worst and largest first.
 
-    Confidence of a box: the highest of predicted boxes with an IoU of at least 0.1 with it, whatever their names, or, from a
-    detector of cells, of the cells it touches.
+    Confidence of a box: the highest of the predicted boxes, of any finding, with an IoU of at least 0.1 with it; for a
+    detector of cells, the highest of the cells it touches.
     """
     found = []
     for place, image in enumerate(tested.drawn):
@@ -123,10 +123,11 @@ def _misses(tested: _Tested) -> list[tuple[int, str]]:
 
 
 def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
-    """(image, what) of the most confident false positive of each image, the most confident first.
+    """Return (image, what) of each image's most confident false positive, the most confident first.
 
-    A predicted box with an IoU below 0.1 with every true box, or, from a detector of cells, a cell that none touches; of
-    equally confident cells first those of the image with most of them (maps made for a decision reach 1 in every image).
+    A false positive is a predicted box with an IoU below 0.1 with every true box or, for a detector of cells, a cell that
+    no true box touches. Among equally confident cells, images with most of them come first (decisive maps reach 1 in every
+    image).
     """
     found = []
     for place, image in enumerate(tested.drawn):
@@ -160,7 +161,7 @@ def _labelled(image: ImageBoxes) -> list[tuple[str, float, float, float, float, 
 def write_examples(
     *, records: Path, index: Path, store: Path, size: int, seed: int, picture: Path, tell: Journal
 ) -> None:
-    """Draw one image of each of the labels, as the classifiers read them, with all labels it has."""
+    """Draw one image of each label, as the classifiers read it, with all its labels."""
     table = pd.read_csv(records, keep_default_na=False)
     random = np.random.default_rng(seed)
     chosen: list[int] = []

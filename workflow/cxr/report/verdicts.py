@@ -26,18 +26,18 @@ def number(value: Any) -> str:
 
 
 def interval(low: Any, high: Any) -> str:
-    """Write an interval as ``[0.66, 0.75]``; "" where it is undefined."""
+    """Write an interval as ``[0.66, 0.75]``; "" if it is undefined."""
     return f"[{number(low)}, {number(high)}]" if number(low) and number(high) else ""
 
 
 def signed(value: Any) -> str:
-    """Write a number with its sign: a difference."""
+    """Write a difference, with its sign."""
     text = number(value)
     return f"+{text}" if text and value > 0 and text.strip("0.") else text
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Say whether a metric row's paired difference to its floor, on the good side or the bad one, excludes zero."""
+    """Return the verdict: whether a metric row's paired difference to its floor excludes zero, and on which side."""
     low, high = row["difference_low"], row["difference_high"]
     if not (math.isfinite(row["value"]) and math.isfinite(low) and math.isfinite(high)):
         return UNDEFINED
@@ -68,5 +68,5 @@ def cell_texts(row: Mapping[str, Any] | None, judged: bool = True) -> dict[str, 
 
 
 def missing(value: Any) -> bool:
-    """Say whether a value read from a table is none."""
+    """Return whether a value read from a table is missing."""
     return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA

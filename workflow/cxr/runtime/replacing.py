@@ -8,17 +8,19 @@ from typing import IO, Any
 
 
 @contextmanager
-def replacing(path: Path, *, binary: bool = False, durable: bool = True, **options: Any) -> Iterator[IO[Any]]:
+def replacing(
+    path: Path, *, binary: bool = False, durable: bool = True, errors: str | None = None, newline: str | None = None
+) -> Iterator[IO[Any]]:
     """Yield a new file beside `path`; on leaving without an error it takes that name, else it is removed.
 
-    options: of ``open``, such as encoding. durable: the content is on the disk before the name changes, so that a power
-    failure leaves one or the other. The new file is named after `path` with ".new"; what an earlier attempt left there is
-    removed, and a link that someone has put there is not followed.
+    binary: the file takes bytes; otherwise UTF-8 text, with errors and newline as of ``open``. durable: the content is on
+    the disk before the name changes, so a power failure leaves one or the other. The new file is named after `path` with
+    ".new"; what an earlier attempt left there is removed, and a link that someone has put there is not followed.
     """
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     try:
-        with new.open("xb" if binary else "x", **options) as file:
+        with new.open("xb") if binary else new.open("x", encoding="utf-8", errors=errors, newline=newline) as file:
             yield file
             file.flush()
             if durable:

@@ -58,7 +58,7 @@ def write(outputs: Iterable[str]) -> None:
 
 def put(seal: str, path: Path) -> None:
     """Write the seal of an output; it appears whole or not at all."""
-    with replacing(place(path), encoding="utf-8", errors="surrogateescape") as file:
+    with replacing(place(path), errors="surrogateescape") as file:
         file.write(seal)
 
 

@@ -1,18 +1,18 @@
-"""How large a picture may be. What its header says is compared with this before anything is decoded.
+"""The largest size of a picture. Its header is compared with these bounds before anything is decoded.
 
-Radiographs stay far below: a chest on a detector of 43 × 43 cm at 0.1 mm has 18 megapixels, a mammogram of 24 × 30 cm at
+Radiographs are far smaller: a chest on a detector of 43 × 43 cm at 0.1 mm has 18 megapixels, a mammogram of 24 × 30 cm at
 0.05 mm 29, a whole leg stitched to 43 × 130 cm at 0.1 mm 56, a film of 14 × 17 inches scanned at 600 dpi 86.
 """
 
-MOST_PIXELS = 89_000_000  # Pillow's own limit, which a library may switch off for the whole process, lies just above
-LONGEST = 20_000  # px of a side: two metres at 0.1 mm; a picture is padded to a square of it
-MOST_BYTES = 400_000_000  # of a file, and of the samples it holds: four bytes for each of those pixels, and a header
+MOST_PIXELS = 89_000_000  # just below Pillow's own limit, which a library may switch off for the whole process
+LONGEST = 20_000  # px per side: two metres at 0.1 mm; a picture is padded to a square
+MOST_BYTES = 400_000_000  # of a file, and of its samples: four bytes for each of those pixels, and a header
 
 
 def objection(width: int, height: int, bits: int) -> tuple[str, str] | None:
-    """Say why a picture is too large, as reason and detail; None where it is not.
+    """Return the reason and detail if a picture is too large, else None.
 
-    bits: of a pixel, all its samples together, as they lie in memory when decoded.
+    bits: per pixel, all samples together, as held in memory after decoding.
     """
     size = f"{width}x{height}"
     if max(width, height) > LONGEST:

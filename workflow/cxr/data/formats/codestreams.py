@@ -1,6 +1,6 @@
-"""The size of a picture as its compressed stream states it, read before a decoder allocates anything by it.
+"""The size of a picture from its compressed stream, read before a decoder allocates memory for it.
 
-A stream may state another size than the DICOM header around it. Where it states several, the largest counts.
+A stream may state another size than the DICOM header around it. If it states several, the largest counts.
 """
 
 import re
@@ -8,20 +8,20 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Markers of JPEG and JPEG-LS (ITU-T T.81 table B.1, T.87): frame headers, and those that have no length.
+# Markers of JPEG and JPEG-LS (ITU-T T.81 table B.1, T.87): frame headers, and markers without a length.
 FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE, 0xF7} - {0xC4, 0xC8, 0xCC})
 ALONE = frozenset({0x01, *range(0xD0, 0xDA)})
 SCAN, END, LINES = b"\xff\xda", b"\xff\xd9", b"\xff\xdc\x00\x04"
 LATER_FRAME = re.compile(b"\xff[" + b"".join(b"\\x%02x" % marker for marker in sorted(FRAMES)) + b"]")
 MOST_LINES = 0xFFFF
-# JPEG 2000 (ITU-T T.800 annex A.5.1): start of a codestream and its size, which follows at once; the box of a palette.
+# JPEG 2000 (ITU-T T.800 annex A.5.1): start of a codestream and its size, which follows directly; the palette box.
 SIZE, PALETTE = b"\xff\x4f\xff\x51", b"pclr"
-J2K_BITS = 32  # OpenJPEG and Pillow keep every sample in so many
+J2K_BITS = 32  # OpenJPEG and Pillow keep every sample in 32 bits
 
 
 @dataclass(frozen=True)
 class Size:
-    """width and height in px; bits: of a pixel, all its samples together, as a decoder holds them."""
+    """width and height in px; bits: per pixel, all samples together, as a decoder holds them."""
 
     width: int
     height: int
@@ -29,18 +29,18 @@ class Size:
 
 
 def of_jpeg(stream: bytes) -> Size | None:
-    """Return the largest size that a JPEG or JPEG-LS stream states; None where it states none.
+    """Return the largest size that a JPEG or JPEG-LS stream states; None if it states none.
 
-    A height of 0, which a later marker replaces, counts as the greatest possible where there is no such marker.
+    A later marker replaces a height of 0; without such a marker it counts as the greatest possible height.
     """
     found = [_frame(stream, at) for at in _frames(stream)]
     return max(found, key=lambda size: size.width * size.height * size.bits, default=None)
 
 
 def _frames(stream: bytes) -> Iterator[int]:
-    """Yield where frame headers begin: before the first scan segment by segment, then wherever their marker stands.
+    """Yield where frame headers begin: segment by segment up to the first scan, after it at each of their markers.
 
-    Compressed pixels cannot hold that marker, unlike the segments, in which there may be a thumbnail.
+    Compressed pixels cannot contain that marker. Segments can: they may hold a thumbnail.
     """
     at = 0
     while (at := stream.find(b"\xff", at)) >= 0 and at + 4 <= len(stream):
@@ -68,9 +68,9 @@ def _frame(stream: bytes, at: int) -> Size:
 
 
 def of_jpeg2000(stream: bytes) -> Size | None:
-    """Return the largest size that a JPEG 2000 stream states, within the boxes of a JP2 file or bare; None: none.
+    """Return the largest size that a JPEG 2000 stream states, bare or within the boxes of a JP2 file; None if none.
 
-    A palette, which a JP2 file may have and DICOM forbids, makes up to 255 samples of one: they are counted.
+    A palette, which a JP2 file may have and DICOM forbids, expands one sample to up to 255, which are counted.
     """
     places = [0] if stream.startswith(SIZE) else [it.start() for it in re.finditer(re.escape(SIZE), stream)]
     found = [_siz(stream, at) for at in places]
@@ -87,7 +87,7 @@ def _siz(stream: bytes, at: int) -> Size:
 
 
 def unpacked(segment: bytes, most: int) -> int:
-    """Return how many bytes a segment of DICOM's RLE (PackBits) becomes; counting stops where there are more than `most`."""
+    """Return the decoded size in bytes of a segment of DICOM's RLE (PackBits); counting stops above `most`."""
     at = count = 0
     while at < len(segment) and count <= most:
         head = segment[at]

@@ -14,14 +14,14 @@ from cxr.runtime import regular
 from cxr.runtime.journal import legible
 
 SMALLEST_SIDE = 64  # px; anything smaller is a thumbnail or an icon, not a radiograph
-LARGE = 16_000_000  # px; decoding one more of these at a time would be what decides how much memory all workers need
+LARGE = 16_000_000  # px; decoding several of these at a time would dominate the memory that all workers need
 LARGE_FILE = 64_000_000  # bytes
 ONE_LARGE = threading.Lock()
 
 
 class UnusableImage(InputError):
-    """An image that cannot be used: `reason` is the same text for the same kind of trouble, `detail` says more of this
-    one; sizes are 0 if unknown."""
+    """An image that cannot be used: `reason` is the same text for the same kind of problem, `detail` describes this
+    case; sizes are 0 if unknown."""
 
     def __init__(self, path: Path, reason: str, detail: str = "", width: int = 0, height: int = 0):
         why = f"{reason} ({detail})" if detail else reason
@@ -30,11 +30,11 @@ class UnusableImage(InputError):
 
 
 def decode(path: Path) -> tuple[np.ndarray, str, png.Facts]:
-    """Decode a PNG to grey values (H, W), uint8 or, as stored, uint16 (`png.values`); say its Pillow mode and its facts.
+    """Decode a PNG to grey values (H, W), uint8 or uint16 as stored (`png.values`); also return its mode and facts.
 
-    Of several threads one at a time decodes a large picture (`LARGE`): that takes up to 1.2 GB, another up to 0.3 GB, and
-    what is returned at most 0.2 GB. Raises UnusableImage with reason "missing", "zero bytes", "truncated", "unreadable",
-    "not square", "smaller than 64 px", or one of `content` or `bounds.objection`.
+    The mode is Pillow's. Only one thread at a time decodes a large picture (`LARGE`): that takes up to 1.2 GB, any other
+    up to 0.3 GB, the result at most 0.2 GB. Raises UnusableImage with reason "missing", "zero bytes", "truncated",
+    "unreadable", "not square", "smaller than 64 px", or a reason of `content` or `bounds.objection`.
     """
     with ONE_LARGE if _is_large(path) else nullcontext():
         data = content(path)
@@ -45,7 +45,7 @@ def decode(path: Path) -> tuple[np.ndarray, str, png.Facts]:
             return *png.values(data, facts), facts
         except UnusableImage:
             raise
-        except Exception as error:  # Pillow raises a dozen types, from struct.error to SyntaxError, for a damaged file
+        except Exception as error:  # for a damaged file Pillow raises a dozen types, from struct.error to SyntaxError
             raise UnusableImage(path, "unreadable", str(error)) from None
 
 
@@ -55,13 +55,13 @@ def _is_large(path: Path) -> bool:
             facts = png.header(it.file.read(png.HEADER))
             return it.size > LARGE_FILE or facts.width * facts.height > LARGE
     except (OSError, ValueError):
-        return False  # decoding it will say what is wrong, before anything is decoded
+        return False  # `decode` will report what is wrong before it decodes anything
 
 
 def content(path: Path) -> bytes:
     """Return the bytes of a file of at most `bounds.MOST_BYTES`.
 
-    Raises UnusableImage where it is missing, cannot be read, is empty, or no such file (`regular.Irregular`).
+    Raises UnusableImage if it is missing, unreadable, empty, too large or not a regular file (`regular.Irregular`).
     """
     try:
         data = regular.content(path, bounds.MOST_BYTES)
@@ -77,16 +77,16 @@ def content(path: Path) -> bytes:
 
 
 def require_whole_png(path: Path, data: bytes) -> None:
-    """Raise UnusableImage where the bytes are not those of a whole PNG file."""
+    """Raise UnusableImage if the bytes are not a whole PNG file."""
     if not data.startswith(png.SIGNATURE[: len(data)]):
         raise UnusableImage(path, "unreadable", "not a PNG file")
-    # Looked for here, because a library may have switched Pillow's own check off for the whole process.
+    # Checked here, because a library may have switched off Pillow's own check for the whole process.
     if png.END not in data:
         raise UnusableImage(path, "truncated", f"ends after {len(data)} bytes")
 
 
 def require_radiograph(path: Path, facts: png.Facts) -> None:
-    """Raise UnusableImage for what no image of the release is: larger than any radiograph, not square, or an icon."""
+    """Raise UnusableImage if a picture is larger than any radiograph, not square, or an icon."""
     require_bounded(path, facts.width, facts.height, facts.bits)
     if facts.width != facts.height:
         raise UnusableImage(path, "not square", f"{facts.width}x{facts.height}", facts.width, facts.height)
@@ -100,7 +100,7 @@ def require_bounded(path: Path, width: int, height: int, bits: int) -> None:
 
 
 def require_size(path: Path, width: int, height: int) -> None:
-    """Raise UnusableImage for what is no radiograph but an icon."""
+    """Raise UnusableImage if a picture is so small that it is an icon, not a radiograph."""
     if min(width, height) < SMALLEST_SIDE:
         raise UnusableImage(path, f"smaller than {SMALLEST_SIDE} px", f"{width}x{height}", width, height)
 
@@ -108,8 +108,8 @@ def require_size(path: Path, width: int, height: int) -> None:
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     """Resize pixels (H, W) uint8 to (side, side) uint8.
 
-    Shrinking takes the rounded mean of the pixels under each output pixel (where side does not divide the size: of those
-    whose centres lie under it); enlarging is bilinear; a picture of that size is returned as it is.
+    Shrinking takes the rounded mean of the pixels under each output pixel (if side does not divide the size: of those
+    whose centres lie under it); enlarging is bilinear; a picture of that size is returned unchanged.
     """
     height, width = pixels.shape
     if height == width == side:

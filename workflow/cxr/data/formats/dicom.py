@@ -1,8 +1,8 @@
-"""DICOM files: the one picture in them, or the reason why there is none.
+"""DICOM files: the single picture in them, or the reason why there is none.
 
-What is shown is what a radiology viewer shows; see `dicom_grey` for grey images. Colour becomes luminance (ITU-R 601-2).
-Overlays, annotations and colour profiles are left out, and pixels stay as they are stored where they are not square (pixel
-aspect ratio, pixel spacing), so that boxes can be told in pixels of the file.
+The result is what a radiology viewer shows; see `dicom_grey` for grey images. Colour becomes luminance (ITU-R 601-2).
+Overlays, annotations and colour profiles are ignored. Pixels that are not square (pixel aspect ratio, pixel spacing) stay
+as stored, so that boxes can be given in pixels of the file.
 """
 
 from collections.abc import Callable
@@ -31,23 +31,23 @@ from cxr.data.formats.decode import UnusableImage, require_bounded
 from cxr.data.formats.dicom_elements import items, number, numbers, word
 from cxr.runtime.regular import Irregular
 
-PREFIX, PREFIX_AT = b"DICM", 128  # behind the preamble
-FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # of files without preamble, in either byte order
-MARKS = ("SOPClassUID", "StudyInstanceUID", "Modality", "Rows")  # one of them is in every such file
+PREFIX, PREFIX_AT = b"DICM", 128  # after the preamble
+FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # of files without a preamble, in either byte order
+MARKS = ("SOPClassUID", "StudyInstanceUID", "Modality", "Rows")  # every such file has at least one of them
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 COUNTS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 COUNTS_OF_INTEGERS = ("BitsStored", "PixelRepresentation")
 GREY = ("MONOCHROME1", "MONOCHROME2")
-JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"  # neither can be part of compressed pixels
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"  # neither can occur in compressed pixels
 SPARE = 1 << 16  # bytes
 UNPACK = "decompress it with gdcmconv --raw (or dcmtk's dcmdjpeg), or export it uncompressed"
 
 
 def parse(path: Path, data: bytes) -> pydicom.FileDataset | None:
-    """Return the content of a DICOM file, with or without its preamble; None where the bytes are of something else.
+    """Return the content of a DICOM file, with or without its preamble; None if the bytes are not DICOM.
 
-    Raises UnusableImage, with path, for one that is larger than any radiograph, and what pydicom raises for a file that
-    says it is DICOM and is damaged.
+    Raises UnusableImage, with path, if the picture is larger than any radiograph, and the exceptions of pydicom for a
+    damaged file that is marked as DICOM.
     """
     try:
         return _parsed(data)
@@ -66,14 +66,14 @@ def _parsed(data: bytes) -> pydicom.FileDataset | None:
         header = _read(data, 0, force=True)
     except Irregular:
         raise
-    except Exception:  # pydicom raises many types for bytes that mean nothing
+    except Exception:  # pydicom raises many types for arbitrary bytes
         return None
     return header if any(mark in header for mark in MARKS) else None
 
 
 def _read(data: bytes, start: int, force: bool = False) -> pydicom.FileDataset:
     header = pydicom.dcmread(dicom_bytes.Parts(dicom_bytes.inflated(data, start)), force=force)
-    header.buffer = None  # else it would keep all bytes of the file beside the elements made of them
+    header.buffer = None  # else it would keep all bytes of the file besides the elements
     return header
 
 
@@ -96,14 +96,14 @@ def decode(path: Path, header: pydicom.FileDataset) -> np.ndarray:
     if kind == "RGB" and values.ndim == 3:
         return bands.mapped(lambda band: _luminance(band * (255 / white)), values)
     if kind in ("YBR_FULL", "YBR_FULL_422") and values.ndim == 3:
-        if header.BitsAllocated <= 8:  # deeper ones pydicom does not convert
+        if header.BitsAllocated <= 8:  # pydicom does not convert deeper ones
             return bands.mapped(lambda band: _luminance(convert_color_space(band, kind, "RGB")), values)
         return bands.mapped(lambda band: _whole(band[..., 0] * (255 / white)), values)  # Y is the luminance
     told = f"{kind}, {header.SamplesPerPixel} samples a pixel; export it as MONOCHROME2 or RGB"
     raise UnusableImage(path, "colours that cannot be read", told)
 
 
-# ---- what a file must have
+# ---- required parts of a file
 
 
 def _require_pixels(path: Path, header: pydicom.FileDataset) -> str:
@@ -111,7 +111,7 @@ def _require_pixels(path: Path, header: pydicom.FileDataset) -> str:
     for keyword in PIXELS:
         if keyword in header and header[keyword].value:
             return keyword
-    if not len(header):  # pydicom drops all where compressed pixel data has no end
+    if not len(header):  # pydicom drops all elements if compressed pixel data has no end
         raise UnusableImage(path, "truncated", "it ends before its pixel data does")
     kind = UID(word(header, "SOPClassUID") or word(header.file_meta, "MediaStorageSOPClassUID")).name
     if (number(header, "Rows") and number(header, "Columns")) or "Image Storage" in kind:
@@ -135,7 +135,7 @@ def _require_complete(path: Path, header: pydicom.FileDataset, pixels: str) -> N
 
 
 def _require_one_frame(path: Path, header: pydicom.FileDataset) -> None:
-    """Raise UnusableImage where there are several frames, and note in the header that there is one."""
+    """Raise UnusableImage if there are several frames; else set the header to one frame."""
     frames = numbers(header, "NumberOfFrames")
     if frames and not np.isfinite(frames[0]):
         told = f"NumberOfFrames is {header.NumberOfFrames!r}, not a number; export the image again"
@@ -144,12 +144,12 @@ def _require_one_frame(path: Path, header: pydicom.FileDataset) -> None:
         told = f"{frames[0]:.0f} frames; give the one that is meant a file of its own"
         raise UnusableImage(path, "more than one frame", told)
     header.NumberOfFrames = 1
-    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # says where the frames begin
+    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # where the frames begin
         header.pop(table, None)
 
 
 def _syntax(path: Path, header: pydicom.FileDataset, pixels: str) -> UID:
-    """Return how the pixel data are encoded, which a file without meta information leaves to be seen."""
+    """Return the encoding of the pixel data; without meta information, that of the elements that pydicom read."""
     if not header.file_meta.get("TransferSyntaxUID"):
         implicit, little_endian = header.original_encoding
         explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
@@ -174,14 +174,14 @@ def _require_whole(path: Path, header: pydicom.FileDataset, pixels: str, syntax:
         if held < needed:
             raise UnusableImage(path, "truncated", f"{held} of {needed} bytes of pixel data")
     if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes:
-        # Looked for here, because libjpeg makes up the rest of a picture whose stream is cut off.
+        # Checked here, because libjpeg invents the rest of a picture whose stream is cut off.
         stream = b"".join(generate_fragments(header.PixelData))
         if JPEG_END not in stream[max(stream.find(JPEG_SCAN), 0) :]:
             raise UnusableImage(path, "truncated", "its compressed pixels have no end")
 
 
 def _require_bounded_stream(path: Path, header: pydicom.FileDataset, syntax: UID) -> None:
-    """Raise UnusableImage where compressed pixels would become a larger picture than any radiograph is."""
+    """Raise UnusableImage if compressed pixels would decode to a picture larger than any radiograph."""
     stream = get_frame(header.PixelData, 0, number_of_frames=1)
     if syntax == RLELossless:
         _require_short_segments(path, header, stream)
@@ -199,9 +199,9 @@ def _require_bounded_stream(path: Path, header: pydicom.FileDataset, syntax: UID
 
 
 def _require_short_segments(path: Path, header: pydicom.FileDataset, stream: bytes) -> None:
-    """Raise UnusableImage where a segment of RLE holds more than the bytes of the picture, and some to spare.
+    """Raise UnusableImage if an RLE segment decodes to more bytes than the picture has, plus a margin.
 
-    pydicom decodes all of a segment before it looks how long it is: two bytes can become 128.
+    pydicom decodes a whole segment before it checks the length: two bytes can become 128.
     """
     most = 2 * header.Rows * header.Columns + SPARE
     count = min(int.from_bytes(stream[:4], "little"), 15)
@@ -236,7 +236,7 @@ def _stored(path: Path, header: pydicom.FileDataset, syntax: UID) -> tuple[np.nd
             header,
             index=0,
             correct_unused_bits=not aside,
-            as_rgb=False,  # `decode` converts colours, in bands
+            as_rgb=False,  # `decode` converts colours band by band
         )
     except Exception as error:  # each decoder has its own types
         words = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
@@ -248,7 +248,7 @@ def _stored(path: Path, header: pydicom.FileDataset, syntax: UID) -> tuple[np.nd
 
 
 def _bits_below(header: pydicom.FileDataset, syntax: UID) -> int:
-    """Return how many unused bits lie below the stored ones, as old devices left them; pydicom 3.0.2 takes the low bits."""
+    """Return how many unused bits lie below the stored ones (old devices have them; pydicom 3.0.2 takes the low bits)."""
     high = number(header, "HighBit")
     if high is None or "BitsStored" not in header or (syntax.is_encapsulated and syntax != RLELossless):
         return 0
@@ -258,7 +258,7 @@ def _bits_below(header: pydicom.FileDataset, syntax: UID) -> int:
 def _without_bits_below(values: np.ndarray, header: pydicom.FileDataset, below: int) -> np.ndarray:
     """Return integer values without their unused bits.
 
-    Bits below that are in use show that HighBit is wrong, and the stored bits are the low ones.
+    If the bits below are in use, HighBit is wrong and the stored bits are the low ones.
     """
     spare = header.BitsAllocated - header.BitsStored
     used = (values & ((1 << below) - 1)).any()
@@ -268,7 +268,7 @@ def _without_bits_below(values: np.ndarray, header: pydicom.FileDataset, below: 
 def _palette(
     path: Path, values: np.ndarray, header: pydicom.FileDataset, syntax: UID
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes values (h, W) of a palette colours (h, W, 3) from 0 to 255. values: all that will be looked up."""
+    """Return the function from palette values (h, W) to colours (h, W, 3) from 0 to 255. values: all that it will get."""
     span = (float(values.min()), float(values.max()))
     tables = [
         dicom_tables.read(
@@ -303,7 +303,7 @@ def _whole(levels: np.ndarray) -> np.ndarray:
 
 
 def _with_functional_groups(header: pydicom.FileDataset) -> pydicom.FileDataset:
-    """Return the header with the rescale and the window that an enhanced image keeps in its functional groups."""
+    """Return the header with the rescale and window from an enhanced image's functional groups."""
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in items(header, groups)[:1]:
             for transform in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):

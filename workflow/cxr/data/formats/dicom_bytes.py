@@ -1,7 +1,7 @@
-"""The bytes of a DICOM file as pydicom is given them: inflated within bounds, read in a bounded number of parts.
+"""The bytes of a DICOM file for pydicom: inflated within bounds, read in a bounded number of parts.
 
-By itself pydicom inflates a deflated file whatever comes out of it, and makes an object of every element, of which
-100 MB can hold twelve million.
+pydicom itself inflates a deflated file to any size, and makes an object of every element; 100 MB can hold twelve million
+elements.
 """
 
 import io
@@ -10,23 +10,23 @@ import zlib
 from cxr.data.formats.bounds import MOST_BYTES
 from cxr.runtime.regular import Irregular
 
-META = b"\x02\x00"  # group of the file meta information, which is always explicit and little endian
+META = b"\x02\x00"  # group of the file meta information, always explicit and little endian
 SYNTAX = b"\x10\x00"  # element of that group: the transfer syntax
 LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"  # Explicit VR Little Endian, and that deflated
+DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"  # Explicit VR Little Endian, deflated and plain
 STEP = 1 << 24  # bytes
 MOST_PARTS = 300_000  # a radiograph has a few hundred elements, each read in one to three parts
 
 
 class Parts(io.BytesIO):
-    """Bytes of a file that pydicom reads part by part. Raises Irregular where it reads too many, or all at once."""
+    """Bytes of a file that pydicom reads part by part. Raises Irregular if it reads too many, or everything at once."""
 
     def __init__(self, data: bytes):
         super().__init__(data)
         self.left = MOST_PARTS
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0:  # to inflate it, which `inflated` would have done had it found the transfer syntax
+        if size is None or size < 0:  # pydicom does so to inflate; `inflated` missed the transfer syntax
             raise Irregular("unreadable", "its meta information is damaged; export the image again")
         self.left -= 1
         if self.left < 0:
@@ -35,10 +35,10 @@ class Parts(io.BytesIO):
 
 
 def inflated(data: bytes, start: int) -> bytes:
-    """Return a file as it is, but for a deflated one: that becomes an equal one of Explicit VR Little Endian.
+    """Return a file unchanged, or, if it is deflated, as an equal file in Explicit VR Little Endian.
 
-    start: where its meta information begins. Raises Irregular where more than `MOST_BYTES` come out, ValueError where the
-    deflated bytes are damaged.
+    start: where its meta information begins. Raises Irregular if it inflates to more than `MOST_BYTES`, ValueError if
+    the deflated bytes are damaged.
     """
     at, value = start, 0
     while data[at : at + 2] == META:
@@ -55,7 +55,7 @@ def inflated(data: bytes, start: int) -> bytes:
 
 
 def _inflated(packed: memoryview) -> bytes:
-    """Inflate, after what comes out has been counted, so that a bomb takes no memory."""
+    """Inflate, after counting the resulting bytes, so that a decompression bomb takes no memory."""
     stream, held, count = zlib.decompressobj(-zlib.MAX_WBITS), packed, 0
     try:
         while held and not stream.eof:

@@ -1,8 +1,8 @@
 """From the stored values of a grey DICOM image to the picture that a radiology viewer shows.
 
 Stored values become units (rescale or modality LUT), units become grey (VOI LUT, else the first window, else from the
-lowest to the highest value), grey is turned over where low values are meant to be white. Padding is black and counts for
-nothing. Elements that are empty, or hold what is no number, count as absent.
+lowest to the highest value), grey is inverted if low values are meant to be white. Padding is black and is otherwise
+ignored. Elements that are empty or not numbers count as absent.
 """
 
 import functools
@@ -19,7 +19,7 @@ Transform = Callable[[np.ndarray], np.ndarray]  # of any part of a picture
 
 WHITE = 255
 WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-# X-ray angiography and fluoroscopy: their modality LUT leads back to the beam's intensity and is not for display.
+# X-ray angiography and fluoroscopy: their modality LUT maps back to the beam's intensity and is not for display.
 NOT_FOR_DISPLAY = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2", "1.2.840.10008.5.1.4.1.1.12.3")
 PADDING = ("PixelPaddingValue", "FloatPixelPaddingValue", "DoubleFloatPixelPaddingValue")
 PADDING_LIMIT = ("PixelPaddingRangeLimit", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingRangeLimit")
@@ -42,7 +42,7 @@ def shown(values: np.ndarray, header: Dataset, little_endian: bool) -> np.ndarra
 
     def filled(rows: slice) -> np.ndarray:
         band = values[rows]
-        return units(np.where(real(band), band, filler))  # of real values alone
+        return units(np.where(real(band), band, filler))  # of real values only
 
     @functools.cache
     def extent() -> tuple[float, float]:
@@ -60,13 +60,13 @@ def shown(values: np.ndarray, header: Dataset, little_endian: bool) -> np.ndarra
 
 
 def _wider(span: tuple[float, float] | None, values: np.ndarray) -> tuple[float, float]:
-    """Return the lowest and the highest of values, and of what was known before."""
+    """Return the lowest and the highest of values and of the earlier span."""
     low, high = float(values.min()), float(values.max())
     return (low, high) if span is None else (min(span[0], low), max(span[1], high))
 
 
 def _real(header: Dataset, dtype: np.dtype) -> Transform:
-    """Return what says which values are neither padding, that is one value or all from it to a limit, nor no numbers."""
+    """Return the test for real values: numbers that are not padding, which is one value or all from it to a limit."""
     ends = [next((end for name in names if (end := number(header, name)) is not None), None)
             for names in (PADDING, PADDING_LIMIT)]  # fmt: skip
     if ends[0] is None:
@@ -76,7 +76,7 @@ def _real(header: Dataset, dtype: np.dtype) -> Transform:
 
 
 def _as_stored(value: float, dtype: np.dtype) -> float:
-    """Return a value of the header as the pixels have it, which may hold the same bits with another sign."""
+    """Return a header value as the pixels store it: the same bits may have another sign there."""
     if dtype.kind == "f":
         return value
     bits = 8 * dtype.itemsize
@@ -98,7 +98,7 @@ def _units(header: Dataset, little_endian: bool, span: tuple[float, float]) -> T
 
 
 def _grey(header: Dataset, little_endian: bool, extent: Callable[[], tuple[float, float]]) -> Transform:
-    """Return what makes units grey values 0 to 255, not rounded. extent: tells the lowest and highest unit."""
+    """Return the transform from units to grey values 0 to 255, not rounded. extent: returns the lowest and highest unit."""
     for item in items(header, "VOILUTSequence"):
         if table := dicom_tables.read(item, little_endian=little_endian, span=extent()):
             return lambda units: table.look_up(units) * (WHITE / table.white)
@@ -114,10 +114,10 @@ def _windowed(units: np.ndarray, window: Dataset) -> np.ndarray:
 
 
 def _window(header: Dataset) -> Dataset | None:
-    """Return the first usable window as a header of its own, None where there is none.
+    """Return the first usable window as a header of its own, None if there is none.
 
-    It speaks of 8 unsigned bits, so that `apply_windowing` gives 0 to 255: with a falling rescale, pydicom 3.0.2 would
-    turn the picture over. A linear window of a width below 1 can only be meant exactly.
+    It states 8 unsigned bits, so that `apply_windowing` gives 0 to 255: with a falling rescale, pydicom 3.0.2 would
+    invert the picture. A linear window with a width below 1 can only be meant as LINEAR_EXACT.
     """
     function = word(header, "VOILUTFunction")
     for center, width in zip(numbers(header, "WindowCenter"), numbers(header, "WindowWidth"), strict=False):

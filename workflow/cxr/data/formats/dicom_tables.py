@@ -20,7 +20,7 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits in which devices make grey values
 class Table:
     """A lookup table: value v becomes entries[v - first]; values beyond an end become the entry at that end.
 
-    entries: (N,) int64, from 0; depth: bits that an entry of full white has.
+    entries: (N,) int64, from 0; depth: bits of an entry that is full white.
     """
 
     first: int
@@ -46,10 +46,10 @@ def read(
     descriptor: str = "LUTDescriptor",
     data: str = "LUTData",
 ) -> Table | None:
-    """Return the table that two elements of a header or of a sequence's item describe, None where they do not.
+    """Return the table that two elements of a header or of a sequence's item describe, None if they describe none.
 
-    span: the lowest and the highest value that will be looked up. It tells how the descriptor's second value is meant,
-    which files write with and without a sign: as it stands, unless only the other reading covers any of these values.
+    span: the lowest and the highest value that will be looked up. It decides the sign of the descriptor's second value,
+    which files write signed or unsigned: as written, unless only the other reading covers any of these values.
     """
     described = numbers(holder, descriptor)
     words = _words(holder, data, little_endian)
@@ -57,7 +57,7 @@ def read(
         return None
     count, first, claimed = (int(value) for value in described)
     count = count % MOST_ENTRIES or MOST_ENTRIES
-    if len(words) < count and len(words) == (count + 1) // 2:  # two entries of 8 bits a word, the lower byte first
+    if len(words) < count and len(words) == (count + 1) // 2:  # two 8-bit entries per word, the lower byte first
         words = np.column_stack([words & 0xFF, words >> 8]).ravel()
     entries = words[:count]
     return Table(_first(first, len(entries), span), entries, depth(int(entries.max()), claimed))
@@ -66,9 +66,9 @@ def read(
 def depth(largest: int, claimed: int) -> int:
     """Return the bits of full white of a table, from its largest entry and the bits that its descriptor claims.
 
-    The claim alone is not to be trusted: devices write how an entry is stored (16 bits) instead of what it holds (12), and
-    the picture comes out nearly black. A largest entry of n ones says n bits. Any other says the least depth in which
-    devices work that holds it, but no more than is claimed: a table that never reaches half of its range on purpose
+    The claim alone is not reliable: some devices write how an entry is stored (16 bits) instead of what it holds (12), and
+    the picture comes out nearly black. A largest entry of n ones means n bits. Any other means the smallest depth that
+    devices use and that holds it, but no more than claimed. So a table that never reaches half of its range on purpose
     stays as dark as it was made, unless it is so dark that another depth explains it.
     """
     needed = largest.bit_length()
@@ -79,7 +79,7 @@ def depth(largest: int, claimed: int) -> int:
 
 
 def _words(holder: Dataset, keyword: str, little_endian: bool) -> np.ndarray:
-    """Return the 16-bit words of a table, (N,) int64 from 0, empty where there are none."""
+    """Return the 16-bit words of a table, (N,) int64 from 0, empty if there are none."""
     value = None if too_long(holder, keyword) else holder.get(keyword)
     if isinstance(value, bytes):
         value = np.frombuffer(value + bytes(len(value) % 2), "<u2" if little_endian else ">u2")

@@ -1,4 +1,4 @@
-"""A bound on the memory that a piece of work takes, for what no header tells beforehand."""
+"""A bound on the memory that a piece of work takes, for cases that no header reveals beforehand."""
 
 import os
 import resource
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def bounded(most: int) -> Iterator[None]:
-    """Let this process have at most `most` bytes more than it has now; what asks for more gets a MemoryError.
+    """Let this process take at most `most` bytes more than it has now; asking for more raises a MemoryError.
 
-    It holds for all threads of the process, and only where the system says how much it has (Linux).
+    The bound holds for all threads of the process, and only on systems that report its memory (Linux).
     """
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:

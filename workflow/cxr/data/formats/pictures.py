@@ -1,4 +1,4 @@
-"""Image files that a user brings, PNG, JPEG or DICOM, as grey pixels of any shape."""
+"""Image files of a user, PNG, JPEG or DICOM, as grey pixels of any shape."""
 
 import io
 from pathlib import Path
@@ -11,18 +11,17 @@ from cxr.data.formats.decode import UnusableImage, content, require_bounded, req
 from cxr.data.formats.png import grey
 
 PNG, JPEG = b"\x89PNG", b"\xff\xd8\xff"
-MOST_SCANS = 100  # of a progressive JPEG, each of which is worked through all of the picture; writers make about ten
+MOST_SCANS = 100  # of a progressive JPEG, each of which covers the whole picture; writers make about ten
 MOST_MEMORY = 2_000_000_000  # bytes; a picture at the bounds takes up to 1.6 GB
 
 
 def decode(path: Path, bits: int = 0) -> tuple[np.ndarray, str]:
-    """Decode a file to grey pixels (H, W) uint8, and say what it is: PNG, JPEG or DICOM, by its content.
+    """Decode a file to grey pixels (H, W) uint8, and return its format by content: PNG, JPEG or DICOM.
 
-    Colour becomes luminance (ITU-R 601-2), alpha is ignored; PNG and JPEG are turned as their EXIF says. bits: that count
-    of a 16-bit PNG that does not say it; 0: its own values decide (`png.picture`), not those of files beside it, so that
-    what is predicted of a picture does not depend on them. DICOM: the picture that a radiology viewer shows (`dicom`,
-    `dicom_grey`). It may take `MOST_MEMORY` bytes, other threads of the process included. Raises UnusableImage with the
-    reason.
+    Colour becomes luminance (ITU-R 601-2), alpha is ignored; PNG and JPEG are turned as their EXIF says. bits: how many
+    count in a 16-bit PNG that does not state it; 0: its own values decide (`png.picture`), not those of other files, so
+    that a prediction does not depend on them. DICOM: the picture that a radiology viewer shows (`dicom`, `dicom_grey`).
+    Decoding may take `MOST_MEMORY` bytes, other threads of the process included. Raises UnusableImage with the reason.
     """
     try:
         with memory.bounded(MOST_MEMORY):
@@ -39,9 +38,9 @@ def decode(path: Path, bits: int = 0) -> tuple[np.ndarray, str]:
 
 
 def _decoded(path: Path, data: bytes, bits: int) -> tuple[np.ndarray, str]:
-    # First, since what stands before its content may be the start of a picture of another kind.
+    # DICOM first, since its preamble may be the start of another kind of picture.
     if (header := dicom.parse(path, data)) is not None:
-        del data  # the header has its own
+        del data  # the header has its own copy
         return dicom.decode(path, header), "DICOM"
     if data.startswith(PNG):
         require_whole_png(path, data)

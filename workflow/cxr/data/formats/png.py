@@ -1,10 +1,10 @@
-"""PNG files as grey values: what their chunks say, 16-bit values included, and how many bits of those count.
+"""PNG files as grey values, 16-bit values included: the facts in their chunks, and how many bits of 16 count.
 
-The values of a 16-bit PNG seldom fill 16 bits: a radiograph's are of 10 to 14, and many writers store them as they are,
-which by the letter of the format is a nearly black picture. How many bits count is said, in this order, by
+The values of a 16-bit PNG seldom fill 16 bits: a radiograph's have 10 to 14, and many writers store them unscaled,
+which according to the format is a nearly black picture. How many bits count is decided, in this order, by
 
-1. the file: its sBIT chunk. Where no value is above 2^b - 1 they are stored as they are, b bits wide; else they are, as
-   the specification wants it, scaled to the full 16 bits;
+1. the file: its sBIT chunk. If no value is above 2^b - 1, the values are stored unscaled, b bits wide; else they are
+   scaled to the full 16 bits, as the specification requires;
 2. the folder, for all files without sBIT together (`readings`).
 
 gAMA, colour profiles and tRNS change nothing, as in the libraries that read the release; alpha is ignored.
@@ -26,16 +26,16 @@ from cxr.runtime import regular
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
-HEADER = 33  # bytes of the signature and the first chunk
-COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # colour type → samples that are no alpha
-SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → samples as they are stored, alpha among them
+HEADER = 33  # bytes: the signature and the first chunk
+COLOURS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # colour type → samples without alpha
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → stored samples, including alpha
 GREY, GREY_ALPHA = 0, 4
-MOST_CHUNKS = 1_000_000  # a file of 400 MB has fewer, also in chunks of 8 kB as most writers make them
-MOST_EXIF = 1 << 16  # bytes; in JPEG, from where EXIF comes, there is no room for more
-WIDTHS = (8, 10, 12, 14, 16)  # bits that stored values are taken to have
-STRAY = 10_000  # one pixel in so many may lie above what counts: hot pixels of the detector, which become white
-LUMINANCE = (19595, 38470, 7471)  # ITU-R 601-2 in 65536ths, as Pillow has it
-# Lower bytes: 16-bit samples read as if they came with the other byte first; grey and alpha as four bytes.
+MOST_CHUNKS = 1_000_000  # a file of 400 MB has fewer, even in the chunks of 8 kB that most writers make
+MOST_EXIF = 1 << 16  # bytes; JPEG, where EXIF comes from, has no room for more
+WIDTHS = (8, 10, 12, 14, 16)  # bits that stored values may have
+STRAY = 10_000  # one pixel in this many may exceed the bits that count: hot pixels of the detector, which become white
+LUMINANCE = (19595, 38470, 7471)  # ITU-R 601-2 in 65536ths, as in Pillow
+# Lower bytes: 16-bit samples are read as if in the other byte order; grey and alpha as four bytes.
 LOWER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation → what makes the picture upright
     1: lambda pixels: pixels,
@@ -51,7 +51,7 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation →
 
 @dataclass(frozen=True)
 class Facts:
-    """What the chunks of a PNG say: size in px as stored, bits a sample, colour type, sBIT (0: none) and orientation."""
+    """Facts from the chunks of a PNG: stored size in px, bits per sample, colour type, sBIT (0: none), orientation."""
 
     width: int
     height: int
@@ -66,22 +66,22 @@ class Facts:
 
     @property
     def bits(self) -> int:
-        """Bits of a decoded pixel, all its samples together."""
+        """Bits per decoded pixel, all samples together."""
         return SAMPLES.get(self.colour, 4) * max(self.depth, 8)
 
 
 def facts(data: bytes) -> Facts:
-    """Read the chunks of a PNG file, given as its bytes. Raises ValueError where they are no PNG's.
+    """Read the chunks of a PNG file from its bytes. Raises ValueError if they are not a PNG.
 
-    An sBIT that the format does not allow and an EXIF block that cannot be read count as none.
+    An invalid sBIT and an unreadable EXIF block are ignored.
     """
     return _facts(lambda at, count: data[at : at + count], len(data))
 
 
 def facts_of(path: Path) -> Facts:
-    """Read the chunks of a file, of whose pixels nothing is read. Raises ValueError or OSError.
+    """Read the chunks of a file without reading its pixels. Raises ValueError or OSError.
 
-    Not through a map of it: where a file is cut off meanwhile, reading from a map ends the process.
+    Does not use a memory map: if a file is cut off meanwhile, reading from the map would kill the process.
     """
     with regular.opened(path, MOST_BYTES) as it:
         return _facts(lambda at, count: os.pread(it.file.fileno(), count, at), it.size)
@@ -95,7 +95,7 @@ def header(start: bytes) -> Facts:
 
 
 def _facts(read: Callable[[int, int], bytes], size: int) -> Facts:
-    """Read the chunks of size bytes. read: from a place and a count to the bytes there."""
+    """Read the chunks of a file of size bytes. read(offset, count): returns the bytes there."""
     first = header(read(0, HEADER))
     stated, orientation, at = 0, 1, len(SIGNATURE)
     for _ in range(MOST_CHUNKS):
@@ -115,16 +115,16 @@ def _orientation(block: bytes) -> int:
     try:
         exif.load(block)
         value = exif.get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow raises several types; a block that nobody can read turns no picture
+    except Exception:  # Pillow raises several types; an unreadable block turns no picture
         return 1
     return value if value in TURNS else 1
 
 
 def values(data: bytes, stated: Facts) -> tuple[np.ndarray, str]:
-    """Decode a PNG file to grey values (H, W), upright, and say its Pillow mode.
+    """Decode a PNG file to grey values (H, W), upright; also return its Pillow mode.
 
-    uint8, where a sample has up to 8 bits (fewer are scaled to 0…255), uint16 as stored where it has 16. Colour becomes
-    luminance (ITU-R 601-2). Raises what Pillow raises for a damaged file.
+    uint8 if a sample has up to 8 bits (fewer are scaled to 0…255), uint16 as stored if it has 16. Colour becomes
+    luminance (ITU-R 601-2). Raises Pillow's exceptions for a damaged file.
     """
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         mode = image.mode
@@ -146,19 +146,19 @@ def values(data: bytes, stated: Facts) -> tuple[np.ndarray, str]:
 
 
 def _luminance(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """Return the luminance (H, W) of colours of 16 bits; upper, lower: (H, W, 3) the bytes of their samples."""
+    """Return the luminance (H, W) of 16-bit colours; upper, lower: (H, W, 3), the bytes of their samples."""
     deep = upper.astype(np.uint64) << 8 | lower
     return (deep @ np.array(LUMINANCE, np.uint64) + 0x8000) >> 16
 
 
 def _samples(image: Image.Image, layout: str) -> np.ndarray:
-    """Read the pixels of an open image as another layout of as many bytes: Pillow itself keeps 8 bits of a colour."""
+    """Read the pixels of an open image in another layout of the same size: Pillow itself keeps 8 bits of a colour."""
     image.tile = [tile._replace(args=layout) for tile in image.tile]
     return np.asarray(image)
 
 
 def grey(image: Image.Image) -> np.ndarray:
-    """Return a picture of any mode of 8 bits a sample as grey pixels (H, W) uint8; alpha is ignored."""
+    """Return a picture of any mode with 8 bits per sample as grey pixels (H, W) uint8; alpha is ignored."""
     return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
@@ -166,7 +166,7 @@ def grey(image: Image.Image) -> np.ndarray:
 
 
 def peak(pixels: np.ndarray) -> int:
-    """Return the highest of the values (H, W) uint16 that fits the bits which all but one pixel in `STRAY` need."""
+    """Return the highest of the values (H, W) uint16 that fits the bits needed by all but one pixel in `STRAY`."""
     counts = np.zeros(1 << 16, np.int64)
     for rows in bands.of(pixels.shape):
         counts += np.bincount(pixels[rows].ravel(), minlength=len(counts))
@@ -181,16 +181,16 @@ def needed(highest: int) -> int:
 
 
 def significant(stated: int, highest: int) -> int:
-    """Return the bits that count of a 16-bit file whose sBIT is stated (0: none) and whose peak is known; 0: unknown."""
+    """Return how many bits count in a 16-bit file with this sBIT (0: none) and `peak`; 0: unknown."""
     return (stated if highest < 2**stated else 16) if stated else 0
 
 
 def readings(highest: Collection[int], bits: int = 0) -> dict[int, int]:
-    """Say at how many bits the 16-bit files of a folder that do not say it are read, by the `peak` of each.
+    """Return how many bits count in the 16-bit files of a folder that do not state it, from the `peak` of each.
 
-    Returns needed bits → bits that count. The file of the highest peak decides for all, so that all are shown alike:
-    the smallest of `WIDTHS` that holds it. Only files of which no value reaches a sixteenth of that white cannot be
-    meant so (they would be black): among them the rule is applied again. bits: what counts instead, where it is set.
+    Returns needed bits → bits that count. The highest peak decides for all files, so that all are shown alike: the
+    smallest of `WIDTHS` that holds it. Files whose values are all below a sixteenth of that white would be black: the
+    rule is applied to them again. bits: if set, the bits that count instead.
     """
     read, white = {}, 0
     for width in sorted({needed(value) for value in highest}, reverse=True):
@@ -200,9 +200,9 @@ def readings(highest: Collection[int], bits: int = 0) -> dict[int, int]:
 
 
 def picture(data: bytes, bits: int = 0) -> tuple[np.ndarray, int]:
-    """Decode a PNG file by itself to grey pixels (H, W) uint8, upright, and say how many bits of a sample counted.
+    """Decode a PNG file by itself to grey pixels (H, W) uint8, upright; also return how many bits of a sample counted.
 
-    bits: those of a 16-bit file that does not say it; 0: as many as its highest value needs (`readings` of it alone).
+    bits: how many count in a 16-bit file that does not state it; 0: as many as its `peak` needs (`readings` of it alone).
     """
     said = facts(data)
     pixels, _ = values(data, said)
@@ -214,7 +214,7 @@ def picture(data: bytes, bits: int = 0) -> tuple[np.ndarray, int]:
 
 
 def scaled(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Return values (H, W) as uint8: of uint16, 2^bits - 1 and above is 255, rounded to the nearest; uint8 as it is."""
+    """Return values (H, W) as uint8: uint16 is scaled, rounded, 2^bits - 1 and above is 255; uint8 is unchanged."""
     if pixels.dtype == np.uint8:
         return pixels
     white = 2**bits - 1

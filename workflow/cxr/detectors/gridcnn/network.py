@@ -1,4 +1,4 @@
-"""The networks of the grid CNN: the paper's (section 2.3.4), and one that maps each finding."""
+"""The networks of the grid CNN: the paper's (section 2.3.4), and one with a map for each finding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from torch.nn import functional
 from cxr import boxes as geometry
 from cxr.labels import BOXED_FINDINGS
 
-BLOCKS = 8  # residual blocks of two convolutions; with the first and the last convolution 18
+BLOCKS = 8  # residual blocks of two convolutions; 18 with the first and the last convolution
 WIDEST = 8  # channels of the widest stage, as a multiple of those of the first
-ENCODER = 7  # residual blocks of the finding network; with the first convolution and three on the way up 18
-MAPS = len(BOXED_FINDINGS) + 1  # the last is of any finding
-RAREST = 2e-3  # a finding without a box in the training images starts at this confidence
-OUTPUTS = MAPS * geometry.GRID**2 + len(BOXED_FINDINGS)  # of a network that maps findings
+ENCODER = 7  # residual blocks of the finding network; 18 convolutions with the first and three on the way up
+MAPS = len(BOXED_FINDINGS) + 1  # the last map is of any finding
+RAREST = 2e-3  # initial confidence of a finding without a box in the training images
+OUTPUTS = MAPS * geometry.GRID**2 + len(BOXED_FINDINGS)  # of the finding network
 
 
 class Block(nn.Module):
@@ -40,8 +40,8 @@ class Block(nn.Module):
 class GridNetwork(nn.Module):
     """18 convolutions with batch norm, then one fully connected layer: images (N, 1, S, S) in [0, 1] → logits (N, 16, 16).
 
-    head `dense`: the fully connected layer sees all cells (the paper). head `convolution`: it is shared by all cells and
-    every cell has a bias of its own, `cell_bias` (16, 16), which starts at the mean training mask: the image-free floor.
+    head `dense`: the fully connected layer sees all cells (the paper). head `convolution`: all cells share it and
+    each cell has its own bias, `cell_bias` (16, 16), which starts at the mean training mask: the image-free floor.
     """
 
     def __init__(self, image_size: int, width: int, head: str, mean_mask: np.ndarray):
@@ -80,10 +80,10 @@ class GridNetwork(nn.Module):
 class FindingNetwork(nn.Module):
     """A map for each boxed finding and one for any of them: 18 convolutions down to 4 × 4 cells and back up to 16 × 16.
 
-    images (N, 1, S, S) in [0, 1] → (N, 9 · 256 + 8): logits of the maps (``BOXED_FINDINGS``, then any), then of which
-    findings the image has (``unpacked``). Grey levels are normalised per image. Each cell also sees the cell mirrored
-    across the midline: most findings are one-sided. What is seen of the whole image shifts a finding's whole map. Every cell
-    of every map has a bias of its own that starts at its mean training mask, `mean_masks` (9, 16, 16): the image-free floor.
+    images (N, 1, S, S) in [0, 1] → (N, 9 · 256 + 8): logits of the maps (``BOXED_FINDINGS``, then any), then of the
+    presence of each finding (``unpacked``). Grey levels are normalised per image. Each cell also sees the cell mirrored
+    across the midline: most findings are one-sided. Features of the whole image shift a finding's whole map. Every cell of
+    every map has its own bias, which starts at the mean training mask, `mean_masks` (9, 16, 16): the image-free floor.
     """
 
     def __init__(self, image_size: int, width: int, mean_masks: np.ndarray, dropout: float):
@@ -111,7 +111,7 @@ class FindingNetwork(nn.Module):
         nn.init.zeros_(self.presence[1].bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        spread = images.std((2, 3), keepdim=True) + 0.05  # a blank image has none
+        spread = images.std((2, 3), keepdim=True) + 0.05  # 0 in a blank image
         cells_16 = self.to_16(self.stem((images - images.mean((2, 3), keepdim=True)) / spread))
         cells_8 = self.to_8(cells_16)
         cells_4 = self.to_4(cells_8)
@@ -126,10 +126,10 @@ class FindingNetwork(nn.Module):
 
 
 class Members(nn.Module):
-    """Finding networks from different random starts, trained on the same batches: images (N, 1, S, S) → what each of M
-    gives, side by side, (N, M · (9 · 256 + 8)). None learns from another.
+    """Finding networks from different random starts, trained on the same batches: images (N, 1, S, S) → the outputs of
+    all M side by side, (N, M · (9 · 256 + 8)). They learn independently.
 
-    test_time_flip: outside training each also sees the image mirrored; what it gives, mirrored back, counts as another's.
+    test_time_flip: outside training each also sees the mirrored image; its output, mirrored back, counts as one more member.
     """
 
     def __init__(self, count: int, network: Callable[[], FindingNetwork], test_time_flip: bool):
@@ -150,7 +150,7 @@ def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequ
 
 
 def _stage(before: int, width: int, strides: Sequence[int]) -> tuple[nn.Sequential, int]:
-    """Residual blocks of the given strides, channels doubling with each halving, and how many channels come out."""
+    """Return residual blocks of the given strides, channels doubling with each halving, and the number of output channels."""
     blocks = []
     for stride in strides:
         after = min(before * stride, width * WIDEST)

@@ -1,4 +1,4 @@
-"""What the grid CNN's networks are trained on, and how their outputs become confidences."""
+"""Losses of the grid CNN's networks, and how their outputs become confidences."""
 
 from collections.abc import Callable
 
@@ -9,21 +9,21 @@ from cxr.detectors.gridcnn.decision import worth
 from cxr.detectors.gridcnn.network import OUTPUTS, unpacked
 from cxr.training.loop import Objective
 
-ANY_WEIGHT = 2.0  # of the cross-entropy of any finding's map, beside 1 of its soft F1
+ANY_WEIGHT = 2.0  # of the cross-entropy of the map of any finding; its soft F1 has weight 1
 
 
 def overlap_objective(finding_weight: float, label_weight: float, decisive: bool) -> Objective:
     """Return the objective of a network that maps findings, or of M such members: outputs (N, M · (9 · 256 + 8)).
 
-    targets: (N, 9, 16, 16), shares of cells; NaN where nobody knows (``finding_targets``): no loss there. The map of any
-    finding is trained on 1 - F1 of the batch's mean precision and mean recall, the paper's score with confidences for
-    areas, and on cross-entropy; those of the findings on cross-entropy; presence on what the image has, boxed or unknown.
+    targets: (N, 9, 16, 16), shares of cells; NaN where unknown (``finding_targets``), without loss there. The map of any
+    finding is trained on 1 - F1 of the batch's mean precision and mean recall (the paper's score with confidences as areas)
+    plus cross-entropy; the maps of the findings on cross-entropy; presence on the image's findings, boxed or unknown.
 
-    Members add their losses. A confidence is the mean of the members'; that of any finding is the mean of its own map and
-    the union of the findings' maps. decisive: the map of any finding is turned into what each cell is worth
-    (``decision.worth``), those of the findings are divided by their highest cell, so that a threshold cuts each relative to
-    its most suspicious place: scores are averaged over images, and one without prediction has none. A tenth map then holds
-    the probability of any finding. What is measured are probabilities.
+    The members' losses are added and their confidences averaged. The confidence of any finding is the mean of its own map
+    and the union of the findings' maps. decisive: the map of any finding becomes each cell's worth (``decision.worth``) and
+    the maps of the findings are divided by their highest cell, so that a threshold is relative to the most suspicious
+    place: scores are averaged over images, and an image without prediction has none. A tenth map then holds the probability
+    of any finding. Validation always measures probabilities.
     """
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -61,7 +61,7 @@ def overlap_objective(finding_weight: float, label_weight: float, decisive: bool
 def soft_f1(confidence: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """F1 of mean precision and mean recall with confidences as areas; both (N, 16, 16) in [0, 1].
 
-    Half a cell is added to each image's prediction, a tenth to its target: both bound the gradient of tiny areas. Images
+    Half a cell is added to each image's prediction and a tenth to its target, to bound the gradient of tiny areas. Images
     without a target have no recall, as in ``metrics.areas``.
     """
     shared, wanted = (confidence * target).sum((1, 2)), target.sum((1, 2))
@@ -71,7 +71,7 @@ def soft_f1(confidence: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def objective(loss: str) -> Objective:
-    """Return the objective of the paper's three losses on sigmoid outputs; MSE is what is reported for all."""
+    """Return the objective of the paper's three losses on sigmoid outputs; MSE is reported for all."""
     kinds: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
         "mse": functional.mse_loss,
         "l1": functional.l1_loss,

@@ -1,4 +1,4 @@
-"""Pre-training of the grid CNN on phantoms: generated chest X-rays, of which every finding's place is known."""
+"""Pre-training of the grid CNN on phantoms: generated chest X-rays in which the place of every finding is known."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from cxr.settings import GridCNN
 from cxr.training.runs import Run
 from cxr.training.tensors import write_tensors
 
-SIZE = 256  # least side in pixels at which a phantom is drawn, before it is shrunk as radiographs are
+SIZE = 256  # smallest side in pixels at which a phantom is drawn; it is then shrunk as radiographs are
 VALIDATION_SHARE = 0.1
-OTHERS = 2**31  # added to the seed, which is below it: no phantom of a study's own data set is drawn again
+OTHERS = 2**31  # added to the seed, which is smaller: no phantom of a study's own data set is drawn again
 
 
 def draw(
     path: Path, *, count: int, side: int, seed: int, workers: int, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Draw phantoms with boxed findings, one of a patient; write NPZ: pixels (N, side, side) uint8, boxes (N,) as text."""
+    """Draw phantoms with boxed findings, one per patient; write NPZ: pixels (N, side, side) uint8, boxes (N,) as text."""
     planned = plan(patients=2 * count, images=2 * count, boxed=count, seed=seed + OTHERS)
     job = partial(_drawn, side=side, seed=seed + OTHERS)
     pixels, boxes = np.empty((count, side, side), np.uint8), []
@@ -39,7 +39,7 @@ def draw(
 
 
 def _drawn(phantom: Phantom, *, side: int, seed: int) -> tuple[np.ndarray, str]:
-    """All its boxes, also those that a release would not have listed."""
+    """Return a phantom's pixels and all its boxes, including those that a release would not list."""
     pixels, boxes = data_set.draw(phantom, size=max(SIZE, side), seed=seed)
     corners = [
         (finding, x, y, x + width, y + height) for finding, each in boxes.items() for x, y, width, height in each

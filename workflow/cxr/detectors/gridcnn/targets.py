@@ -9,7 +9,7 @@ from cxr import boxes as geometry
 from cxr.detectors.gridcnn.network import MAPS
 from cxr.labels import BOXED_FINDINGS, SEPARATOR
 
-Drawn = Sequence[tuple[str, np.ndarray]]  # findings of an image with their boxes (K, 4)
+Drawn = Sequence[tuple[str, np.ndarray]]  # an image's findings → their boxes (K, 4)
 
 
 def training_targets(boxes: Sequence[np.ndarray], kind: str) -> np.ndarray:
@@ -25,8 +25,8 @@ def training_targets(boxes: Sequence[np.ndarray], kind: str) -> np.ndarray:
 def finding_targets(boxes: Sequence[Drawn], named: Sequence[Collection[str]], kind: str) -> np.ndarray:
     """Return targets (N, 9, 16, 16) float32: a map for each of ``BOXED_FINDINGS``, and one of all boxes.
 
-    boxes: an image's findings with their boxes (K, 4). named: findings whose place nobody drew, though the image has
-    them; their maps are NaN unless the image has a box of the finding. kind: as for ``training_targets``.
+    boxes: for each image, finding → boxes (K, 4). named: for each image, findings that it has but that nobody boxed; their
+    maps are NaN unless the image has a box of the finding. kind: as for ``training_targets``.
     """
     targets = np.zeros((len(boxes), MAPS, geometry.GRID, geometry.GRID), np.float32)
     for target, drawn, unknown in zip(targets, boxes, named, strict=True):

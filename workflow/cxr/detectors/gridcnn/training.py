@@ -26,7 +26,7 @@ from cxr.training.tensors import write_tensors
 
 @dataclass(frozen=True)
 class Boxed:
-    """Images by name: their findings' boxes, those that nobody drew (``unboxed``), and how to read pixels (N, S, S) uint8."""
+    """Images by name: boxes of their findings, unboxed findings (``unboxed``), and a reader of pixels (N, S, S) uint8."""
 
     names: Sequence[str]
     drawn: Sequence[Drawn]
@@ -47,7 +47,7 @@ def train(
     """Train the grid CNN on the boxed training images, and predict the cells of the validation and test images.
 
     train_labels: the training split with all labels of its images, boxed or not; None: every finding without a box
-    counts as absent. pretrained: the model it starts from (``pretraining``). Files: see docs/files.md.
+    counts as absent. pretrained: model to start from (``pretraining``). Files: see docs/files.md.
     """
     torch.manual_seed(run.seed)
     pixels = inputs.pixels(run)
@@ -82,7 +82,7 @@ def train(
 
 
 def built(settings: GridCNN, drawn: Sequence[Drawn]) -> nn.Module:
-    """Return an untrained network of these settings whose cells start at the mean mask of images with these boxes."""
+    """Return an untrained network with these settings; its cells start at the mean mask of images with these boxes."""
     plan = _PLANS[settings.head]
     return plan.network(settings, plan.targets(drawn, [set()] * len(drawn), "majority").mean(0))
 
@@ -90,7 +90,7 @@ def built(settings: GridCNN, drawn: Sequence[Drawn]) -> nn.Module:
 def fitted(
     network: nn.Module, training: Boxed, validation: Boxed, settings: GridCNN, schedule: Schedule, run: Run
 ) -> Outcome:
-    """Train the network in place; boxes move with the pixels, and what they cover is worked out anew for each picture."""
+    """Train the network in place; boxes move with the pixels, and each picture's targets are computed from them."""
     plan = _PLANS[settings.head]
 
     def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def fitted(
 
 
 def _start_from(path: Path, network: nn.Module) -> str:
-    """Load pre-trained weights, but for the cells' own biases, which are the mean masks of real images; return on what."""
+    """Load pre-trained weights except the cells' biases, which stay the mean masks of real images; return `pretrained_on`."""
     content = torch.load(path, weights_only=True)
     own = {name for name in network.state_dict() if name.endswith("cell_bias")}
     state = {name: tensor for name, tensor in content["state"].items() if name not in own}
@@ -126,7 +126,7 @@ def _start_from(path: Path, network: nn.Module) -> str:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a head asks for: its network (from the mean training masks), its objective, and its targets."""
+    """What a head needs: its network (from the mean training masks), its objective, and its targets."""
 
     network: Callable[[GridCNN, np.ndarray], nn.Module]
     objective: Callable[[GridCNN], Objective]
@@ -163,13 +163,13 @@ def _unknown(path: Path | None, table: pd.DataFrame, tell: Callable[[str], None]
 
 
 def untrained(settings: GridCNN) -> tuple[nn.Module, Objective]:
-    """Return the network of these settings before training, for weights to be loaded into, and its objective."""
+    """Return the untrained network of these settings, to load weights into, and its objective."""
     return built(settings, [[]]), _PLANS[settings.head].objective(settings)
 
 
 def named(confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the arrays of a prediction file: of any finding, and where there are maps of findings (N, 9, 16, 16), these; the
-    probability of any finding where that stands behind them, (N, 10, 16, 16).
+    """Return the arrays of a prediction file: the map of any finding; from (N, 9, 16, 16) also the maps of the findings; from
+    (N, 10, 16, 16) also the probability of any finding.
     """
     if confidence.ndim == 3:
         return {"confidence": confidence}
@@ -191,9 +191,9 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _scores(confidence: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Return the paper's F1, over cells: of the confidences as they are, and at the best of nine thresholds.
+    """Return the paper's F1, over cells: of the raw confidences, and at the best of nine thresholds.
 
-    confidence, target: (N, 16, 16), or (N, maps, 16, 16), of which the ninth map is of any finding.
+    confidence, target: (N, 16, 16), or (N, maps, 16, 16) with the map of any finding as the ninth.
     """
     confidence, target = (each if each.ndim == 3 else each[:, MAPS - 1] for each in (confidence, target))
     return {

@@ -33,9 +33,9 @@ def write(
 
 
 def intact(manifest: Path, folder: Path, pixels: labels.Pixels, tell: Journal) -> labels.DataSet:
-    """Compare a data set with its manifest, mend it (`labels.mend`), tell what was wrong, and return it.
+    """Compare a data set with its manifest, repair it (`labels.mend`), report what was wrong, and return it.
 
-    Raises InputError, with the command to type, where that cannot be done inside a job that reads the data set.
+    Raises InputError, with the command to type, if a job that reads the data set cannot repair it.
     """
     data = read(manifest, folder)
     try:
@@ -50,7 +50,7 @@ def intact(manifest: Path, folder: Path, pixels: labels.Pixels, tell: Journal) -
 
 
 def read(manifest: Path, folder: Path) -> labels.DataSet:
-    """Read the manifest of a data set; raises InputError, with the command to type, where it is none."""
+    """Read the manifest of a data set; raises InputError, with the command to type, if it is not one."""
     try:
         table = pd.read_csv(manifest, dtype=dict.fromkeys(TEXT, "str") | {"boxes": "int64"}, keep_default_na=False)
     except (OSError, ValueError) as error:

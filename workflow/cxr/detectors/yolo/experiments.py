@@ -23,7 +23,7 @@ def off_the_shelf(
     outputs: detector_files.Outputs,
     run: Run,
 ) -> None:
-    """Predict the boxed validation and test images with COCO weights as they are; boxes carry COCO's class names."""
+    """Predict the boxed validation and test images with unchanged COCO weights; boxes carry COCO's class names."""
     given = weights.verify(weights_file, sha256, "COCO weights of YOLO (yolo.pretrained)")
     _predict(given, image_size, inputs, outputs, run)
     own = {"weights": given.name, "weights_sha256": checksums.sha256_of(given), "trained_parameters": 0}
@@ -40,10 +40,10 @@ def fine_tune(
     outputs: detector_files.Trained,
     run: Run,
 ) -> None:
-    """Train YOLO from COCO weights, or from scratch where there are none, and predict validation and test images.
+    """Train YOLO from COCO weights, or from scratch if there are none, and predict validation and test images.
 
-    data: folder of the data set, which is compared with its manifest first (`data_set.intact`). Predictions read the
-    image cache, not the data set.
+    data: folder of the data set, first compared with its manifest (`data_set.intact`). Predictions read the image cache,
+    not the data set.
     """
     given = None
     own: dict[str, Any] = {"settings": settings.received(), "from": "scratch"}
@@ -71,7 +71,7 @@ def fine_tune(
 def _predict(
     weights_file: Path, image_size: int, inputs: detector_files.Inputs, outputs: detector_files.Outputs, run: Run
 ) -> None:
-    """Write the boxes of the validation images and of the images asked for."""
+    """Write the boxes of the validation images and of the requested images."""
     pixels = inputs.pixels(run)
     asked = ((inputs.validation_split, outputs.validation_predictions), (inputs.predicted, outputs.predictions))
     for wanted, path in asked:

@@ -1,11 +1,11 @@
 """The boxed images as a YOLO data set: ``images/<role>/*.png``, ``labels/<role>/*.txt`` and ``data.yaml``.
 
 A label line is ``class cx cy w h``, the class an index into the findings, the rest fractions of the side with eight
-digits (1e-5 px of 1024 after a round trip). ``data.yaml`` is for programs of the user; no job reads it. It holds no
-``path``: ultralytics then resolves the roles beside the file itself, so the folder may lie, or be moved, anywhere.
+digits (1e-5 px of 1024 after a round trip). ``data.yaml`` is for the user's own programs; no job reads it. It holds
+no ``path``, so ultralytics resolves the roles beside the file and the folder may be moved anywhere.
 
-Beside the folder lies its manifest, with which it is compared before a training: what is missing or damaged is written
-again from the image cache, what is strange is removed.
+Its manifest lies beside the folder. Before each training the folder is compared with it: missing or damaged files are
+written again from the image cache, unknown files are removed.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from cxr.runtime.replacing import replacing
 
 Box = tuple[str, float, float, float, float]
 CHUNK = 32  # images in memory at once
-KEYS = {"train": "train", "validation": "val", "test": "test"}  # our roles in the words of data.yaml
+KEYS = {"train": "train", "validation": "val", "test": "test"}  # our roles as data.yaml calls them
 KINDS = ("images", "labels")
 MANIFEST = ["image", "file", "label", "boxes", "box_text", "sha256", "label_sha256"]
 Pixels = Callable[[Sequence[str]], np.ndarray]  # image names → (N, S, S) uint8
 
 
 class OtherPicture(InputError):
-    """The image cache holds another picture of an image than when the data set was made."""
+    """The image cache holds a different picture of an image from when the data set was made."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def format_label(boxes: Sequence[Box], findings: Sequence[str]) -> str:
 def read(path: Path, findings: Sequence[str]) -> list[Box]:
     """Read a label file back to boxes (label, x0, y0, x1, y1) in the 1024 frame, end exclusive.
 
-    Raises InputError naming the file and the line if a line is not ``class cx cy w h`` of a known class inside the
-    image.
+    Raises InputError naming the file and the line if a line is not ``class cx cy w h`` with a known class and a box
+    inside the image.
     """
     boxes = []
     for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -91,12 +91,12 @@ def read(path: Path, findings: Sequence[str]) -> list[Box]:
 def write_data_set(
     splits: Mapping[str, pd.DataFrame], pixels: Pixels, folder: Path, findings: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Write images, labels and ``data.yaml``, and remove what no longer belongs there.
+    """Write images, labels and ``data.yaml``, and remove files that no longer belong there.
 
-    splits: a box split (columns image, boxes) for each role of train, validation, test (two roles may hold the same
-    images). Returns a manifest a role: image, file and label (relative to folder), boxes (their number), box_text (they
-    themselves, as in the split), sha256 of the image file, label_sha256. Unchanged files keep their time stamps. Raises
-    InputError where the folder is a link.
+    splits: role (train, validation, test) → box split (columns image, boxes); two roles may hold the same images. Returns
+    one manifest per role: image, file and label (relative to folder), boxes (their number), box_text (the boxes, as in the
+    split), sha256 of the image file, label_sha256. Unchanged files keep their time stamps. Raises InputError if the folder
+    is a link.
     """
     _sweep(folder, {name for role, split in splits.items() for image in split["image"] for name in _files(role, image)})
     manifests = {}
@@ -117,7 +117,7 @@ def write_data_set(
 
 
 def inconsistency(data: DataSet) -> str:
-    """Say what a manifest contradicts itself in, "" where it is sound: paths, number of boxes, label checksums."""
+    """Return how a manifest contradicts itself (paths, number of boxes, label checksums); "" if it does not."""
     for row in data.manifest.itertuples():
         if (
             row.role not in KEYS
@@ -136,10 +136,10 @@ def inconsistency(data: DataSet) -> str:
 
 
 def mend(data: DataSet, pixels: Pixels) -> tuple[list[str], list[str]]:
-    """Bring a data set to what its manifest (`inconsistency`: none) says; return what was written again and what removed.
+    """Make a data set match its manifest (`inconsistency`: none); return the files written again and those removed.
 
-    Both as paths relative to the folder. Every file is read and compared by its SHA-256. Raises OtherPicture where pixels
-    gives another one than is recorded, InputError where the folder is a link.
+    Both are paths relative to the folder. Every file is read and its SHA-256 compared. Raises OtherPicture if pixels
+    returns a picture other than the recorded one, InputError if the folder is a link.
     """
     rows = data.manifest
     removed = _sweep(data.folder, {*rows["file"], *rows["label"]})
@@ -164,7 +164,7 @@ def mend(data: DataSet, pixels: Pixels) -> tuple[list[str], list[str]]:
 
 
 def _files(role: str, image: str) -> tuple[str, str]:
-    """Where a picture and its label file lie, relative to the folder."""
+    """Return the paths of a picture and its label file, relative to the folder."""
     return f"images/{role}/{image}", f"labels/{role}/{Path(image).stem}.txt"
 
 
@@ -174,9 +174,9 @@ def _description(roles: Sequence[str], findings: Sequence[str]) -> bytes:
 
 
 def _sweep(folder: Path, kept: set[str]) -> list[str]:
-    """Remove what is not to be kept (relative paths), empty folders too; return the files removed.
+    """Remove everything but the kept files (relative paths), and empty folders; return the files removed.
 
-    ultralytics would take pictures that are no one's for unlabelled ones, and trusts `*.npy` and `*.cache` beside them.
+    ultralytics would treat stray pictures as unlabelled images, and it trusts `*.npy` and `*.cache` files beside them.
     """
     removed = []
     for place in (folder, *(folder / kind for kind in KINDS)):

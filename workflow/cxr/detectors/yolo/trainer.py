@@ -1,10 +1,10 @@
 """YOLO by ultralytics: off the shelf and fine-tuned. The only module that imports it.
 
-Everything ultralytics would do on its own is switched off: it reaches for no network (update check, fonts, AMP test
-model, usage statistics, experiment trackers), writes nothing into the home folder, installs nothing, and runs nothing a
-weights file or a ``data.yaml`` could smuggle in. What could do so in spite of the switches is replaced (``FENCED``), and
-the data set is described to it by this module, not by a file. Every training setting that changes a result is stated here;
-``optimizer=auto``, for one, would ignore the learning rate.
+Everything ultralytics would do on its own is switched off: it uses no network (update check, fonts, AMP test model, usage
+statistics, experiment trackers), writes nothing into the home folder, installs nothing, and runs no code from a weights
+file or a ``data.yaml``. Functions that could still do so are replaced (``FENCED``), and this module, not a file, describes
+the data set to it. Every training setting that changes a result is stated here; ``optimizer=auto``, for example, would
+ignore the learning rate.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ from cxr.training.batches import batches_of_one_size
 from cxr.training.checkpoint import Keeper
 from cxr.training.device import Device
 
-# ultralytics takes these from the environment while it is imported, before any code could tell it otherwise. Its
-# settings file goes to a folder of this process alone: neither the user's settings nor parallel jobs can reach a run.
+# ultralytics reads these from the environment on import, before code can change them. Its settings file goes to a folder
+# of this process only, so neither the user's settings nor parallel jobs affect a run.
 _OWN = tempfile.TemporaryDirectory(prefix="cxr-detector-")
 _threads = os.environ.get("OMP_NUM_THREADS")
 os.environ.update(
@@ -59,13 +59,13 @@ from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.torch_utils import intersect_dicts, strip_optimizer  # noqa: E402
 
 if _threads is None:
-    os.environ.pop("OMP_NUM_THREADS", None)  # ultralytics set it to 1 for everything that follows
+    os.environ.pop("OMP_NUM_THREADS", None)  # ultralytics set it to 1 for the whole process
 LOGGER.setLevel("WARNING")
-LOGGER.addFilter(lambda record: "cache='ram'" not in record.getMessage())  # warns of chance; a test shows there is none
+LOGGER.addFilter(lambda record: "cache='ram'" not in record.getMessage())  # warns of chance; a test shows none
 SETTINGS.update(dict.fromkeys(("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"), False))
-tasks.SAFE_LOAD = True  # whoever has imported ultralytics before, with another environment
+tasks.SAFE_LOAD = True  # somebody imported ultralytics earlier, with another environment
 
-# What fetches from a network, installs a package, starts a process or runs code it was given, by the module that has it.
+# Functions that use the network, install packages, start processes or run code they are given, by module.
 FENCED = {
     "ultralytics.utils.downloads": (
         "download", "get_github_assets", "get_google_drive_file_info", "is_url", "safe_download",
@@ -77,14 +77,14 @@ FENCED = {
         "check_amp", "check_apt_requirements", "check_font", "check_latest_pypi_version", "check_pip_update_available",
         "check_requirements", "resolve_platform_uri",
     ),
-    "ultralytics.data.utils": (  # they read a data.yaml, and run what it names as `download`
+    "ultralytics.data.utils": (  # they read a data.yaml and run what it gives as `download`
         "check_cls_dataset", "check_det_dataset", "convert_ndjson_to_yolo_if_needed",
     ),
 }  # fmt: skip
 
 
 def _fence() -> None:
-    """Replace what ultralytics must not do, wherever in it that has been imported to."""
+    """Replace the functions that ultralytics must not call, in every module of it that imported them."""
     for name, functions in FENCED.items():
         for function in functions:
             _replace(name, function, _refusing(f"{name}.{function}"))
@@ -115,32 +115,32 @@ def _refusing(what: str) -> Callable[..., Any]:
 
 
 def _file_as_it_is(file: str | Path, *arguments: Any, **options: Any) -> str:
-    """Return the path of a weights file; by itself ultralytics looks for another name, and then on the internet."""
+    """Return the path of a weights file; ultralytics itself would try other names and then the internet."""
     if not Path(file).is_file():
         raise FileNotFoundError(f"{file}: no such weights file")
     return str(file)
 
 
 def _no_label_cache(path: Path) -> None:
-    """ultralytics' cache of labels is a pickle, and counts as long as names, sizes and times of the files agree."""
+    """Refuse ultralytics' label cache: a pickle, trusted as long as names, sizes and times of the files agree."""
     raise FileNotFoundError(f"{path}: caches of labels are neither written nor read")
 
 
 def _save_no_label_cache(prefix: str, path: Path, content: dict[str, Any], version: str) -> None:
-    content["version"] = version  # all that is expected of it
+    content["version"] = version  # all that callers expect of it
 
 
 _fence()
 
 OWN_ARCHITECTURES = Path(__file__).parent
-OVERLAP = 0.7  # boxes of a class that overlap by more (IoU) are one detection
+OVERLAP = 0.7  # boxes of a class with a higher IoU are one detection
 OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "unable to find an engine")
 COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A finished training run: its weights file, the history (one row an epoch) and the run facts."""
+    """A finished training run: its weights file, the history (one row per epoch) and the run facts."""
 
     weights: Path
     history: pd.DataFrame
@@ -160,21 +160,21 @@ def fine_tune(
     progress: Callable[[str], None],
     keeper: Keeper,
 ) -> Tuned:
-    """Train a YOLO on a data set that is as its manifest says (``labels.mend``).
+    """Train a YOLO on a data set that matches its manifest (``labels.mend``).
 
-    data: with the roles train and validation; its ``data.yaml`` is not read. weights: checkpoint to start from (its own
+    data: has the roles train and validation; its ``data.yaml`` is not read. weights: checkpoint to start from (its own
     architecture then counts; a head for another number of classes is replaced), or None to train `architecture` from
     scratch: a name ultralytics knows (yolo11n.yaml), our ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of
-    the loader. keeper: where the state of an unfinished training is kept, between any two steps. One that goes on from
-    there ends with the weights and the history (but for the seconds) of an uninterrupted one: on a CPU, bit for bit.
+    the loader. keeper: keeps the state of an unfinished training, between any two steps. A training resumed from it ends
+    with the weights and the history (except the seconds) of an uninterrupted one: on a CPU, bit for bit.
 
     Leaves ``weights/last.pt`` and ``weights/best.pt`` (best mAP50-95 on validation) in run_folder; ``settings.keep``
     says which one counts. The history has the columns epoch, step, seconds, learning_rate, train_loss, validation_loss
     (both box + class + distance), their parts, validation_map50, validation_map50_95, validation_precision and
     validation_recall.
 
-    Raises InputError for unusable weights, architecture or data, where the batch does not fit into memory, and for a
-    loss that is not finite, saying where; Interrupted when asked to stop.
+    Raises InputError for unusable weights, architecture or data, a batch that does not fit into memory, and a loss that
+    is not finite, saying where; Interrupted when asked to stop.
     """
     if weights is None:
         model = _architecture(architecture)
@@ -182,7 +182,7 @@ def fine_tune(
         _load(weights)
         model = str(weights)
     saved = keeper.load()
-    shutil.rmtree(run_folder / "weights", ignore_errors=True)  # what an earlier attempt may have left
+    shutil.rmtree(run_folder / "weights", ignore_errors=True)  # leftovers of an earlier attempt
     files = {"model": model, "data": str(data.folder.resolve() / "data.yaml"), "pretrained": weights is not None}
     places = {"project": str(run_folder.resolve().parent), "name": run_folder.name, "exist_ok": True}
     trainer = _Trainer(
@@ -246,11 +246,11 @@ def predict(
     """Detect boxes on images with a YOLO checkpoint, off the shelf or tuned.
 
     names: image names; pixels: names → (N, S, S) uint8. image_size: side in pixels at which the network reads them.
-    Boxes below `confidence` are left out, at most `max_boxes` an image are kept. Returns the detection predictions:
+    Boxes below `confidence` are left out; at most `max_boxes` per image are kept. Returns the detection predictions:
     image, label (the checkpoint's own class names), confidence in [0, 1], x0, y0, x1, y1 in the 1024 frame; images in
-    the order given, boxes by falling confidence. In float32; what is found on an image does not depend on the others.
+    the order given, boxes by falling confidence. Runs in float32; the boxes of an image do not depend on the other images.
 
-    Raises InputError if the file is no YOLO detector.
+    Raises InputError if the file is not a YOLO detector.
     """
     model = _load(weights).fuse(verbose=False).to(device.torch)
     classes = model.names
@@ -270,7 +270,7 @@ def predict(
                 max_det=max_boxes,
                 nc=len(classes),
                 end2end=getattr(model, "end2end", False),
-                max_time_img=float("inf"),  # by default a slow machine silently loses boxes
+                max_time_img=float("inf"),  # the default silently drops boxes on a slow machine
             )
         for name, rows in zip(part[:count], detections[:count], strict=True):
             for x0, y0, x1, y1, score, index, *_ in rows.cpu().double().tolist():
@@ -288,14 +288,14 @@ def predict(
 
 
 class _Trainer(DetectionTrainer):
-    """ultralytics' trainer with a loop that can stop and go on between any two steps.
+    """ultralytics' trainer with a loop that can stop and resume between any two steps.
 
-    The loop takes the steps of ultralytics' own (a test compares them, bit for bit). It leaves out what ``_overrides``
-    switches off and what would make a run depend on chance or its past: smaller batches where memory is short, going
-    back to the last checkpoint after a loss that is not finite. Weights are written once, at the end.
+    The loop takes the same steps as ultralytics' own (a test compares them, bit for bit). It omits what ``_overrides``
+    switches off and what would make a run depend on chance or its past: smaller batches when memory is short, a return to
+    the last checkpoint after a loss that is not finite. Weights are written once, at the end.
 
-    Learning rate and momentum follow from the step; order and augmentation of the images from seed, epoch and image
-    (``_order``, ``_Views``). What `state` returns is all that changes from step to step.
+    Learning rate and momentum depend only on the step; order and augmentation of the images on seed, epoch and image
+    (``_order``, ``_Views``). `state` returns everything that changes from step to step.
     """
 
     def __init__(
@@ -316,13 +316,13 @@ class _Trainer(DetectionTrainer):
         self.progress, self.keeper, self.saved = progress, keeper, saved
         self.transferred = 0
         self.steps_done = 0
-        self.rows: list[dict[str, float]] = []  # the history: one an epoch, after its validation
+        self.rows: list[dict[str, float]] = []  # the history: one row per epoch, added after its validation
         self.foremost: dict[str, Any] = {}  # epoch, metrics and weights of the best epoch
-        self.elapsed = 0.0  # seconds of former attempts
+        self.elapsed = 0.0  # seconds of earlier attempts
         self.began = self.told = time.perf_counter()
 
     def get_dataset(self) -> dict[str, Any]:
-        """Say what the data set is; by itself ultralytics reads that from ``data.yaml``, and does what stands there."""
+        """Describe the data set; ultralytics itself would read ``data.yaml`` and do what it says."""
         folder, findings = self.images.folder.resolve(), self.images.findings
         roles = {"train": str(folder / "images/train"), "val": str(folder / "images/validation")}
         return {**roles, "path": folder, "names": dict(enumerate(findings)), "nc": len(findings), "channels": 3}
@@ -396,11 +396,11 @@ class _Trainer(DetectionTrainer):
         fresh = deepcopy(self.state())
         try:
             self._take_up(saved)
-        except Exception as error:  # it is of this run, whole, and does not fit all the same
+        except Exception as error:  # it belongs to this run and is complete, yet does not fit
             self._take_up(fresh)
             self.keeper.refuse(error)
             return
-        self.loss = torch.zeros(())  # `validate` looks at it, though scores judge a detector
+        self.loss = torch.zeros(())  # `validate` reads it, although a detector is judged by scores
         for _ in self.rows:
             self._age_criterion()
         self.progress(
@@ -409,7 +409,7 @@ class _Trainer(DetectionTrainer):
         )
 
     def _take_up(self, saved: dict[str, Any]) -> None:
-        """Put what `state` returned in the place of what there is; an exception may leave half of it there."""
+        """Restore what `state` returned; after an exception only part of it may be restored."""
         self.model.load_state_dict(saved["model"])
         self.ema.ema.load_state_dict(saved["ema"])
         self.ema.updates = saved["ema_updates"]
@@ -419,7 +419,7 @@ class _Trainer(DetectionTrainer):
         self.elapsed = saved["seconds"]
         if (
             saved["losses"] is not None
-        ):  # last: nothing can fail behind it, and a fresh start has none to put in their place
+        ):  # last: nothing after it can fail, and a fresh start has no states to replace them with
             self.loss_items = self.tloss = {name: loss.to(self.device) for name, loss in saved["losses"].items()}
 
     def _keep_state(self) -> None:
@@ -428,7 +428,7 @@ class _Trainer(DetectionTrainer):
 
     @contextlib.contextmanager
     def _batches(self) -> Iterator[Iterator[dict[str, Any]]]:
-        """Yield an iterator over the batches that are left, which end with the last epoch."""
+        """Yield an iterator over the remaining batches, up to the end of the last epoch."""
         plan = self.train_loader
         closing = self.epochs - self.args.close_mosaic
         loader = torch.utils.data.DataLoader(
@@ -444,13 +444,13 @@ class _Trainer(DetectionTrainer):
         batches = iter(loader)
         try:
             yield batches
-        finally:  # workers that ignore SIGTERM have to be told to end
+        finally:  # the workers ignore SIGTERM and must be ended explicitly
             if loader.num_workers:
                 batches._shutdown_workers()
             self.test_loader.close()
 
     def _step(self, batch: dict[str, Any]) -> None:
-        _seed(self.args.seed, self.steps_done)  # no network here draws at random; one that does, draws the same again
+        _seed(self.args.seed, self.steps_done)  # so that random layers (none here) draw the same again
         number = self.steps_done - self.epoch * len(self.train_loader)
         self._set_rates()
         with self.arithmetic.autocast():
@@ -485,7 +485,7 @@ class _Trainer(DetectionTrainer):
                 group["momentum"] = rise(self.args.warmup_momentum, self.args.momentum)
 
     def _age_criterion(self) -> None:
-        if hasattr(self.model.criterion, "update"):  # some losses shift their weights from epoch to epoch
+        if hasattr(self.model.criterion, "update"):  # some losses change their weights every epoch
             self.model.criterion.update()
 
     def _end_epoch(self) -> None:
@@ -529,7 +529,7 @@ class _Trainer(DetectionTrainer):
 
     def _write_weights(self) -> None:
         """Write ultralytics' checkpoints of the best and of the last epoch."""
-        self.best_fitness = math.nan  # by which save_model would write best.pt along with last.pt
+        self.best_fitness = math.nan  # makes save_model write best.pt along with last.pt
         last = {"epoch": self.epochs, "fitness": self.fitness, "metrics": self.metrics, "ema": self._weights()}
         for path, epoch in ((self.best, self.foremost), (self.last, last)):
             self.ema.ema.load_state_dict(epoch["ema"])
@@ -554,16 +554,16 @@ class _Trainer(DetectionTrainer):
 
 
 class _Views(torch.utils.data.Dataset):
-    """Training images by (epoch, index): augmented the same, whichever process or attempt draws them.
+    """Training images by (epoch, index): the augmentation is the same in every process and attempt.
 
-    From epoch `closing` on there is no mosaic.
+    There is no mosaic from epoch `closing` on.
     """
 
     def __init__(self, images: Any, arguments: Any, closing: int) -> None:
         self.images, self.arguments, self.closing = images, arguments, closing
         self.closed = False
         for transform in _parts(images.transforms):
-            if hasattr(transform, "buffer_enabled"):  # where memory is short, mosaics would be of images drawn lately
+            if hasattr(transform, "buffer_enabled"):  # when memory is short, mosaics would use recently drawn images
                 transform.buffer_enabled = False
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
@@ -576,7 +576,7 @@ class _Views(torch.utils.data.Dataset):
 
 
 def _order(seed: int, images: int, batch: int, epochs: int, done: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield the keys of each batch after the first `done`: every epoch all images, in an order of its own."""
+    """Yield the keys of each batch after the first `done`: each epoch has all images, in its own order."""
     steps = math.ceil(images / batch)
     for epoch in range(done // steps, epochs):
         order = np.random.default_rng((seed, epoch)).permutation(images).tolist()
@@ -598,12 +598,12 @@ def _parts(transform: Any) -> Iterator[Any]:
 
 
 def _ignore_sigterm(worker: int) -> None:
-    """A cluster ends all processes of a job at once; the loader's go on until the state is saved."""
+    """Let the loader's processes run until the state is saved: a cluster sends SIGTERM to all processes of a job."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, threads: int) -> dict[str, Any]:
-    """Everything that makes a run what it is, in ultralytics' words, whatever its defaults are."""
+    """Return every setting that affects a run, by ultralytics' names, independent of its defaults."""
     on_cpu = device.torch.type == "cpu"
     adam = settings.optimizer != "SGD"
     return {
@@ -615,7 +615,7 @@ def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, 
         "time": None,
         "patience": 0,
         "batch": settings.batch,
-        "nbs": settings.batch,  # one optimiser step a batch; by default gradients gather up to 64 images
+        "nbs": settings.batch,  # one optimiser step per batch; the default accumulates gradients over up to 64 images
         "imgsz": settings.image_size,
         "multi_scale": 0.0,
         "rect": False,
@@ -625,7 +625,7 @@ def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, 
         "cache": "ram",
         "workers": 0 if on_cpu else max(1, min(8, threads)),
         "device": str(device.torch),
-        "amp": "bf16" if device.bfloat16 and not on_cpu else False,  # True would fetch a model to test with
+        "amp": "bf16" if device.bfloat16 and not on_cpu else False,  # True would download a test model
         "compile": False,
         "deterministic": True,
         "seed": seed,
@@ -681,7 +681,7 @@ def _architecture(name: str) -> str:
     path = str(own) if own.is_file() else name
     try:
         if "://" in name:
-            raise FileNotFoundError  # an address would be fetched
+            raise FileNotFoundError  # ultralytics would download an address
         task = guess_model_task(yaml_model_load(path))
     except (FileNotFoundError, AssertionError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
@@ -704,10 +704,10 @@ def _load(path: Path) -> DetectionModel:
         )
     try:
         model, _ = load_checkpoint(path)
-    except Exception as error:  # whatever a foreign pickle makes it trip over
+    except Exception as error:  # a foreign pickle can raise anything
         reason = str(error).strip().splitlines() or [""]
         raise InputError(f"{path}: not usable ({type(error).__name__}: {reason[0]}); {expected}") from None
-    task = guess_model_task(getattr(model, "yaml", model))  # what it says of itself may be a default
+    task = guess_model_task(getattr(model, "yaml", model))  # its own record may be a default
     if not isinstance(model, DetectionModel) or task != "detect":
         raise InputError(f"{path}: holds a model for the task '{task}'; {expected}")
     return model

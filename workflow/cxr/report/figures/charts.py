@@ -1,7 +1,7 @@
-"""Charts of the report: every function draws one and returns it as PNG bytes.
+"""Charts of the report: each function draws one and returns it as PNG bytes.
 
-Colours are those of Okabe and Ito (distinct to colour-blind readers); every chart also tells its series apart by marker,
-dash or a direct label. Nothing here depends on time or on a display, so equal input gives equal bytes.
+Colours are those of Okabe and Ito (distinct to colour-blind readers); each chart also distinguishes its series by marker,
+dash or a direct label. Nothing here depends on the time or a display, so equal input gives equal bytes.
 """
 
 import itertools
@@ -47,11 +47,11 @@ def learning_curves(
 ) -> bytes:
     """Draw training and validation curves (the paper's figures 3, 4, 6, 7 and 10).
 
-    history: contract columns epoch, step, train_<name>, validation_<name>; a panel for every <name> that has a finite value.
-    With a column fold that holds several, each fold is a thin line and their mean the thick one.
+    history: columns epoch, step, train_<name>, validation_<name>; one panel for every <name> with a finite value. If a
+    column fold holds several folds, each is a thin line and their mean a thick one.
     floors: <name> → (value, name of the image-free predictor), a dashed line.
     tests: <name> → value on the test images, a diamond at the right edge.
-    names: which curves to draw, a panel each; None: all of them.
+    names: curves to draw, one panel each; None: all of them.
     Raises ValueError for a history without a curve.
     """
     tests = tests or {}
@@ -70,7 +70,7 @@ def learning_curves(
 
 
 def compared_curves(histories: Mapping[str, pd.DataFrame], columns: Mapping[str, str]) -> bytes:
-    """Draw one column of several jobs over each other, a panel a column (the paper's figure 4).
+    """Draw the curves of several jobs over each other, one panel per column (the paper's figure 4).
 
     histories: title of the job → history. columns: history column → title of the panel.
     """
@@ -98,7 +98,7 @@ def grid_heatmap(
 ) -> bytes:
     """Draw a value over the transfer grid, colours centred on zero (the paper's figure 5).
 
-    grid: columns layers, size and ``value`` (already relative to the floor); missing or NaN pairs are drawn hatched.
+    grid: columns layers, size and ``value`` (already relative to the floor); missing or NaN pairs are hatched.
     selected: (layers, size) pairs to outline.
     """
     table = grid.pivot_table(index="layers", columns="size", values=value, dropna=False, sort=True)
@@ -158,8 +158,8 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
     """Draw values beside their floors, and the paired differences, as a forest plot.
 
     rows: columns name, series, value, low, high, floor, floor_low, floor_high, difference, difference_low, difference_high,
-    verdict (a key of VERDICT_COLOURS). Rows of one name share a place, told apart by the marker of their series. Drawn from
-    top to bottom; rows without a value are left out. Raises ValueError where no row has a value.
+    verdict (a key of VERDICT_COLOURS). Rows of one name share a place; their series differ in marker. Drawn from top to
+    bottom; rows without a value are left out. Raises ValueError if no row has a value.
     """
     rows = rows[rows["value"].notna()].reset_index(drop=True)
     if rows.empty:
@@ -209,10 +209,10 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
 
 
 def collapse_chart(jobs: pd.DataFrame) -> bytes:
-    """Draw what the added layer of each compared model is given, what it makes of it, and what that is worth.
+    """Draw input and output of each compared model's added layer, and the model's scores.
 
-    jobs: columns of ``collapse.write``'s table. A lane a job, jobs of one pair (c, s) under each other. Spreads are
-    drawn on logarithmic axes; a spread of 0 is drawn at the left edge.
+    jobs: columns of ``collapse.write``'s table. One lane per job, jobs of one pair (c, s) below each other. Spreads have
+    logarithmic axes; a spread of 0 is drawn at the left edge.
     """
     pairs = list(dict.fromkeys(jobs[["layers", "size"]].itertuples(index=False, name=None)))
     jobs = jobs.reset_index(drop=True)
@@ -274,7 +274,7 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
 
 
 def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequence[str] = LABELS) -> bytes:
-    """Draw AUROC by label with intervals for several classifiers.
+    """Draw the AUROC of each label, with intervals, for several classifiers.
 
     metrics: columns experiment, label, value, low, high. names: experiment → name in the legend, in drawing order.
     A label whose AUROC is undefined has an empty place.
@@ -306,10 +306,10 @@ def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequenc
 
 
 def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
-    """Draw FROC curves of detectors on the same images with their floor: a panel for all boxes and one a finding.
+    """Draw FROC curves of detectors on the same images with their floor: one panel for all boxes and one per finding.
 
     curves: columns experiment, label ("all" or a finding), false_positives_per_image, value, low, high, floor. names:
-    experiment → name in the legend, in drawing order. Raises ValueError where there is no curve.
+    experiment → name in the legend, in drawing order. Raises ValueError if there is no curve.
     """
     labels = [label for label in ("all", *LABELS) if (curves["label"] == label).any()]
     if not labels:
@@ -344,7 +344,7 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
 
 
 def curve_names(history: pd.DataFrame) -> list[str]:
-    """Return what a history has curves of, loss first: the <name> of its train_<name> and validation_<name> columns."""
+    """Return the names of a history's curves, loss first: <name> of its train_<name> and validation_<name> columns."""
     found = []
     for column in history.columns:
         prefix, _, name = column.partition("_")
@@ -387,7 +387,7 @@ def _curve_panel(
 
 
 def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Name lines at their right ends, moved apart where they would overlap."""
+    """Label lines at their right ends; labels that would overlap are moved apart."""
     if not ends:
         return
     low, high = ax.get_ylim()
@@ -417,7 +417,7 @@ def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
 def _whiskers(
     ax: Axes, rows: pd.DataFrame, column: str, place: np.ndarray, colour: str, marker: str, face: str | None = None
 ) -> None:
-    """Draw a point and its interval for each row; a missing interval leaves the bare point."""
+    """Draw a point and its interval for each row; without an interval, only the point."""
     ends = ("low", "high") if column == "value" else (f"{column}_low", f"{column}_high")
     ax.hlines(place, rows[ends[0]], rows[ends[1]], color=colour, linewidth=1.7 if face is None else 1.1)
     ax.plot(
@@ -427,7 +427,7 @@ def _whiskers(
 
 
 def _change(ax: Axes, before: pd.Series, after: pd.Series, places: np.ndarray, colours: np.ndarray) -> None:
-    """Draw a number before (a stroke) and after training (a point) on a logarithmic axis, joined by a line."""
+    """Draw a number before (stroke) and after training (point) on a logarithmic axis, joined by a line."""
     _logarithmic(ax, [before, after])
     start, end = _shown(ax, before), _shown(ax, after)
     ax.hlines(places, np.minimum(start, end), np.maximum(start, end), color=FAINT, linewidth=2.2, zorder=1)
@@ -436,7 +436,7 @@ def _change(ax: Axes, before: pd.Series, after: pd.Series, places: np.ndarray, c
 
 
 def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
-    """Give an axis a logarithmic scale that holds the positive values, and a margin on either side."""
+    """Set a logarithmic scale that holds the positive values, with a margin on either side."""
     positive = np.concatenate([series.to_numpy(dtype=float) for series in values])
     positive = positive[positive > 0]
     low, high = (positive.min() / 2, positive.max() * 2) if positive.size else (0.1, 1.0)
@@ -448,7 +448,7 @@ def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:
 
 
 def _shown(ax: Axes, values: pd.Series) -> np.ndarray:
-    """Values for a logarithmic axis; what is not above its left edge is drawn on it, NaN not at all."""
+    """Return values for a logarithmic axis: those not above its left edge are moved to it, NaN stays NaN."""
     return np.maximum(values.to_numpy(dtype=float), ax.get_xlim()[0])
 
 

@@ -1,4 +1,4 @@
-"""The look that all figures share, and their bytes."""
+"""The style that all figures share, and their PNG bytes."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ INK, FAINT = "#1F2933", "#E5E7EB"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    "text.parse_math": False,  # a $ in a file's name is a $
+    "text.parse_math": False,  # a $ in a file name is a plain $
     "text.color": INK,
     "axes.edgecolor": "#9CA3AF",
     "axes.labelcolor": INK,
@@ -32,12 +32,12 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
 }
-WIDTH, DPI = 7.8, 150  # inches; shown at about 100 px an inch, so 9 pt reads as 12 to 13 px
+WIDTH, DPI = 7.8, 150  # inches; shown at about 100 px per inch, so 9 pt appears as 12 to 13 px
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw with matplotlib's defaults and STYLE, whatever a user's matplotlibrc says."""
+    """Draw with matplotlib's defaults and STYLE, ignoring the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -57,5 +57,5 @@ def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:
 
 
 def embedded(picture: bytes, alt: str, caption: str) -> dict[str, str]:
-    """Prepare a PNG for a page that holds it itself."""
+    """Prepare a PNG for embedding in a page."""
     return {"source": "data:image/png;base64," + base64.b64encode(picture).decode(), "alt": alt, "caption": caption}

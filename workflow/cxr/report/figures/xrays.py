@@ -26,9 +26,9 @@ def detection_sheet(
     """Draw test images with their true boxes and what was predicted (the paper's figures 2, 8 and 9).
 
     pixels: (N, S, S) uint8. truth: for each image (label, x0, y0, x1, y1) in the 1024 frame, solid green.
-    boxes: for each image (label, confidence, x0, y0, x1, y1) in the 1024 frame, dashed orange, those below the
-    image's threshold left out. cells: (N, 16, 16) float in [0, 1], orange with the confidence as opacity, cells that reach
-    the image's threshold outlined. titles, thresholds: one an image; None: 0.5 for all.
+    boxes: for each image (label, confidence, x0, y0, x1, y1) in the 1024 frame, dashed orange; those below the
+    image's threshold are left out. cells: (N, 16, 16) float in [0, 1], orange with the confidence as opacity; cells that
+    reach the image's threshold are outlined. titles, thresholds: one per image; thresholds None: 0.5 for all.
     """
     thresholds = [0.5] * len(pixels) if thresholds is None else list(thresholds)
     count = len(pixels)
@@ -64,8 +64,8 @@ def cell_maps(
     """Draw predicted cells above target cells (the paper's figures 8 and 9), and the first image with both (its figure 2).
 
     predicted, target: (N, 16, 16) float in [0, 1], row = y. titles: (N,). pixels: (S, S) uint8 of the first image, truth: its
-    boxes (label, x0, y0, x1, y1) in the 1024 frame. Each predicted map is scaled to its own highest confidence, which stands
-    above it: weak maps would be blank else.
+    boxes (label, x0, y0, x1, y1) in the 1024 frame. Each predicted map is scaled to its own highest confidence, which is
+    written above it; weak maps would otherwise be blank.
     """
     count, columns = len(predicted), max(len(predicted), 4)
     with styled():
@@ -109,7 +109,7 @@ def prediction_overlay(
     title: str,
     notes: Sequence[str],
 ) -> bytes:
-    """Draw one new image: as it is, with predicted boxes and cells, and its most probable findings beside it.
+    """Draw one new image, unmarked and with predicted boxes and cells, and its most probable findings beside it.
 
     pixels: (S, S) uint8, squared. window: x0, y0, x1, y1 of the image itself, shares of the side; margins are not shown.
     boxes: (label, confidence, x0, y0, x1, y1) in the 1024 frame. cells: (16, 16) in [0, 1]. thresholds: of boxes, of cells.
@@ -197,7 +197,7 @@ def _panel(figure: Figure, index: int, columns: int, side: float, head: float) -
 
 
 def _wrapped(title: str, columns: int) -> str:
-    """Break a title to the width of its column; what does not fit two lines is cut."""
+    """Break a title to the width of its column; text beyond two lines is cut."""
     return "\n".join(textwrap.wrap(title, width=124 // columns, max_lines=2, placeholder=" …"))
 
 
@@ -217,7 +217,7 @@ def _box(
     below: bool = False,
     window: tuple[float, float, float, float] = (0, 0, FRAME, FRAME),
 ) -> None:
-    """Draw a box with its text, which stays within the window (the part of the frame that is shown)."""
+    """Draw a box with its text; the text stays within the window (the visible part of the frame)."""
     x0, y0, x1, y1 = corners
     ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5, linestyle=dash))
     inside = y1 > window[3] - 70 if below else y0 < window[1] + 70

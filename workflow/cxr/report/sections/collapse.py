@@ -32,7 +32,7 @@ CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "froz
 
 
 def sections(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Return what the page shows of each protocol's comparison: sentences, rows, and the figure as PNG."""
+    """Return the page's content on each protocol's comparison: sentences, rows, and the figure as PNG."""
     return [
         {
             "protocol": protocol,
@@ -52,7 +52,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Say how many models came to what, with which choices, and what they were given and made of it (medians)."""
+    """Return sentences: how many models had which outcome, with which choices, and medians of their input and output."""
     counts = table["verdict"].value_counts()
     told = [f"{counts[name]} {words}" for name, (_, words) in VERDICTS.items() if name in counts]
     found = [f"Of {len(table)} models {', '.join(told)}."]
@@ -86,7 +86,7 @@ def _medians(table: pd.DataFrame, choice: str, column: str) -> str:
 
 
 def brief(value: float) -> str:
-    """Write a number with two digits; "< 0.001" for less than that, "–" where there is none."""
+    """Write a number with two digits; "< 0.001" below that, "–" if it is not finite."""
     if not math.isfinite(value):
         return "–"
     return "< 0.001" if 0 < value < 0.001 else f"{float(f'{value:.2g}'):g}"

@@ -13,11 +13,11 @@ from cxr.report.inputs import ReportInputs
 from cxr.report.rows import pair_name
 from cxr.report.verdicts import missing, number
 
-BOX_SPLIT = "boxes_fold"  # and the fold's number: a split of the boxed images
+BOX_SPLIT = "boxes_fold"  # followed by the fold's number: a split of the boxed images
 
 
 def section(inputs: ReportInputs) -> dict[str, Any]:
-    """Return what the page shows of the data."""
+    """Return the page's content on the data."""
     summary = inputs.summary
     return {
         "summary": summary,
@@ -54,7 +54,7 @@ def label_counts(inputs: ReportInputs) -> pd.DataFrame:
 
 
 def _leakage_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """A row a split; for each pair of roles the patients (and images) both hold."""
+    """Return one row per split: for each pair of roles, the patients (and images) in both."""
     rows = []
     for (protocol, split), part in inputs.leakage.groupby(["protocol", "split"], sort=False):
         pairs = {}
@@ -83,7 +83,7 @@ def _split_order(split: Any) -> tuple[int, int]:
 
 
 def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
-    """Who saw what: where the weights of every experiment come from, and which images taught, chose and tested them."""
+    """Return where each experiment's weights come from, and which images trained, chose and tested them."""
     rows = []
     for about in EXPERIMENTS:
         for protocol, experiment in inputs.experiments_of(about.name):
@@ -116,7 +116,7 @@ def _seen(inputs: ReportInputs) -> list[dict[str, str]]:
 
 
 def _counts(values: Sequence[Any]) -> str:
-    """Numbers of images of all folds: one where they are equal, else the range."""
+    """Write the numbers of images of all folds: one number if they are equal, else the range."""
     known = [value for value in values if value is not None]
     if not known or min(known) == max(known):
         return _count(known[0] if known else None)

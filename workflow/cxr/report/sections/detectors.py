@@ -1,4 +1,4 @@
-"""The report's section that has all detectors side by side."""
+"""The report's section with all detectors side by side."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.verdicts import BETTER, SAME, UNDEFINED, WORSE, cell_texts, interval, number, signed, verdict
 
-DETECTION = (  # rows of the table that has all detectors side by side
+DETECTION = (  # rows of the table with all detectors side by side
     ("f1_weighted", "all"),
     ("f1", "all"),
     ("f1", "mean8"),
@@ -31,7 +31,7 @@ DETECTION = (  # rows of the table that has all detectors side by side
 
 
 def section(inputs: ReportInputs) -> dict[str, Any]:
-    """All detectors side by side: a table a protocol, sentences on the grid CNN and its floor, and the FROC curves."""
+    """Return all detectors side by side: one table per protocol, sentences on the grid CNN and its floor, FROC curves."""
     order = {name: at for at, name in enumerate(TITLES)}
     found = inputs.metrics[inputs.metrics["metric"] == "images_with_prediction"]
     tables = []
@@ -55,7 +55,7 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
-    """Say how the grid CNN's F1, weighted as the paper reports it, stands to the mean training mask."""
+    """Compare the grid CNN's F1, weighted as in the paper, with that of the mean training mask."""
     row = inputs.metric(protocol, "gridcnn", "f1_weighted", "all")
     if row is None or verdict(row) == UNDEFINED:
         return ""

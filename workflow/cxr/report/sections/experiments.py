@@ -1,4 +1,4 @@
-"""The report's section on one experiment: its numbers, by label too, and its figures."""
+"""The report's section on one experiment: its numbers, overall and by label, and its figures."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
 from cxr.report.verdicts import cell_texts, number, signed
 
 OVERALL = ("", "all", "mean8", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
-CURVES = {  # name of a history's curve: (metric, labels to look for)
+CURVES = {  # name of a history's curve → (metric, labels to look for)
     "loss": (("loss", ""), ("mse", "all")),
     "accuracy": (("accuracy", ""),),
     "auroc": (("auroc", "mean15"), ("auroc", "mean14")),
@@ -25,7 +25,7 @@ CURVES = {  # name of a history's curve: (metric, labels to look for)
 
 
 def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
-    """Return what the page shows of one experiment."""
+    """Return the page's content on one experiment."""
     names = inputs.experiments_of(about.name)
     rows = inputs.metrics[inputs.metrics["experiment"].isin([name for _, name in names])]
     return {
@@ -50,7 +50,7 @@ def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
 
 
 def _comparison(inputs: ReportInputs, about: Experiment, rows: pd.DataFrame) -> list[Row]:
-    """The table paper / ours / floor: every overall number, those in pixels aside (they are among all numbers)."""
+    """Return the table paper / ours / floor: all overall numbers except those in pixels (which are among all numbers)."""
     overall = rows[rows["label"].isin(OVERALL)]
     kinds = list(overall[["metric", "label"]].drop_duplicates().itertuples(index=False, name=None))
     any_class = {metric for metric, _ in kinds if ANY_CLASS in parts(metric).endings}
@@ -71,7 +71,7 @@ def _comparison(inputs: ReportInputs, about: Experiment, rows: pd.DataFrame) -> 
 
 
 def _label_tables(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, Any]]:
-    """A table a pair (or one): every label with its support and, for each protocol, the scores by label."""
+    """Yield one table per pair (or a single one): each label with its support and, per protocol, its scores."""
     for rank in range(inputs.most_pairs if about.name == "transfer" else 1):
         names = {protocol: inputs.experiment_of(protocol, about.name, rank) for protocol in inputs.protocols}
         known = {protocol: name for protocol, name in names.items() if name is not None}
@@ -111,7 +111,7 @@ def _label_tables(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str,
 
 
 def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """The pairs chosen on validation, beside the paper's."""
+    """Return the pairs chosen on validation, beside the paper's."""
     rows = []
     for rank in range(inputs.most_pairs):
         printed = None
@@ -137,7 +137,7 @@ def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
-    """Say of which file given weights came, and whether a checksum confirms them."""
+    """Say which file given weights came from, and whether a checksum confirms it."""
     notes = []
     for (protocol, experiment, fold), facts in inputs.facts.items():
         if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):

@@ -19,12 +19,12 @@ RUN_COLUMNS = {  # fact: heading of the run table
     "trained_parameters": "Trained parameters",
     "parameters": "All parameters",
 }
-COMMON = ("device", "precision", "seed")  # stated once if all jobs have the same
+COMMON = ("device", "precision", "seed")  # stated once if equal for all jobs
 VERSIONS = ("python", "torch", "torchvision", "ultralytics", "numpy", "cuda")
 
 
 def section(inputs: ReportInputs) -> dict[str, Any]:
-    """The run table: what all jobs have in common is stated once, above it."""
+    """Return the run table; facts common to all jobs are stated once, above it."""
     values = {
         name: list(dict.fromkeys(str(facts[name]) for facts in inputs.facts.values() if name in facts))
         for name in (*RUN_COLUMNS, *VERSIONS)
