@@ -4,7 +4,7 @@ EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in J
 
 
 def box_settings(wildcards):
-    return getattr(protocol_of(wildcards), experiments.BY_NAME[wildcards.detector].section)
+    return experiments.BY_NAME[wildcards.detector].settings(SETTINGS, wildcards.protocol)
 
 
 def leakage(wildcards):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cxr.settings import Settings
+from cxr.settings import Section, Settings
 
 NOT_IN_PAPER = "not in the paper"
 CLASSIFIER_NUMBERS = (("loss", ""), ("accuracy", ""), ("auroc", "mean14"))
@@ -49,6 +49,10 @@ class Experiment:
     def in_folds(self) -> bool:
         """Whether it is trained and tested once per fold of the boxed images."""
         return self.kind != "classifier"
+
+    def settings(self, study: Settings, protocol: str) -> Section:
+        """Return its section of a protocol's settings."""
+        return getattr(getattr(study, protocol), self.section)
 
 
 # AUPRC is in the label tables but not among the headline numbers: with few positives even a random ranking beats its
@@ -188,7 +192,7 @@ def skipped(settings: Settings) -> dict[Key, str]:
     found = {}
     for each in EXPERIMENTS:
         for protocol in settings.protocols:
-            if each.needs and not getattr(getattr(getattr(settings, protocol), each.section), each.needs[0]):
+            if each.needs and not getattr(each.settings(settings, protocol), each.needs[0]):
                 found[protocol, each.name] = each.needs[1].format(protocol=protocol)
     return found
 

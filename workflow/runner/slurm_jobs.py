@@ -12,6 +12,7 @@ from cxr.errors import InputError
 from cxr.experiments import EXPERIMENTS
 from cxr.runtime import locks
 from cxr.settings import Settings
+from runner.places import TABLES
 
 PATIENCE = 300  # seconds for cancelled jobs to save their state and end
 NOTE = ".slurm"  # in the results folder: the names under which runs submitted their jobs, one per line
@@ -19,12 +20,6 @@ NOTE = ".slurm"  # in the results folder: the names under which runs submitted t
 NAME = re.compile(r"([A-Za-z0-9_-]{1,50}_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 READ_ON = set('$`"\\')  # characters that a shell interprets within double quotes
 WORD = re.compile(r"[\w./+@%:,=-]+")  # what needs no quotes in a shell
-TABLES = {  # of the data → the setting that names it
-    "labels": "data.label_table",
-    "boxes": "data.box_table",
-    "train_val": "data.train_val_list",
-    "test": "data.test_list",
-}
 
 
 def take_over(results: Path, name: str, tell: Callable[[str], None], patience: float = PATIENCE) -> int:
@@ -84,11 +79,11 @@ def paths(settings: Settings, root: str, tables: Mapping[str, str]) -> dict[str,
     root: the folder of the images. tables: its tables, by the keys of `TABLES`.
     """
     given = {"the working directory": os.getcwd(), "data.root": root}
-    given |= {TABLES[name]: table for name, table in tables.items()}
+    given |= {f"data.{TABLES[name][1]}": table for name, table in tables.items()}
     for protocol in settings.protocols:
-        for name in sorted({each.section for each in EXPERIMENTS}):
-            weights = getattr(getattr(getattr(settings, protocol), name), "pretrained", "")
-            given[f"{protocol}.{name}.pretrained"] = weights
+        for each in EXPERIMENTS:
+            weights = getattr(each.settings(settings, protocol), "pretrained", "")
+            given[f"{protocol}.{each.section}.pretrained"] = weights
     return {name: path for name, path in given.items() if path}
 
 

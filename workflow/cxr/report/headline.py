@@ -20,7 +20,7 @@ def numbers(inputs: ReportInputs) -> list[Row]:
     return [
         make_row(inputs, each.name, rank, metric, label)
         for each in EXPERIMENTS
-        for rank in range(inputs.most_pairs if each.name == "transfer" else 1)
+        for rank in inputs.ranks(each.name)
         for metric, label in each.headline
     ]
 

@@ -65,6 +65,10 @@ class ReportInputs:
         """Largest number of transfer pairs that a protocol chose."""
         return max([len(pairs) for pairs in self.selected.values()], default=0)
 
+    def ranks(self, family: str) -> range:
+        """Return the ranks of an experiment's rows, from 0: one per transfer pair, a single one for any other experiment."""
+        return range(self.most_pairs if family == "transfer" else 1)
+
     def experiment_of(self, protocol: str, family: str, rank: int) -> str | None:
         """Return the name of an experiment under a protocol; for transfer, that of its pair of this rank, or None."""
         if family != "transfer":

@@ -66,13 +66,16 @@ def _comparison(inputs: ReportInputs, about: Experiment, rows: pd.DataFrame) -> 
         kinds.append(("label_sensitivity", "No Finding"))
     subsets = list(SUBSETS)
     kinds.sort(key=lambda kind: subsets.index(kind[1]) if kind[1] in subsets else -1)
-    ranks = range(inputs.most_pairs if about.name == "transfer" else 1)
-    return [make_row(inputs, about.name, rank, metric, label) for rank in ranks for metric, label in kinds]
+    return [
+        make_row(inputs, about.name, rank, metric, label)
+        for rank in inputs.ranks(about.name)
+        for metric, label in kinds
+    ]
 
 
 def _label_tables(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, Any]]:
     """Yield one table per pair (or a single one): each label with its support and, per protocol, its scores."""
-    for rank in range(inputs.most_pairs if about.name == "transfer" else 1):
+    for rank in inputs.ranks(about.name):
         names = {protocol: inputs.experiment_of(protocol, about.name, rank) for protocol in inputs.protocols}
         known = {protocol: name for protocol, name in names.items() if name is not None}
         keys = pd.MultiIndex.from_tuples([*known.items()], names=["protocol", "experiment"]) if known else None
