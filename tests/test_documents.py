@@ -125,7 +125,9 @@ def test_the_workflow_catalogue_is_told_of_environments_that_are_there():
 
 
 def test_make_help_says_a_line_about_every_target():
-    printed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    # Below `make test` make would also say which folder it enters and leaves.
+    command = ["make", "--no-print-directory", "help"]
+    printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     lines = re.findall(r"^make ([a-z-]+) +(\S.*)$", printed, re.M)
     assert sorted(name for name, _ in lines) == sorted(make_targets(text_of("Makefile")))
     assert len(printed.splitlines()) == len(lines)
