@@ -153,15 +153,15 @@ def test_decisions_by_hand():
 def test_the_reports_sentences_count_what_the_table_holds(compare):
     table = compare([constant(truth()), knowing(truth(), 0.1, 0.9), constant(truth())])
     first, *others = collapse_section.sentences(table)
-    assert first.startswith("Of 3 models 2 collapsed (") and ", 1 learned (" in first
+    assert first.startswith("Outcomes of 3 models: 2 “collapsed” (") and ", 1 “learned” (" in first
     assert others == [
         "Collapsed, by frozen batch norm: eval 1 of 1, batch 0 of 1, keras 1 of 1.",
-        "Before training the added layer's input changes from image to image by 0.5 (softmax) of its length; after it, by "
-        "0.75 (softmax).",
-        "The added layer alone can move the images' logits apart by about 1 (softmax) in the steps it has.",
-        "In the end the images' logits differ by 0.25 (softmax).",
-        "Between training and testing mode a logit of one and the same image differs by this many times as much: 0.5 "
-        "(eval), 0.5 (batch), 0.5 (keras).",
+        "Spread of the added layer's input between images, relative to its length: before training 0.5 (softmax); after "
+        "training 0.75 (softmax).",
+        "In its training steps, the added layer alone can move the images' logits apart by about 1 (softmax).",
+        "Spread of the logits between images after training: 0.25 (softmax).",
+        "Gap between training and testing mode of the same image's logit, as a multiple of that spread: 0.5 (eval), 0.5 "
+        "(batch), 0.5 (keras).",
     ]
 
 

@@ -145,26 +145,27 @@ def told(inputs):
 
 def test_the_first_line_counts_verdicts_over_all_protocols(inputs):
     assert told(inputs)["In all"] == (
-        "4 of 9 headline numbers are better than the best predictor that never looks at an image, with an interval of the "
-        "paired difference that excludes 0; 1 cannot be told from it, 3 are worse, 1 are undefined."
+        "9 headline numbers against their floors (the best predictors that never look at an image): 4 better, "
+        "1 indistinguishable, 3 worse, 1 undefined. “Better” and “worse” mean that the interval of the paired difference "
+        "excludes 0."
     )
 
 
 def test_each_protocols_line_names_what_is_better_and_worse(inputs):
     assert told(inputs)["Protocol paper"] == (
-        "3 of 7 better than floor: sigmoid baseline (AUROC); transfer, 1st pair (Accuracy); grid CNN (F1 weighted, large). "
-        "1 of 7 indistinguishable from it: sigmoid baseline (Accuracy). "
-        "3 of 7 worse: sigmoid baseline (Loss); transfer, 2nd pair (Accuracy); grid CNN (F1 weighted)."
+        "3 of 7 better than the floor: sigmoid baseline (AUROC); transfer, 1st pair (Accuracy); grid CNN (F1 weighted, large). "
+        "1 of 7 indistinguishable from the floor: sigmoid baseline (Accuracy). "
+        "3 of 7 worse than the floor: sigmoid baseline (Loss); transfer, 2nd pair (Accuracy); grid CNN (F1 weighted)."
     )
     assert told(inputs)["Protocol sound"] == (
-        "1 of 2 better than floor: grid CNN (F1 weighted). 1 of 2 undefined: transfer, 1st pair (Accuracy)."
+        "1 of 2 better than the floor: grid CNN (F1 weighted). 1 of 2 undefined: transfer, 1st pair (Accuracy)."
     )
 
 
 def test_leakage_is_that_between_training_and_test_and_the_worst_is_the_largest_share(inputs):
     assert told(inputs)["Patients"] == (
-        "Under paper, 2 of 3 splits share patients between training and test; at worst 4 of 10 test patients (s = 100). "
-        "Under sound, no patient is in both training and test, in any of 1 splits."
+        "Under paper, training and test share patients in 2 of 3 splits; at worst 4 of 10 test patients (s = 100). "
+        "Under sound, training and test share no patient in any split (1 checked)."
     )
 
 
@@ -173,7 +174,7 @@ def test_what_is_missing_is_counted_but_for_what_was_skipped(inputs):
     empty = sum(cell is None for each in rows for cell in each.cells.values())
     skipped = sum(each.family == "yolo_off_the_shelf" for each in rows)
     assert told(inputs)["Not shown"] == (
-        f"YOLO off the shelf did not run under sound: no weights. {empty - skipped} headline numbers have no measurement."
+        f"YOLO off the shelf did not run under sound: no weights. Headline numbers without a measurement: {empty - skipped}."
     )
 
 

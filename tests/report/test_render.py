@@ -382,7 +382,7 @@ def test_count_of_the_first_line_is_the_count_of_the_headline_table(inputs, tree
     better = chips.count("better")
     judged = better + chips.count("indistinguishable") + chips.count("worse")
     first = text_of(tree.xpath("//dl[@class='lines']/div[1]/dd")[0])
-    assert first.startswith(f"{better} of {judged} headline numbers are better")
+    assert first.startswith(f"{judged} headline numbers against their floors") and f": {better} better, " in first
     assert 0 < better < judged
 
 
@@ -401,8 +401,8 @@ def test_paper_number_stands_beside_ours(tree):
 
 def test_leakage_is_told_by_protocol(tree):
     told = text_of(tree.xpath("//dl[@class='lines']")[0])
-    assert "Under paper, 3 of 4 splits share patients between training and test; at worst 7 of 41 test patients" in told
-    assert "Under sound, no patient is in both training and test, in any of 8 splits." in told
+    assert "Under paper, training and test share patients in 3 of 4 splits; at worst 7 of 41 test patients" in told
+    assert "Under sound, training and test share no patient in any split (8 checked)." in told
 
 
 def test_detectors_stand_side_by_side_with_floor_difference_and_folds(tree):
@@ -426,8 +426,8 @@ def test_the_grid_cnn_and_the_mean_mask_are_compared_in_words(tree):
     told = [
         text_of(each) for each in tree.get_element_by_id("detection").xpath("following-sibling::p[@class='blind']")
     ][:2]
-    assert "Under paper the grid CNN's F1, weighted by confidence, is 0.321" in told[0]
-    assert "not to be told from the floor" in told[0]
+    assert "Under paper, the grid CNN's F1, weighted by confidence, is 0.321" in told[0]
+    assert "indistinguishable from the floor" in told[0]
     assert "Under sound" in told[1] and "above the floor" in told[1]
 
 
@@ -435,11 +435,11 @@ def test_folds_are_named_where_the_jobs_are(tree, page):
     text = text_of(tree)
     assert "gridcnn, fold 5 of 5" in text and "boxed images, fold 5" in text
     assert "403–407" in text, "training images of the folds"
-    assert "Thin: each of the 5 folds; thick: their mean." in page
+    assert "Thin lines: the 5 folds; thick line: their mean." in page
 
 
 def test_data_provider_or_phantoms_are_named(inputs, page):
-    assert "Generated phantoms: numbers say nothing about patients" in page and "NIH Clinical Center" not in page
+    assert "Generated phantoms: the numbers say nothing about patients" in page and "NIH Clinical Center" not in page
     settings = {**inputs.settings, "data": {**inputs.settings["data"], "source": "nih"}}
     real = render.build(replace(inputs, settings=settings))
     assert "NIH Clinical Center" in real and "Generated phantoms" not in real

@@ -95,10 +95,10 @@ EXPERIMENTS = (
         title="Transfer learning, trainable layers × data size",
         short="transfer",
         source="§3.2, figures 5 to 7",
-        did="An ImageNet ResNet50 under a new 15-way layer; the last c layers train on s images, for every pair of a 20 × 13 "
-        "grid; the best pairs on validation train long.",
-        reading="The majority classifier never looks, and the paper's models equal it by its own words. The advantage on "
-        "validation is the best of 260 noisy pairs, as selection alone can produce it.",
+        did="An ImageNet ResNet50 with a new 15-way output layer. The last c layers are trained on s images, for every pair "
+        "(c, s) of a 20 × 13 grid; the pairs that are best on validation are then trained for longer.",
+        reading="The majority classifier never looks at an image, and by the paper's own words its models equal it. The "
+        "advantage on validation is that of the best of 260 noisy pairs; selection alone can produce it.",
         headline=(("accuracy", ""), ("auroc", "mean14"), ("label_sensitivity", "No Finding")),
         folder="transfer_long/{protocol}/{pair}",
     ),
@@ -109,7 +109,7 @@ EXPERIMENTS = (
         title="YOLO off the shelf",
         short="YOLO off the shelf",
         source="§3.3.1",
-        did="A YOLO with its COCO weights, asked for everyday objects in chest X-rays; its boxes are scored as disease areas.",
+        did="A YOLO with its COCO weights finds everyday objects in chest X-rays; its boxes are scored as disease areas.",
         reading="Declaring the whole image diseased has F1 0.146: the paper's 15%.",
         headline=(("f1", "all"), ("map50_any", "all")),
         folder="yolo_off_the_shelf/{protocol}/fold{fold}",
@@ -126,8 +126,8 @@ EXPERIMENTS = (
         short="YOLO fine-tuned",
         source="§3.3.2",
         did="The same YOLO trained for 40 epochs on the boxed images.",
-        reading="The paper prints no score, only how few test images had any prediction; the mean training mask predicts on "
-        "every one.",
+        reading="The paper prints no score, only the number of test images with any prediction; the mean training mask "
+        "predicts on every image.",
         headline=(("images_with_prediction", "all"), *BOX_NUMBERS),
         folder="yolo_finetuned/{protocol}/fold{fold}",
     ),
@@ -138,9 +138,9 @@ EXPERIMENTS = (
         title="torchvision detector",
         short="torchvision detector",
         source=NOT_IN_PAPER,
-        did="No experiment of the paper: Faster R-CNN or RetinaNet of torchvision (BSD licence) trained on the same boxed "
-        "images, beside YOLO (AGPL).",
-        reading="The mean training mask, cut at its best threshold, has F1 of about 0.33.",
+        did="Not in the paper: torchvision's Faster R-CNN or RetinaNet (BSD licence), trained on the same boxed images as "
+        "YOLO (AGPL).",
+        reading="The mean training mask, cut at its best threshold, has an F1 of about 0.33.",
         headline=BOX_NUMBERS,
         folder="torchvision_detector/{protocol}/fold{fold}",
         needs=("enabled", "{protocol}.torchvision_detector.enabled is false"),
@@ -152,10 +152,10 @@ EXPERIMENTS = (
         title="Grid CNN, 18 convolutions",
         short="grid CNN",
         source="§3.3.3, figures 2 and 8 to 10",
-        did="A network of 18 convolutions and one dense layer marks 16 × 16 cells of an image as diseased, from mean squared "
-        "error.",
+        did="A network of 18 convolutions and one dense layer marks 16 × 16 cells of an image as diseased. It is trained with "
+        "mean squared error.",
         reading="The mean training mask as confidence has precision 0.183, recall 0.182, F1 0.182 and mean squared error "
-        "0.065; the same mask cut at its best threshold has F1 of about 0.33.",
+        "0.065; the same mask, cut at its best threshold, has an F1 of about 0.33.",
         headline=(
             ("mse", "all"),
             ("f1_weighted", "all"),

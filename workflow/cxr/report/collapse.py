@@ -49,7 +49,7 @@ def write(
     for row in found.itertuples():
         tell(
             f"{row.head_input}, {row.frozen_batchnorm}, c = {row.layers}, s = {row.size}: {row.verdict}; "
-            f"AUROC {row.auroc:.3f}, {row.unlike_majority:.2%} of the decisions unlike the majority's"
+            f"AUROC {row.auroc:.3f}, {row.unlike_majority:.2%} of the decisions differ from the majority classifier's"
         )
 
 

@@ -59,13 +59,12 @@ def lines(inputs: ReportInputs, headline: Sequence[Row]) -> list[tuple[str, str]
         if cell is not None
     ]
     counts = {kind: sum(found == kind for _, _, found in judged) for kind in (BETTER, SAME, WORSE, UNDEFINED)}
-    rest = f", {counts[UNDEFINED]} are undefined" if counts[UNDEFINED] else ""
     found = [
         (
             "In all",
-            f"{counts[BETTER]} of {len(judged)} headline numbers are better than the best predictor that never looks at an "
-            f"image, with an interval of the paired difference that excludes 0; {counts[SAME]} cannot be told from it, "
-            f"{counts[WORSE]} are worse{rest}.",
+            f"{len(judged)} headline numbers against their floors (the best predictors that never look at an image): "
+            f"{', '.join(f'{count} {kind}' for kind, count in counts.items() if count or kind != UNDEFINED)}. “Better” and "
+            "“worse” mean that the interval of the paired difference excludes 0.",
         )
     ]
     for protocol in inputs.protocols:
@@ -81,9 +80,9 @@ def _by_verdict(rows: Sequence[tuple[Row, str]]) -> str:
         return "No headline number was measured."
     sentences = []
     for kind, words in (
-        (BETTER, "better than floor"),
-        (SAME, "indistinguishable from it"),
-        (WORSE, "worse"),
+        (BETTER, "better than the floor"),
+        (SAME, "indistinguishable from the floor"),
+        (WORSE, "worse than the floor"),
         (UNDEFINED, "undefined"),
     ):
         by_title: dict[str, list[str]] = {}
@@ -116,12 +115,12 @@ def _leakage_line(inputs: ReportInputs) -> str:
         leaking = tested[tested["patients_shared"] > 0]
         if leaking.empty:
             sentences.append(
-                f"Under {protocol}, no patient is in both training and test, in any of {len(tested)} splits."
+                f"Under {protocol}, training and test share no patient in any split ({len(tested)} checked)."
             )
             continue
         worst = leaking.loc[(leaking["patients_shared"] / leaking["patients_b"]).idxmax()]
         sentences.append(
-            f"Under {protocol}, {len(leaking)} of {len(tested)} splits share patients between training and test; at worst "
+            f"Under {protocol}, training and test share patients in {len(leaking)} of {len(tested)} splits; at worst "
             f"{int(worst['patients_shared'])} of {int(worst['patients_b'])} test patients ({split_name(worst['split'])})."
         )
     return " ".join(sentences)
@@ -138,7 +137,7 @@ def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
         for protocol, cell in row.cells.items()
     )
     if absent:
-        sentences.append(f"{absent} headline numbers have no measurement.")
+        sentences.append(f"Headline numbers without a measurement: {absent}.")
     return " ".join(sentences)
 
 
@@ -156,5 +155,5 @@ def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | Non
         charts.interval_chart(pd.DataFrame(rows)),
         "Headline numbers beside their floors",
         "Headline numbers for which higher is better. Left: value (filled) and floor (hollow), each with its interval. "
-        "Right: their paired difference; clear of the dashed line is better (blue) or worse (orange) than the floor.",
+        "Right: their paired difference. An interval clear of the dashed line is better (blue) or worse (orange) than the floor.",
     )

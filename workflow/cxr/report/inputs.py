@@ -118,7 +118,7 @@ class ReportInputs:
         facts = self.facts.get(SOURCE, {})
         kind = self.settings["source"]["kind"]
         words = {
-            "random": "random, nothing was transferred",
+            "random": "random weights: nothing was transferred",
             "textures": f"pre-trained here on {facts.get('pretrained_on', 'generated textures')}",
             "imagenet": "torchvision's ImageNet weights",
             "file": "a file given by the user",

@@ -32,8 +32,8 @@ class PaperNumber:
 
 
 NAN = float("nan")
-CHOSEN = "On the validation images that chose the pair out of 260."
-SUBSET = "What “larger than 384x256” means is not said: three readings."
+CHOSEN = "Measured on the validation images that chose the pair out of 260."
+SUBSET = "The paper does not say what “larger than 384x256” means: there are three readings."
 NUMBERS = (
     PaperNumber("baseline_softmax", "loss", "", 2.43, "2.43", "§3.1", "Class prior: 2.51 (2.44 on the first archive)."),
     PaperNumber(

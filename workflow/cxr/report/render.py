@@ -110,8 +110,9 @@ def _auroc_charts(inputs: ReportInputs) -> list[dict[str, str]]:
                 style.embedded(
                     figures.auroc_chart(rows, names),
                     f"AUROC by label, protocol {protocol}",
-                    f"Protocol {protocol}: AUROC by label on each classifier's own test images. A missing mark is undefined: "
-                    "no test image has the label. An interval that reaches the dashed line shows nothing beyond not looking.",
+                    f"Protocol {protocol}: AUROC by label on each classifier's own test images. Where a mark is missing, no test "
+                    "image has the label and AUROC is undefined. A classifier whose interval reaches the dashed line is "
+                    "indistinguishable from a predictor that never looks at an image.",
                 )
             )
     return charts

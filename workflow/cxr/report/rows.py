@@ -15,7 +15,7 @@ RANKS = ("1st", "2nd", "3rd")
 SUBSETS = {  # headings of a detector's table
     "all": "All boxes",
     "large_both": "Large boxes: w > 384 and h > 256",
-    "large_either": "Large boxes, turned ones too: w > 384 and h > 256, or w > 256 and h > 384",
+    "large_either": "Large boxes in either orientation: w > 384 and h > 256, or w > 256 and h > 384",
     "large_area": "Large boxes by area: w × h > 384 × 256",
     "mean8": "Told which finding to look for",
 }

@@ -231,7 +231,7 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
         figure = Figure(figsize=(WIDTH, -0.19 * height + 1.0), layout="constrained")
         given, made, worth = figure.subplots(1, 3, sharey=True)
         _change(given, jobs["input_spread_before"], jobs["input_spread_after"], places, colours)
-        quiet(given, "Given: spread of its input", grid="x")
+        quiet(given, "Spread of the layer's input", grid="x")
         _logarithmic(made, [jobs["logit_spread_after"], jobs["mode_gap_after"]])
         made.scatter(
             _shown(made, jobs["mode_gap_after"]),
@@ -244,11 +244,11 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
             clip_on=False,
         )
         made.scatter(_shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3)
-        quiet(made, "Made: spread of the logits", grid="x")
+        quiet(made, "Spread of its logits", grid="x")
         for index, place in enumerate(places):
             _whiskers(worth, aurocs.loc[[index]], "value", np.array([place]), colours[index], "o")
         worth.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        quiet(worth, "Worth: AUROC, mean of 14", grid="x")
+        quiet(worth, "AUROC, mean of 14", grid="x")
         given.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
         given.set_ylim(height - 0.5, -0.2)
         for ax in (given, made, worth):

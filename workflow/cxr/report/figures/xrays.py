@@ -140,7 +140,7 @@ def prediction_overlay(
         _probabilities(ax, findings)
         drawn = {0: "no box", 1: "the most certain box"}.get(len(boxes), f"the {len(boxes)} most certain boxes")
         legend = (
-            f"Left: the image as read. Right: {drawn} from {thresholds[0]:.2f} on (green); cells by "
+            f"Left: image as read. Right: {drawn} of at least {thresholds[0]:.2f} (green); cells by "
             f"confidence (orange), outlined from {thresholds[1]:.2f}."
         )
         for line, text in enumerate([legend, *notes]):
@@ -262,6 +262,6 @@ def _sheet_legend(figure: Figure, boxes: bool, cells: bool, thresholds: Sequence
         text = f"predicted, confidence {least}"
         handles.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=ORANGE, linestyle="--", linewidth=1.5, label=text))
     if cells:
-        text = f"predicted cell, opacity is confidence, outlined where {least}"
+        text = f"predicted cell: opacity is confidence, outlined if {least}"
         handles.append(Rectangle((0, 0), 1, 1, facecolor=ORANGE, alpha=0.7, label=text))
     figure.legend(handles=handles, loc="lower left", ncols=3, bbox_to_anchor=(0, 0), fontsize=8, borderaxespad=0.2)

@@ -12,21 +12,21 @@ from cxr.report.figures import charts
 VERDICTS = {  # verdict: (class of its chip, what such models do)
     collapse.COLLAPSED: (
         "worse",
-        "collapsed (they decide as the majority classifier and rank images no better than chance)",
+        "the majority classifier's decisions; images ranked no better than chance",
     ),
-    collapse.HIDDEN: ("same", "rank images better than chance, but decide as the majority classifier"),
+    collapse.HIDDEN: ("same", "the majority classifier's decisions; images ranked better than chance"),
     collapse.GUESSING: (
         "same",
-        "guess (they decide unlike the majority classifier, and rank images no better than chance)",
+        "other decisions; images ranked no better than chance",
     ),
     collapse.LEARNED: (
         "better",
-        "learned (they decide unlike the majority classifier, and rank images better than chance)",
+        "other decisions; images ranked better than chance",
     ),
 }
 CAPTION = (
-    "Protocol {protocol}: what the added layer of each model is given (how far its input changes from image to image, "
-    "relative to its length), what it makes of it (how far its logits change), and what that is worth on the test images."
+    "Protocol {protocol}, one row per model. Left: how much the added layer's input varies between images, relative to its "
+    "length. Middle: how much its logits vary between images. Right: AUROC on the test images, mean of the 14 findings."
 )
 CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "frozen batch norm"}
 
@@ -54,8 +54,8 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 def sentences(table: pd.DataFrame) -> list[str]:
     """Return sentences: how many models had which outcome, with which choices, and medians of their input and output."""
     counts = table["verdict"].value_counts()
-    told = [f"{counts[name]} {words}" for name, (_, words) in VERDICTS.items() if name in counts]
-    found = [f"Of {len(table)} models {', '.join(told)}."]
+    told = [f"{counts[name]} “{name}” ({words})" for name, (_, words) in VERDICTS.items() if name in counts]
+    found = [f"Outcomes of {len(table)} models: {', '.join(told)}."]
     collapsed = table["verdict"] == collapse.COLLAPSED
     for column, words in CHOICES.items():
         shares = [
@@ -65,16 +65,20 @@ def sentences(table: pd.DataFrame) -> list[str]:
             found.append(f"Collapsed, by {words}: {', '.join(shares)}.")
     before, after = (_medians(table, "head_input", f"input_spread_{when}") for when in ("before", "after"))
     found.append(
-        f"Before training the added layer's input changes from image to image by {before} of its length; after it, "
-        f"by {after}."
+        f"Spread of the added layer's input between images, relative to its length: before training {before}; after "
+        f"training {after}."
     )
     if table["reach"].notna().any():
         reach = _medians(table, "head_input", "reach")
-        found.append(f"The added layer alone can move the images' logits apart by about {reach} in the steps it has.")
-    found.append(f"In the end the images' logits differ by {_medians(table, 'head_input', 'logit_spread_after')}.")
+        found.append(
+            f"In its training steps, the added layer alone can move the images' logits apart by about {reach}."
+        )
+    found.append(
+        f"Spread of the logits between images after training: {_medians(table, 'head_input', 'logit_spread_after')}."
+    )
     modes = table.assign(share=table["mode_gap_after"] / table["logit_spread_after"])
     found.append(
-        "Between training and testing mode a logit of one and the same image differs by this many times as much: "
+        "Gap between training and testing mode of the same image's logit, as a multiple of that spread: "
         f"{_medians(modes, 'frozen_batchnorm', 'share')}."
     )
     return found

@@ -59,12 +59,16 @@ def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
     row = inputs.metric(protocol, "gridcnn", "f1_weighted", "all")
     if row is None or verdict(row) == UNDEFINED:
         return ""
-    words = {BETTER: "above", SAME: "not to be told from", WORSE: "below"}[verdict(row)]
+    words = {BETTER: "above", SAME: "indistinguishable from", WORSE: "below"}[verdict(row)]
     other = re.search(rf"{MEAN_MASK} (\d\.\d+)", row["note"])
-    uncut = f" The same mask uncut, its shares taken as confidences, has {number(float(other[1]))}." if other else ""
+    uncut = (
+        f" The same mask without a threshold, its shares used as confidences, has {number(float(other[1]))}."
+        if other
+        else ""
+    )
     return (
-        f"Under {protocol} the grid CNN's F1, weighted by confidence, is {number(row['value'])} "
-        f"{interval(row['low'], row['high'])}; the {row['floor_name']}, which never looks, has {number(row['floor'])} "
+        f"Under {protocol}, the grid CNN's F1, weighted by confidence, is {number(row['value'])} "
+        f"{interval(row['low'], row['high'])}; the {row['floor_name']}, which never looks at an image, has {number(row['floor'])} "
         f"{interval(row['floor_low'], row['floor_high'])} on the same images. The difference is "
         f"{signed(row['difference'])} {interval(row['difference_low'], row['difference_high'])}: {words} the floor.{uncut}"
     )
@@ -78,8 +82,8 @@ def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
             yield style.embedded(
                 charts.froc_chart(mine, names),
                 f"FROC of the detectors of boxes, protocol {protocol}",
-                f"Protocol {protocol}, {inputs.tested(protocol)}: the share of true boxes found against the false "
-                "positives per image, over all confidences; found is an IoU of at least 0.1. Bands: intervals by patient. "
-                "Dashed: the better of each finding's median training box and a box of that size at a random place, of the "
-                "same folds. The detections of all folds are ranked together.",
+                f"Protocol {protocol}, {inputs.tested(protocol)}: share of true boxes found against false positives per "
+                "image, over all confidence thresholds. A box is found if a prediction has an IoU of at least 0.1 with it. "
+                "Bands: intervals by patient. Dashed: the floor of the same folds, for each finding the better of its median "
+                "training box and a box of that size at a random place. The detections of all folds are ranked together.",
             )

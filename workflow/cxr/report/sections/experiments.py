@@ -146,10 +146,10 @@ def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
         if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):
             checked = inputs.settings[protocol][about.section]["sha256"]
             vouched = (
-                "equal to the checksum in the settings"
+                "which equals the checksum in the settings"
                 if checked
-                else "given by the user and not checked against any published checksum; whether they are the official "
-                "weights is not known here"
+                else "given by the user and not checked against a published checksum; this workflow does not know whether "
+                "they are the official weights"
             )
             name = facts.get("from") or facts.get("weights") or "a file"
             notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
@@ -176,16 +176,14 @@ def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str
         }
         for name in sorted(kinds, key=lambda name: name != by):
             gain, words = kinds[name]
-            role = (
-                "This chose the outlined pairs" if name == by else "The pairs outlined were chosen by the other metric"
-            )
+            role = "This metric chose the outlined pairs" if name == by else "The other metric chose the outlined pairs"
             yield style.embedded(
                 charts.grid_heatmap(
                     grid.assign(gain=gain), "gain", pairs, f"{words[0].upper()}{words[1:]}", "above floor"
                 ),
                 f"Grid of trainable layers and images, {words}, protocol {protocol}",
-                f"Protocol {protocol}: validation {words}, one job a cell (the paper's figure 5). {role}. "
-                f"No interval is drawn: the best of {len(grid)} noisy cells looks better than it is.",
+                f"Protocol {protocol}: validation {words}, one job per cell (the paper's figure 5). {role}. "
+                f"No intervals are drawn, because the best of {len(grid)} noisy cells looks better than it is.",
             )
 
 
@@ -213,7 +211,7 @@ def _curves(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]
         counterpart = about.curves or (f"figure {6 + pairs.index(chosen)}" if chosen in pairs[:2] else "")
         counterpart = f" (the paper's {counterpart})" if counterpart else ""
         drawn = "Dashed: the floor on the test images; diamond: the kept weights on the test images. " if floors else ""
-        drawn += f"Thin: each of the {len(folds)} folds; thick: their mean. " if len(folds) > 1 else ""
+        drawn += f"Thin lines: the {len(folds)} folds; thick line: their mean. " if len(folds) > 1 else ""
         yield style.embedded(
             charts.learning_curves(history, floors, tests, names=names),
             f"Learning curves, {title}",
@@ -232,8 +230,8 @@ def _curves(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]
                         both, {"validation_accuracy": "validation accuracy", "validation_loss": "validation loss"}
                     ),
                     f"Softmax and sigmoid baseline compared, protocol {protocol}",
-                    f"Protocol {protocol}: both baselines over each other (the paper's figure 4). The two losses and the two "
-                    "accuracies are defined differently; that one lies above the other says nothing about the networks.",
+                    f"Protocol {protocol}: both baselines in one chart (the paper's figure 4). Their losses and their "
+                    "accuracies are defined differently, so a higher curve does not mean a better network.",
                 )
 
 
@@ -241,10 +239,11 @@ def _loss_note(inputs: ReportInputs, protocol: str, about: Experiment) -> str:
     settings = inputs.settings[protocol][about.section]
     if about.name in ("baseline_sigmoid", "transfer") and settings["balanced"]:
         return (
-            "Trained on a loss weighted by class rarity; shown is the plain one, of probabilities set right for that."
+            "The training loss is weighted by class rarity; the curves show the unweighted loss, of probabilities corrected "
+            "for the weights."
         )
     if about.name == "gridcnn" and settings["loss"] != "mse":
-        return f"Trained on {settings['loss']}; both curves are the mean squared error."
+        return f"The training loss is {settings['loss']}; both curves show the mean squared error."
     return ""
 
 
@@ -254,7 +253,9 @@ def _history_keys(inputs: ReportInputs, about: Experiment) -> list[tuple[str, st
 
 def _pictures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
     figures_8_and_9 = (
-        "The paper's figures 8 and 9 have this layout, its figure 2 the one below" if about.name == "gridcnn" else ""
+        "The upper rows are laid out as the paper's figures 8 and 9, the lowest as its figure 2"
+        if about.name == "gridcnn"
+        else ""
     )
     for protocol, experiment in inputs.experiments_of(about.name):
         key = (protocol, experiment)
@@ -263,21 +264,22 @@ def _pictures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str
             yield style.embedded(
                 inputs.maps[key],
                 f"Predicted cells above the truth, protocol {protocol}",
-                f"Protocol {protocol}: predicted confidence of 16 × 16 cells (top), each scaled to its own highest value, and "
-                f"ground truth (bottom), of test images taken evenly from {folds}. {figures_8_and_9}: an image, its target "
-                "cells, and both laid over each other. The paper's own pictures are not shown: ours are of other images.",
+                f"Protocol {protocol}: test images at even intervals from {folds}. Top: predicted confidence of 16 × 16 cells, "
+                "each map scaled to its own highest value. Below it: the ground truth. Lowest row: one image, its target cells, "
+                f"and target and prediction on top of the image. {figures_8_and_9}. The paper's own pictures are not shown, "
+                "because ours are of other images.",
             )
         if key in inputs.sheets:
             yield style.embedded(
                 inputs.sheets[key],
                 f"Test images with truth and predictions, protocol {protocol}",
-                f"Protocol {protocol}: test images taken evenly from {folds}, not by how well they came out.",
+                f"Protocol {protocol}: test images at even intervals from {folds}, not selected by their result.",
             )
         if key in inputs.failures:
             yield style.embedded(
                 inputs.failures[key],
                 f"Worst misses and most confident false positives, protocol {protocol}",
-                f"Protocol {protocol}, failures first. Upper row: the true boxes found with the least confidence. Lower row: the "
-                "most confident predictions where no box was drawn; boxes of the release are not exhaustive, so these may be "
-                "findings that nobody drew. Predictions below the threshold are not drawn.",
+                f"Protocol {protocol}, worst failures. Upper row: the true boxes found with the lowest confidence. Lower row: the "
+                "most confident predictions where no true box is. The release does not have a box for every finding, so some of "
+                "these may be true. Predictions below the threshold are not drawn.",
             )
