@@ -323,7 +323,7 @@ def test_a_budget_is_spent_on_what_saves_the_grid_the_most(tmp_path, budget, cho
     with Journal(tmp_path / "log", "features") as tell:
         found = frozen_features.choose_stages(resnet("resnet50", 10), range(20), 68_000, 224, 2, budget, tell)
     assert list(found) == chosen
-    assert ("computed by the jobs themselves" in (tmp_path / "log").read_text()) == (budget < 60)
+    assert ("jobs compute the other frozen layers themselves" in (tmp_path / "log").read_text()) == (budget < 60)
 
 
 def test_multiplications_are_those_of_the_literature():
@@ -465,7 +465,7 @@ def test_damaged_rows_are_never_used_and_the_next_run_computes_these_alone(pictu
     before, asked = contents(work), set(images_at(work, places))
     harm(work)
     asked |= set(images_at(work, places))
-    with pytest.raises(InputError, match=rf"layer3\.0\.bin: {len(places)} of {ROWS} rows are not as they were written"):
+    with pytest.raises(InputError, match=rf"layer3\.0\.bin: {len(places)} of {ROWS} rows do not match their checksums"):
         read_everything(work)
     assert not (work / "store.json").exists(), "the features job is due again"
     rows = pd.read_csv(table_of(work), dtype="str", keep_default_na=False)
@@ -495,7 +495,7 @@ def test_a_row_that_was_read_wrongly_once_is_computed_again(pictures, small, wor
     _, found = frozen_features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
     numbers = np.array(found.numbers)
     numbers[5, 0, 0, 0] += 1
-    with pytest.raises(InputError, match=f"1 of {ROWS} rows are not as they were written"):
+    with pytest.raises(InputError, match=f"1 of {ROWS} rows do not match their checksums"):
         dataclasses.replace(found, numbers=numbers).at(np.arange(8))
     again = Counting(pictures)
     fill(pictures, small, work, again)
@@ -508,10 +508,10 @@ def test_two_jobs_that_meet_the_same_damage_strike_it_once(pictures, small, work
     _, one = frozen_features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
     _, other = frozen_features.open_nearest(work / "store.json", ["layer3.0"], Device(torch.device("cpu"), False))
     overwrite(numbers_file(work), 5 * ROW, bytes(2 * ROW))
-    with pytest.raises(InputError, match=f"2 of {ROWS} rows are not as they were written"):
+    with pytest.raises(InputError, match=f"2 of {ROWS} rows do not match their checksums"):
         one.at(np.arange(8))
     struck = table_of(work).read_bytes()
-    with pytest.raises(InputError, match="rows are not as they were written"):
+    with pytest.raises(InputError, match="rows do not match their checksums"):
         other.at(np.arange(8))
     assert table_of(work).read_bytes() == struck
     with pytest.raises(InputError, match=r"store\.json: not readable as stored features .*Run the same command again"):
@@ -527,7 +527,7 @@ def test_a_further_stage_writes_no_row_that_is_stored(pictures, small, work):
     device = Device(torch.device("cpu"), False)
     stored(pictures, small, work, device, sets={"5": list(pictures)[3:8]}, depths=[0, 2, 9])
     assert numbers_file(work).read_bytes()[5 * ROW : 6 * ROW] == harmed
-    with pytest.raises(InputError, match=f"1 of {ROWS} rows are not as they were written"):
+    with pytest.raises(InputError, match=f"1 of {ROWS} rows do not match their checksums"):
         read_everything(work)
 
 
@@ -546,7 +546,7 @@ def test_a_row_is_compared_with_its_checksum_once_in_a_process(work, monkeypatch
         (lambda text: text[: len(text) // 2], "1 rows of pooled have no legible .* are stored already", "everything"),
         (
             lambda text: text[: text.index("\n", len(text) // 2) + 9],
-            "1 rows do not say whose .* are stored already",
+            "1 rows do not name their image.* are stored already",
             "everything",
         ),
         (lambda text: text[: text.index("\n", len(text) // 2) + 1], "pictures are stored already", "damaged"),
@@ -576,7 +576,7 @@ def test_a_damaged_line_of_the_table_costs_its_own_row(pictures, small, work):
         read_everything(work)
     again = Counting(pictures)
     text = fill(pictures, small, work, again)
-    assert "rows.csv: 1 rows do not say whose they are; they are computed again" in text
+    assert "rows.csv: 1 rows do not name their image; they are computed again" in text
     assert "rows.csv: 1 rows of pooled have no legible checksum; they are computed again" in text
     assert {name for names in again.asked for name in names} == asked
     assert contents(work) == before
@@ -620,8 +620,8 @@ def test_a_file_cut_short_before_the_job_runs_is_told_and_not_filled_with_zeros(
     numbers_file(work, "pooled").unlink()
     again = Counting(pictures)
     text = fill(pictures, small, work, again)
-    assert f"layer3.0.bin: holds 150 rows, rows.csv names {ROWS}; 14 that are lost are computed again" in text
-    assert f"pooled.bin: holds 0 rows, rows.csv names {ROWS}; {ROWS} that are lost are computed again" in text
+    assert f"layer3.0.bin: holds 150 rows, but rows.csv names {ROWS}; lost rows, computed again: 14" in text
+    assert f"pooled.bin: holds 0 rows, but rows.csv names {ROWS}; lost rows, computed again: {ROWS}" in text
     assert contents(work) == before
     read_everything(work)
 

@@ -99,5 +99,5 @@ def test_a_given_file_is_used_as_it_is_after_a_look_at_its_checksum_and_network(
 
 
 def test_a_network_without_imagenet_weights_is_refused():
-    with pytest.raises(InputError, match=r"resnet10 has no ImageNet weights \(there are for resnet50, resnet18\)"):
+    with pytest.raises(InputError, match=r"resnet10 has no ImageNet weights \(these exist for resnet50, resnet18\)"):
         source_weights.from_hub("resnet10")

@@ -46,7 +46,7 @@ OTHERS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], list[str]]] = {  # h
     "shares": (lambda boxes: boxes / FRAME, ["within 0..1", "multiply all four numbers by 1024"]),
     "shares, corners": (lambda boxes: corners(boxes) / FRAME, ["within 0..1", "by 1024", CORNERS]),
     "shares, middles": (lambda boxes: centres(boxes) / FRAME, ["within 0..1", "by 1024", CENTRES]),
-    "percents": (lambda boxes: boxes / FRAME * 100, ["percents", "by 1024 / 100 = 10.24"]),
+    "percents": (lambda boxes: boxes / FRAME * 100, ["in percent", "by 1024 / 100 = 10.24"]),
     "224": (lambda boxes: boxes * 224 / FRAME, ["about 224 pixels", "by 1024 / 224 = 4.5714"]),
     "256": (lambda boxes: boxes / 4, ["about 256 pixels", "by 1024 / 256 = 4 "]),
     "512": (lambda boxes: boxes / 2, ["about 512 pixels", "by 1024 / 512 = 2 "]),
@@ -55,7 +55,7 @@ OTHERS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], list[str]]] = {  # h
     "corners in 512": (lambda boxes: corners(boxes) / 2, ["about 512 pixels", "= 2 ", CORNERS]),
     "middles": (centres, [CENTRES]),
     "middles in 512": (lambda boxes: centres(boxes) / 2, ["about 512 pixels (1024 / 512 = 2)", CENTRES]),
-    "2048": (lambda boxes: boxes * 2, ["run out of the 1024 frame", "drawn on larger images", "1024 / the width"]),
+    "2048": (lambda boxes: boxes * 2, ["end outside the 1024 frame", "drawn on larger images", "1024 / the width"]),
     "2500 x 2048": (lambda boxes: boxes * [2.44, 2, 2.44, 2], ["drawn on larger images", "1024 / the height"]),
     "1280": (lambda boxes: boxes * 1.25, ["drawn on larger images"]),
 }
@@ -102,7 +102,7 @@ def test_a_few_spoilt_rows_do_not_spoil_the_list():
     boxes[7] = [0.5, 0.5, 0.1, 0.1]
     boxes[8] = [2000, 2000, 100, 100]
     boxes[9] = np.inf
-    assert verdict(boxes) == Verdict("", ("1 of 98 boxes run out of the 1024 frame",))
+    assert verdict(boxes) == Verdict("", ("1 of 98 boxes end outside the 1024 frame",))
     assert verdict(np.full((3, 4), np.nan)) == Verdict()
     assert verdict(np.zeros((0, 4))) == Verdict()
 
@@ -154,7 +154,7 @@ def test_few_boxes_far_outside_give_middles_away():
         [[900.0, 500, 240, 100]], 4, axis=0
     )  # to 1140 as a corner, to 1020 as a middle: a tenth of the list
     found = verdict(np.concatenate([boxes, far])).problem
-    assert "4 of 40 boxes run out of the 1024 frame" in found
+    assert "4 of 40 boxes end outside the 1024 frame" in found
     assert CENTRES in found
     assert "larger" not in found
     assert verdict(np.concatenate([boxes, far[:2]])).problem == ""
@@ -166,7 +166,7 @@ def test_middles_that_barely_leave_the_frame_are_doubtful():
     middles = middles[(middles[:, :2] + middles[:, 2:]).max(axis=1) < FRAME]
     found = verdict(np.concatenate([middles, [[950, 500, 120, 100]]]))
     assert found.problem == ""
-    assert "none would if x and y were their middle" in found.doubts[-1]
+    assert "none would if x and y were the boxes' middle" in found.doubts[-1]
 
 
 def test_hearts_that_are_taller_than_wide_are_doubtful():

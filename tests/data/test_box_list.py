@@ -279,11 +279,14 @@ AS_SAVED = {  # what people did to it: the file, and a word of the note on it ("
     "semicolons": (WHOLE.replace(",", ";"), "semicolons"),
     "decimal commas": (
         WHOLE.replace(",", ";").replace(".25", ",25").replace(".5", ",5"),
-        "3 numbers have a decimal comma",
+        "numbers read from a decimal comma: 3",
     ),
     "tabs": (WHOLE.replace(",", "\t"), "tabs"),
     "UTF-16": (WHOLE, "UTF-16"),
-    "folders": (WHOLE.replace("00000001_000", "images/00000001_000"), "1 image names have a folder"),
+    "folders": (
+        WHOLE.replace("00000001_000", "images/00000001_000"),
+        "image names with a folder, another ending or none: 1",
+    ),
     "no ending": (WHOLE.replace(".png", ""), "'00000001_000' (row 2)"),
     "JPEG": (WHOLE.replace(".png", ".JPG"), "'00000001_000.JPG' (row 2)"),
     "small letters": (WHOLE.replace("Mass", "mass"), "'mass' (row 3) as Mass"),
@@ -354,9 +357,9 @@ def test_a_list_in_another_frame_stops_with_the_first_box_and_the_remedy(tmp_pat
     with pytest.raises(InputError) as error:
         read_box_table(path, None)
     assert str(error.value) == (
-        f"{path}: all 3 boxes lie within 0..1, as shares of the image's side do; multiply all four numbers by 1024. The "
-        "first box (row 2) is x, y, w, h = 0.05, 0.5, 0.25, 0.125; expected are x, y, w, h: the upper left corner and the "
-        "size in pixels of the 1024 x 1024 image"
+        f"{path}: all 3 boxes lie within 0..1, like shares of the image's side; multiply all four numbers by 1024. The "
+        "first box (row 2) is x, y, w, h = 0.05, 0.5, 0.25, 0.125; expected x, y, w, h: the upper left corner and the "
+        "size, in pixels of the 1024 x 1024 image"
     )
 
 

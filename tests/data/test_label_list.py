@@ -215,10 +215,10 @@ AS_SAVED = {  # what people did to it: the file, and a word of the note on it ("
     "patients as floats": (changed(3, lambda patient: f"{patient}.0"), ""),
     "patients with zeros": (changed(3, lambda patient: f"{patient:>08}"), ""),
     "blanks between labels": (changed(1, lambda labels: labels.replace("|", " | ")), ""),
-    "commas between labels": (changed(1, lambda labels: labels.replace("|", ", ")), "spell labels otherwise"),
-    "printed lists of labels": (changed(1, lambda labels: str(labels.split("|"))), "spell labels otherwise"),
-    "labels in small letters": (changed(1, lambda labels: labels.lower().replace("_", " ")), "spell labels otherwise"),
-    "Infiltrate": (changed(1, lambda labels: labels.replace("Infiltration", "Infiltrate")), "spell labels otherwise"),
+    "commas between labels": (changed(1, lambda labels: labels.replace("|", ", ")), "labels read from another spelling"),
+    "printed lists of labels": (changed(1, lambda labels: str(labels.split("|"))), "labels read from another spelling"),
+    "labels in small letters": (changed(1, lambda labels: labels.lower().replace("_", " ")), "labels read from another spelling"),
+    "Infiltrate": (changed(1, lambda labels: labels.replace("Infiltration", "Infiltrate")), "labels read from another spelling"),
 }  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def test_rows_whose_names_become_one_are_one_image(tmp_path):
     table = inspect_label_table(write(tmp_path / "t.csv", V2020, *sound_rows(4), *lines))
     assert table.records["image"].tolist()[4:] == ["a.png"]
     assert table.rejected[["row", "item", "reason", "detail"]].to_numpy().tolist() == [
-        [7, "a.png", "duplicate row", "an earlier row says the same of this image"],
+        [7, "a.png", "duplicate row", "an earlier row says the same about this image"],
         [8, "b.png", "rows for one image contradict each other", "Mass, patient 1; row 9 (b): Nodule, patient 1"],
         [9, "b.png", "rows for one image contradict each other", "Nodule, patient 1; row 8 (x/b.png): Mass, patient 1"],
     ]
@@ -295,7 +295,7 @@ def test_a_column_that_cannot_be_read_stops(tmp_path, column, value, said):
     with pytest.raises(InputError, match=said) as error:
         read_label_table(path)
     assert str(path) in str(error.value)
-    assert "leave a cell empty" in str(error.value)
+    assert "leave unknown cells empty" in str(error.value)
     for absent in ("", "nan", "N/A"):  # what is not known is no error
         assert len(read_label_table(write(tmp_path / "t.csv", changed(column, lambda _: absent)))[0]) == 3  # noqa: B023
 

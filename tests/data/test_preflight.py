@@ -150,7 +150,7 @@ def test_of_different_pixels_those_that_lie_as_in_the_release_are_used(study: St
     assert set(told.rejected["detail"]) == {f"images/{NAMES[2]} is used"}
     (note,) = told.notes
     assert note == (
-        "Image files with the name of another file, which is used because it lies as in the release: 2, for example "
+        "Image files with the same name as another file, which is used because it lies where the release has it: 2, for example "
         f"gradcam/{NAMES[2]} (other pixels) beside images/{NAMES[2]}; the settings data.include and data.exclude say which "
         "folders count."
     )
@@ -168,7 +168,7 @@ def test_equal_pixels_are_one_image(study: Study):
     assert set(told.rejected["reason"]) == {"duplicate file name: same pixels"} and len(told.rejected) == 2
     (note,) = told.notes
     assert note == (
-        "Image files with the pixels and the name of another file, which is used (they count as one image): 2, for example "
+        "Image files with the same name and pixels as another file, which is used (they count as one image): 2, for example "
         f"copy/{NAMES[0]} (same pixels) beside images/{NAMES[0]}."
     )
     assert f"copy/{NAMES[0]}" not in told.decoded, "equal bytes need no decoding"
@@ -221,7 +221,7 @@ def test_where_the_layout_leaves_a_doubt_preflight_stops(study: Study, places, s
     with pytest.raises(InputError) as caught:
         study.preflight(**settings)
     text = str(caught.value)
-    assert f"{study.root}: for 1 of the label table's images more than one file" in text
+    assert f"{study.root}: several files below this folder have the name of one image of the label table" in text
     assert all(f"{path} (64x64)" in text for path in paths)
     assert "data.include or data.exclude" in text and f'{{exclude: ["{places[1]}/*"]}}' in text
 
@@ -238,9 +238,7 @@ def test_the_number_of_names_in_doubt_is_told(study: Study):
     shutil.copytree(study.root / "images", study.root / "images_001" / "images")
     save(study.root / "images_001" / "images" / NAMES[4], picture(44))
     save(study.root / "gradcam" / NAMES[4], picture(45))
-    with pytest.raises(
-        InputError, match=r"for 6 of the label table's images .* 00000005_000\.png is images/00000005_000\.png"
-    ):
+    with pytest.raises(InputError, match=r"images concerned: 6\).* 00000005_000\.png is images/00000005_000\.png"):
         study.preflight()
 
 
@@ -266,7 +264,7 @@ def test_what_cannot_be_used_is_no_doubt(study: Study):
         f"duplicate file name: {why}" for why in ("smaller than 64 px", "not square", "unreadable", "truncated")
     ]
     assert told.notes[0].startswith(
-        "Image files with the name of another file, which is used, that cannot be used themselves: 4"
+        "Image files with the same name as another file, which is used because they are unusable: 4"
     )
 
 
@@ -307,11 +305,11 @@ def test_images_in_other_formats_are_named(study: Study):
     (study.root / "images" / "elsewhere.jpg").write_bytes(b"x")
     (note,) = study.preflight().notes
     assert note.startswith(
-        "Files with names of the label table that are no PNG, and no PNG file beside them: 5 (1 without"
+        "Files with names of the label table that are not PNG, without a PNG file of that name: 5 (1 without"
     )
     assert "1 without an ending, 1 .dcm, 3 .jpg), for example images/00000002_000.jpg" in note and "convert" in note
     (study.root / "images" / NAMES[0]).unlink()
-    with pytest.raises(InputError, match=r"data: no image \(\*\.png\) anywhere below.* that are no PNG, .*: 5 "):
+    with pytest.raises(InputError, match=r"data: there is no image \(\*\.png\) below.* that are not PNG, .*: 5 "):
         study.preflight()
 
 
@@ -368,7 +366,7 @@ def test_twelve_bits_in_sixteen_are_shown_as_bright_as_eight(study: Study):
     (note,) = told.notes
     highest = max((int(picture(number).max()) * 16, -number) for number in range(4))
     assert note == (
-        "16-bit PNG files that do not say how many of their bits count (they have no sBIT chunk): 4 read at 12 bits (4,095 is "
+        "16-bit PNG files that do not state how many of their bits count (no sBIT chunk): 4 read at 12 bits (4,095 is "
         f"white; the highest value among them is {highest[0]:,}, in images/{NAMES[-highest[1]]}). If that is wrong, set "
         "data.bits."
     )
@@ -406,7 +404,7 @@ def test_what_files_say_comes_before_the_folder(study: Study):
     assert_shown_as_eight_bits(study, told.index)
     assert told.index["bits"].tolist() == [16, 16, 16, 12, 16, 0]
     assert len(told.notes) == 2 and told.notes[1] == (
-        f"16-bit PNG files that hold values of 12 bits and say so (sBIT; 4,095 is white): 1, for example images/{NAMES[3]}."
+        f"16-bit PNG files whose sBIT chunk states 12 bits (4,095 is white): 1, for example images/{NAMES[3]}."
     )
 
 
@@ -426,7 +424,7 @@ def test_a_new_image_that_changes_the_bits_has_the_others_decoded_again(study: S
     set_bits = study.preflight(bits=12)
     assert (
         set_bits.index["bits"].tolist() == [12] * 5
-        and "5 read at 12 bits, as data.bits says (4,095" in set_bits.notes[0]
+        and "5 read at 12 bits, as set in data.bits (4,095" in set_bits.notes[0]
     )
     assert set_bits.index["digest"].tolist()[:4] == before.index["digest"].tolist()[:4]
 
@@ -468,7 +466,7 @@ def test_of_a_ledger_of_an_earlier_version_nothing_is_believed_and_that_is_said(
     again = study.preflight()
     assert again.decoded == sorted(f"images/{name}" for name in [*NAMES, *NAMES[:2]]), "16 bits are looked at twice"
     assert again.index.equals(told.index)
-    assert sum("every image is decoded once more" in text for text in study.said) == 1
+    assert sum("every image is decoded again" in text for text in study.said) == 1
     assert study.preflight().decoded == []
 
 
@@ -477,7 +475,9 @@ def test_a_turned_picture_is_turned_and_told(study: Study):
     told = study.preflight()
     expected = decode.shrink(np.ascontiguousarray(np.rot90(picture(1), -1)), 32)
     np.testing.assert_array_equal(study.pixels(told.index, NAMES[1]), expected)
-    assert told.notes[0].startswith("Images turned as the orientation in their EXIF block says: 1, for example images/")
+    assert told.notes[0].startswith(
+        "Images turned to the orientation that their EXIF block states: 1, for example images/"
+    )
     assert study.preflight().notes == told.notes
 
 

@@ -246,7 +246,7 @@ def test_the_largest_size_of_the_papers_rule_is_the_one_it_names(records):
     counts = {role: len(rows) for role, rows in split(records, "image", largest).items()}
     assert sum(counts.values()) == largest
     assert any(counts[role] == whole[role] for role in ROLES)
-    with pytest.raises(InputError, match=f"of which there are .*the largest possible size is {largest}$"):
+    with pytest.raises(InputError, match=rf"\(\d+ available\).*the largest possible size is {largest}$"):
         split(records, "image", largest + 1)
 
 
@@ -257,7 +257,7 @@ def test_a_size_whose_share_is_no_image_stops(records):
 
 @pytest.mark.parametrize("rule", ["image", "patient"])
 def test_a_role_without_images_stops(rule):
-    with pytest.raises(InputError, match=r"no image falls to .*1 patients"):
+    with pytest.raises(InputError, match=r"gets no image .*1 patients"):
         split(records_of(1).head(1), rule)
 
 
@@ -361,12 +361,12 @@ def test_without_validation_the_test_images_serve(records, boxes):
 
 
 def test_trouble_with_the_box_split(records, boxes):
-    with pytest.raises(InputError, match=r"no usable boxed image falls to train \(0 of the box list's"):
+    with pytest.raises(InputError, match=r"train gets no usable boxed image \(0 of the box list's"):
         split_boxes(boxes, records.assign(image="x" + records["image"]), "image")
     odd = boxes.assign(image="x" + boxes["image"])
     with pytest.raises(InputError, match=r"'x0000.*box_group"):
         split_boxes(odd, records.assign(image="x" + records["image"]), "patient")
-    with pytest.raises(InputError, match=r"belongs to patient .* by the label table"):
+    with pytest.raises(InputError, match=r"belongs to patient .* in the label table"):
         split_boxes(boxes, records.assign(patient=records["patient"] + 1), "patient")
 
 
@@ -482,7 +482,7 @@ def test_trouble_with_the_folds(records, boxes):
     with pytest.raises(InputError, match=r"box_folds = 5 needs validation images"):
         folded(boxes, records, 5, validation=0)
     absent = records[~records["image"].isin(folded(boxes, records, 5)[3]["test"]["image"])]
-    with pytest.raises(InputError, match=r"box fold 3: no usable boxed image falls to test"):
+    with pytest.raises(InputError, match=r"box fold 3: test gets no usable boxed image"):
         folded(boxes, absent, 5)
 
 
@@ -551,7 +551,7 @@ def test_image_lists_with_blank_lines_and_carriage_returns(tmp_path):
 
 LISTS = {  # how people save an official list, and a word of the note on it ("": none is due)
     "a\nb\n": "'a' (row 1) stands for a.png",
-    "images/a.png\r\nimages\\b.PNG\r\n": "2 image names have a folder",
+    "images/a.png\r\nimages\\b.PNG\r\n": "image names with a folder, another ending or none: 2",
     "Image Index\na.png\nb.png\n": "",
     ",Image Index\n0,a.png\n1,b.png\n": "",
     ",0\n0,a.png\n1,b.png\n": "",
@@ -583,10 +583,10 @@ def test_image_lists_as_people_save_them(tmp_path, content):
     [
         (b"a.png\nb.png,c.png\n", "line 2 should hold one image name, but holds 'b.png' and 'c.png'"),
         (b"Image Index,fold\na.png,1\n,2\n", "line 3 should hold one image name, but holds none"),
-        (b"R\xf6.png\n", "in row 1 cannot be told for sure.*save the table as UTF-8"),
-        (b"PK\x03\x04abc", "is no text file but an Excel workbook or a zip archive"),
-        (b"<!DOCTYPE html><html>", "is no text file but a web page; download the file itself"),
-        (b"a.png\n\x00\x01\x02", "is no text file .line 2"),
+        (b"R\xf6.png\n", "in row 1 is uncertain.*save the table as UTF-8"),
+        (b"PK\x03\x04abc", "is not a text file but an Excel workbook or a zip archive"),
+        (b"<!DOCTYPE html><html>", "is not a text file but a web page; download the file itself"),
+        (b"a.png\n\x00\x01\x02", "is not a text file .line 2"),
     ],
 )
 def test_what_is_no_image_list_stops(tmp_path, content, said):

@@ -261,13 +261,13 @@ def test_a_stream_that_does_not_end_is_cut_off(server, fetch, tmp_path, monkeypa
         download.Transfer, "_write", lambda self, chunk: written.append(len(chunk)) or plain(self, chunk)
     )
     server.paths["/file.bin"] = Served(content=CONTENT * 4, unsaid=True)
-    with pytest.raises(InputError, match="instead of 1000: another file"):
+    with pytest.raises(InputError, match="instead of 1000: it is another file"):
         fetch(size=1000)
     assert 1000 < sum(written) <= 1000 + download.CHUNK
     assert fetch() == CONTENT * 4
     monkeypatch.setattr(download, "LARGEST", 500_000, raising=False)
     written.clear()
-    with pytest.raises(InputError, match=r"has more than 500000 bytes.*Put its size into the table"):
+    with pytest.raises(InputError, match=r"has more than 500000 bytes.*Add its size to the table"):
         fetch()
     assert 500_000 < sum(written) <= 500_000 + download.CHUNK
     assert (tmp_path / "file.bin.part").stat().st_size == 0
@@ -282,7 +282,7 @@ def test_a_server_without_ranges_is_begun_anew(server, fetch, said):
 
 def test_a_file_that_changed_between_two_attempts_is_never_joined(server, fetch, said):
     served = server.paths["/file.bin"] = Served(drops=[100_000])
-    with pytest.raises(InputError, match="given up after 1 attempts"):
+    with pytest.raises(InputError, match="gave up after 1 attempts"):
         fetch(attempts=1)
     served.content, served.etag = OTHER, '"two"'
     assert fetch() == OTHER
@@ -304,7 +304,7 @@ def test_a_changed_file_behind_a_server_that_ignores_if_range_is_never_joined(se
     monkeypatch.setattr(Handler, "do_GET", deaf)
     assert fetch() == OTHER
     assert [request.status for request in server.requests] == [200, 206, 200]
-    assert "is not the one of the earlier attempt" in said
+    assert "is not that of the earlier attempt" in said
 
 
 def test_a_partial_file_of_another_address_or_unknown_origin_is_dropped(server, fetch, tmp_path, said):
@@ -326,7 +326,7 @@ def test_busy_servers_are_asked_again_and_missing_files_are_not(server, fetch, s
         fetch("/missing")
     assert len(server.requests) == 5
     server.paths["/file.bin"] = Served(statuses=[503] * 9)
-    with pytest.raises(InputError, match=r"503.*given up after 4 attempts"):
+    with pytest.raises(InputError, match=r"503.*gave up after 4 attempts"):
         fetch()
     assert len(server.requests) == 9
 
@@ -336,7 +336,7 @@ def test_an_unreachable_server_is_given_up_with_the_address(fetch, server):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server.url = f"http://127.0.0.1:{port}"
-    with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}/file\.bin: no connection .*given up after 2 attempts"):
+    with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}/file\.bin: no connection .*gave up after 2 attempts"):
         fetch(attempts=2)
 
 
@@ -345,7 +345,7 @@ def test_an_announced_size_that_is_too_large_is_found_out(server, fetch, tmp_pat
     with pytest.raises(InputError, match="announces 300500 bytes instead of 300000"):
         fetch(size=len(CONTENT))
     assert server.requests[-1].sent in range(len(CONTENT) + 1) and not (tmp_path / "file.bin").exists()
-    with pytest.raises(InputError, match="the server announced 300500 bytes but has no more"):
+    with pytest.raises(InputError, match="the server announced 300500 bytes but has sent fewer"):
         fetch()
     assert not (tmp_path / "file.bin").exists()
 
@@ -418,7 +418,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(server, said, tmp_path):
         partial.unlink(missing_ok=True)
         with partial.open("w+b", buffering=0) as file:
             transfer = download.Transfer("", "file.bin", partial, file, None, 1.0, 0, None, said)
-            with pytest.raises(InputError, match=r"disk is full; the \d+ bytes that have arrived are kept"):
+            with pytest.raises(InputError, match=r"disk is full; the \d+ bytes received so far are kept"):
                 transfer._write(head)
             kept = transfer.have()
         assert 100_000 < kept <= 200 * 1024 and partial.read_bytes() == head[:kept]
@@ -506,7 +506,7 @@ def test_a_wrong_checksum_sets_the_file_aside(server, acquire, tmp_path, wrong):
 def test_without_a_published_checksum_the_first_download_counts(server, acquire, tmp_path, said):
     file = entry(server, "test_list.txt", b"first\n", size=None, sha256="")
     acquire(file)
-    assert "no checksum is published; from now on this first download counts" in said
+    assert "no checksum is published; this first download is the reference from now on" in said
     with (tmp_path / "root/downloads.csv").open(newline="") as table:
         (row,) = csv.DictReader(table)
     assert (row["name"], row["bytes"], row["sha256"]) == ("test_list.txt", "6", hashlib.sha256(b"first\n").hexdigest())
@@ -525,10 +525,10 @@ def test_that_a_file_has_no_strong_checksum_is_said_each_time(server, acquire, t
     content = tarred(**IMAGES)
     weak = entry(server, "images_001.tar.gz", content, sha256="", md5=hashlib.md5(content).hexdigest())
     root = tmp_path / "root"
-    for words in ("from now on this first download counts", "the same file as on", "the same file as on"):
+    for words in ("this first download is the reference from now on", "the same file as on", "the same file as on"):
         said.clear()
         acquire(weak, keep=True)
-        (line,) = [line for line in said if "no SHA-256 is published, and an MD5 does not show a forged file" in line]
+        (line,) = [line for line in said if "no SHA-256 is published, and an MD5 does not detect a forged file" in line]
         assert words in line and "MD5 as published" in said
         shutil.rmtree(root / "images_001")
     forged = tarred(**IMAGES, **{"images/00000001_002.png": b"three"})
@@ -662,7 +662,7 @@ def test_a_damaged_archive_of_a_user_is_named_and_left(acquire, tmp_path):
     file = ReleaseFile("images_001.tar.gz", size=len(whole))
     with pytest.raises(InputError, match=r"images_001\.tar\.gz: not the expected file.*remove it"):
         acquire(file)
-    with pytest.raises(InputError, match=r"damaged.*nothing of it was unpacked"):
+    with pytest.raises(InputError, match=r"damaged.*nothing was unpacked"):
         acquire(ReleaseFile("images_001.tar.gz"))
     assert (root / "images_001.tar.gz").exists() and not (root / "images_001").exists()
 

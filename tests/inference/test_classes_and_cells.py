@@ -144,7 +144,7 @@ def test_a_file_that_is_no_model_or_another_networks_is_refused(results, tmp_pat
         classes_and_cells.classifier(folder / LONG / "facts.json", folder / "source.pt")
     content = torch.load(folder / LONG / "model.pt", weights_only=True)
     write_tensors(content | {"head_input": "features"}, tmp_path / "model.pt")
-    with pytest.raises(InputError, match="of another architecture than its own settings say"):
+    with pytest.raises(InputError, match="another architecture than its own settings name"):
         classes_and_cells.classifier(tmp_path / "model.pt", folder / "source.pt")
 
 

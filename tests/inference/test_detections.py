@@ -157,4 +157,4 @@ def test_the_better_detector_predicts_and_its_boxes_are_written_in_the_pixels_of
         assert (asked["image_size"], asked["confidence"], asked["names"]) == (320, 0.001, ["wide.png"])
     facts = json.loads((tmp_path / "boxes.json").read_text(encoding="utf-8"))
     assert (facts["experiment"], facts["score"]) == (winner, 0.6)
-    assert "1 of 2 boxes lay on margins alone" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert "1 of 2 boxes were only on margins and are left out" in (tmp_path / "log.txt").read_text(encoding="utf-8")

@@ -23,14 +23,14 @@ from cxr.runtime.journal import Journal
 GOOD = {"a good $x^{2}$ one.png", "R\\xf6ntgen\\r.png", "below.png/ramp"}
 REJECTED = {  # name as it is spelled → reason, a part of the detail
     "aged.png": ("missing", ""),
-    "below.png": ("a folder, not an image file", "the files in it count"),
+    "below.png": ("a folder, not an image file", "the image files in it are used"),
     "bomb.dcm": ("longer than 20,000 px", "32767x65535"),
     "circle.png": ("not a regular file", "a circular link"),
     "cut.png": ("truncated", "ends after"),
     "deflated.dcm": ("larger than 400 MB when inflated", "export the image again"),
     "device.png": ("not a regular file", "a device"),
     "empty.png": ("zero bytes", ""),
-    "film.dcm": ("more than one frame", "give the one that is meant a file of its own"),
+    "film.dcm": ("more than one frame", "export the one that you need to a file of its own"),
     "forbidden.png": ("unreadable", "Permission denied"),
     "giant.dcm": ("larger than 400 MB", "it has 107,374,182,400 bytes"),
     "giant.png": ("larger than 400 MB", "it has 107,374,182,400 bytes"),
@@ -43,10 +43,10 @@ REJECTED = {  # name as it is spelled → reason, a part of the detail
     "pipe.png": ("not a regular file", "a named pipe"),
     "random.dcm": ("not a regular file", "a device"),
     "socket.png": ("not a regular file", "a socket"),
-    "spelled\\n.png": ("another file's name is spelled alike", "rename one of them"),
+    "spelled\\n.png": ("its name reads the same as another file's", "rename one of them"),
     "stream.jpg": ("longer than 20,000 px", "30000x30000"),
     "to pipe.png": ("not a regular file", "a named pipe"),
-    "wide.png": ("longer than 20,000 px", "890000x200; cut out the part that is meant"),
+    "wide.png": ("longer than 20,000 px", "890000x200; crop it to the part that you need"),
 }
 
 
@@ -213,8 +213,8 @@ def test_a_folder_that_vanishes_while_it_is_walked_through_was_not_there(tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("pipe.png", "a named pipe"), ("device.png", "a link to /dev/zero, which is no folder"),
-     ("circle.png", "a link to circle.png, which is no folder"), ("empty.png", "a file"), ("none", "no such folder")],
+    [("pipe.png", "a named pipe"), ("device.png", "a link to /dev/zero, which is not a folder"),
+     ("circle.png", "a link to circle.png, which is not a folder"), ("empty.png", "a file"), ("none", "no such folder")],
 )  # fmt: skip
 def test_what_is_given_instead_of_a_folder_is_named(new, tmp_path, name, words):
     with pytest.raises(InputError, match=f"{name}: {words}; expected the folder that holds the images"):
@@ -251,7 +251,7 @@ def test_where_the_note_is_lost_nothing_is_replaced(note, tmp_path):
             destination.require_own(tmp_path / name, note)
         text = str(raised.value)
         assert f"{note.parent} holds predictions" in text and "predict.name" in text
-        assert f"If they are of {tmp_path / name}, say so: echo {tmp_path / name} > {note}" in text
+        assert f"If they belong to {tmp_path / name}, write that: echo {tmp_path / name} > {note}" in text
     subprocess.run(["bash", "-c", f"echo {tmp_path / 'first'} > {note}"], check=True)
     destination.require_own(tmp_path / "first", note)
 
@@ -280,7 +280,7 @@ def test_a_note_that_is_none_is_not_believed(note, tmp_path, kind):
             file.truncate(100 << 30)
     with pytest.raises(InputError) as raised:
         destination.require_own(tmp_path / "first", note)
-    assert f"{note} should say of which folder" in str(raised.value) and kind in str(raised.value)
+    assert f"{note} should name the folder" in str(raised.value) and kind in str(raised.value)
     assert "predict.name" in str(raised.value)
 
 

@@ -193,9 +193,9 @@ def test_gpus_of_others_do_not_count_and_a_lost_one_is_told(machine):
     ("visible", "expected", "words"),
     [
         (None, [], "fails (RM has detected an NVML/RM version mismatch): no GPU is used, and CUDA is hidden"),
-        ("1,00", ["1", "0"], "is taken as it stands"),
-        ("GPU-1111", ["GPU-1111"], "is taken as it stands"),
-        ("MIG-GPU-1/2/0", ["MIG-GPU-1/2/0"], "is taken as it stands"),
+        ("1,00", ["1", "0"], "is used as it is"),
+        ("GPU-1111", ["GPU-1111"], "is used as it is"),
+        ("MIG-GPU-1/2/0", ["MIG-GPU-1/2/0"], "is used as it is"),
         ("0,all", ["0"], "'all' does not name exactly one usable GPU"),
         ("1,+1", [], "'+1' is named twice"),
         ("", [], ""),

@@ -88,7 +88,7 @@ def test_marks_that_the_engine_makes_and_what_lies_outside_the_results_have_no_s
 def test_what_took_training_is_said_to_have(results):
     (results / "facts.json").write_text("{}")
     spoilt(results / "table.csv", "cut")
-    with pytest.raises(seals.Damaged, match="took training: restore a copy of it"):
+    with pytest.raises(seals.Damaged, match="Training made it: restore a copy"):
         seals.verified(results / "table.csv", results)
 
 

@@ -196,7 +196,7 @@ def test_a_run_asked_to_stop_saves_and_keeps_its_state(tell, tmp_path):
     with keeper.listening():
         os.kill(os.getpid(), 15)
         assert keeper.due()
-        with pytest.raises(Interrupted, match=r"stopped by SIGTERM.*the same command goes on"):
+        with pytest.raises(Interrupted, match=r"stopped by SIGTERM.*the same command continues"):
             keeper.save({"step": 5})
     keeper.clear()
     assert Keeper(tmp_path / "state", "key", 0, tell).load()["step"] == 5

@@ -162,7 +162,7 @@ def test_what_is_said_of_a_picture_depends_on_no_other_and_no_folder_replaces_an
 
     (second / "folder.txt").unlink()
     code, output = snakemake(repository, finished, "--", "predict", config=[f"predict={{folder: {elsewhere}}}"])
-    assert code != 0 and "the file folder.txt that says of which folder is lost" in output, output[-2000:]
+    assert code != 0 and "the file folder.txt, which names their folder, is missing" in output, output[-2000:]
     assert "Traceback" not in output
     assert (second / "classes.csv").exists()
 

@@ -173,7 +173,9 @@ def test_streams_that_state_no_size_are_refused(tmp_path):
     for data in (b"", b"\xff", b"\xff\xd8\xff", b"\0" * 99, b"\xff\xd8" + b"\xff\xe0\0\0" * 9, b"\xff\xc4" * 40):
         assert codestreams.of_jpeg(data) is None and codestreams.of_jpeg2000(data) is None
     write(tmp_path / "a.dcm", SMALL, syntax=uid.JPEG2000, stream=b"\xff\x4f" + bytes(99))
-    with pytest.raises(UnusableImage, match="do not say how large the picture is; send it again, or decompress it"):
+    with pytest.raises(
+        UnusableImage, match="do not state the size of the picture; transfer the file again, or decompress it"
+    ):
         pictures.decode(tmp_path / "a.dcm")
 
 

@@ -183,7 +183,7 @@ def test_a_compression_that_nothing_decodes_is_named_with_its_remedy(path):
     assert reason == "compressed in a way that cannot be read"
     assert detail == (
         "MPEG-4 AVC/H.264 High Profile / Level 4.1, transfer syntax 1.2.840.10008.1.2.4.102; "
-        "export the frame that is meant as an image"
+        "export the frame that you need as an image"
     )
     write(path, RAMP, syntax=uid.JPEG2000MC, stream=b"\0" * 64)
     assert refused(path)[1].endswith(
@@ -318,7 +318,7 @@ def test_a_palette_in_segments(path):
         write(path, GREY, "PALETTE COLOR", **EIGHT, **tables)
         assert np.array_equal(decoded(path), GREY)
     write(path, GREY, "PALETTE COLOR", **EIGHT)
-    assert refused(path) == ("an incomplete DICOM header", "no palette of its colours; export the image again")
+    assert refused(path) == ("an incomplete DICOM header", "its colour palette is missing; export the image again")
 
 
 def test_colours_that_cannot_be_read(path):
@@ -327,7 +327,7 @@ def test_colours_that_cannot_be_read(path):
     told = "HSV, 3 samples a pixel; export it as MONOCHROME2 or RGB"
     assert refused(path) == ("colours that cannot be read", told)
     write(path, colours, "RGB", **EIGHT)
-    assert refused(path) == ("an incomplete DICOM header", "no PlanarConfiguration; export the image again")
+    assert refused(path) == ("an incomplete DICOM header", "missing: PlanarConfiguration; export the image again")
 
 
 # ---- frames
@@ -338,7 +338,7 @@ def test_one_frame_and_more(path):
         write(path, RAMP, NumberOfFrames=frames, **WINDOW)
         assert np.abs(decoded(path) - GREY).max() <= 1
     write(path, np.concatenate([RAMP, RAMP]), NumberOfFrames=2, Rows=64, **WINDOW)
-    assert refused(path) == ("more than one frame", "2 frames; give the one that is meant a file of its own")
+    assert refused(path) == ("more than one frame", "2 frames; export the one that you need to a file of its own")
     rewritten(path, NumberOfFrames=None)  # more pixels than the header tells of: the first frame
     assert np.abs(decoded(path) - GREY).max() <= 1
     write(path, RAMP, NumberOfFrames=77, **WINDOW)
@@ -379,7 +379,7 @@ def test_a_truncated_file_says_so(path):
     assert refused(path)[0] == "a DICOM file without its pixels"
     write(path, RAMP, syntax=uid.JPEGLSLossless, stream=stream("JPEGLSLossless"))
     path.write_bytes(path.read_bytes()[:-100])
-    assert refused(path) == ("truncated", "it ends before its pixel data does")
+    assert refused(path) == ("truncated", "the file ends within its pixel data")
     write(path, RAMP, syntax=uid.DeflatedExplicitVRLittleEndian)
     path.write_bytes(path.read_bytes()[:-100])
     assert refused(path)[0] == "unreadable"
@@ -420,7 +420,7 @@ def test_an_element_that_the_picture_needs_is_named(path, keyword):
         if value is None:
             del header[keyword]
         header.save_as(path)
-        assert refused(path) == ("an incomplete DICOM header", f"no {keyword}; export the image again")
+        assert refused(path) == ("an incomplete DICOM header", f"missing: {keyword}; export the image again")
 
 
 def test_dicom_without_an_image_says_what_it_is(path):

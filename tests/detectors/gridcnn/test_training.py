@@ -438,7 +438,7 @@ def test_predictions_hold_a_map_of_each_finding_beside_any(tell, tmp_path):
         assert arrays["finding_confidence"].shape == (1, 8, 16, 16)
         for maps in (arrays["confidence"], arrays["finding_confidence"]):
             assert maps.dtype == np.float32 and maps.min() >= 0 and maps.max() <= 1
-    assert "4 of 4 training images have labels without a box" in (tmp_path / "log.txt").read_text()
+    assert "4 of 4 training images have a label without a box" in (tmp_path / "log.txt").read_text()
 
 
 def test_the_papers_predictions_hold_any_finding_alone(tell, tmp_path):

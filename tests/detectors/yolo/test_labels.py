@@ -203,11 +203,11 @@ def everything_is_gone(folder: Path) -> None:
 DAMAGE = {
     five_pictures_are_deleted: "5 files were missing or damaged",
     all_labels_are_emptied: "19 files were missing or damaged",
-    a_picture_is_another: "1 files were missing or damaged and are written again (images/train/00000003_000.png)",
+    a_picture_is_another: "1 files were missing or damaged and were written again (images/train/00000003_000.png)",
     a_picture_loses_its_end: "1 files were missing or damaged",
-    a_box_moves: "1 files were missing or damaged and are written again (labels/train/00000007_000.txt)",
+    a_box_moves: "1 files were missing or damaged and were written again (labels/train/00000007_000.txt)",
     a_picture_is_a_folder: "1 files were missing or damaged",
-    data_yaml_asks_for_more: "1 files were missing or damaged and are written again (data.yaml)",
+    data_yaml_asks_for_more: "1 files were missing or damaged and were written again (data.yaml)",
     everything_is_gone: "39 files were missing or damaged",
 }
 
@@ -233,7 +233,7 @@ def test_what_belongs_to_no_one_is_removed_before_ultralytics_sees_it(made: tupl
     (folder / "images/train/loop").symlink_to(folder)
     (folder / "images/train/gone.png").symlink_to("nowhere")
     (told,) = mended(made)
-    assert "5 files are no one's: removed" in told and "labels/train.cache" in told
+    assert "5 files belonged to no image and were removed" in told and "labels/train.cache" in told
     assert content_of(folder) == before
     assert not list(folder.rglob("loop")) and not list(folder.rglob("gone.png"))
 
@@ -252,9 +252,9 @@ def test_nothing_is_removed_or_written_through_a_link(tmp_path: Path, made: tupl
     (elsewhere / "images").mkdir(exist_ok=True)
     (elsewhere / "images/precious.png").write_bytes(b"x")
     (elsewhere / "precious.png").write_bytes(b"x")
-    with pytest.raises(InputError, match=f"{place}: a link"):
+    with pytest.raises(InputError, match=f"{place}: this is a link"):
         mended(made)
-    with pytest.raises(InputError, match=f"{place}: a link"):
+    with pytest.raises(InputError, match=f"{place}: this is a link"):
         yolo_labels.write_data_set({"train": split_of([1])}, pixels, made[0], BOXED_FINDINGS)
     assert (elsewhere / "images/precious.png").exists() and (elsewhere / "precious.png").exists()
 

@@ -485,7 +485,7 @@ def test_the_data_set_is_compared_with_its_manifest_before_a_training(
             outputs=None, run=Run(1, CPU, NOTHING_KEPT, told.append),
         )  # fmt: skip
     assert seen == [before]
-    assert "13 files were missing or damaged and are written again" in told[0]
+    assert "13 files were missing or damaged and were written again" in told[0]
 
 
 def test_loss_that_is_not_finite_stops(tmp_path: Path, data_set: Path) -> None:
@@ -579,7 +579,7 @@ def refused(call, words):
 
 data = tests.squares(2)
 lures = [
-    (TorchVision, "alexnet", "ultralytics was about to use a layer TorchVision"),
+    (TorchVision, "alexnet", "ultralytics tried to use a layer TorchVision"),
     (DetectionModel, "https://127.0.0.1/yolo11n.yaml", "not usable"),
     (DetectionModel, "ul://127.0.0.1/a/b/c.yaml", "not usable"),
 ]

@@ -92,8 +92,8 @@ def choose_stages(
         tell(f"{name}: {rows} rows of {'×'.join(map(str, shapes[name]))}, {sizes[name]:.2f} GB")
     if left(chosen):
         tell(
-            f"a budget of {budget:.1f} GB (storing {', '.join(wanted)} takes {sum(sizes.values()):.1f}): the frozen layers "
-            f"behind these are computed by the jobs themselves, {left(chosen) / left(()):.0%} of what they would be without"
+            f"the budget of {budget:.1f} GB does not hold all stages ({', '.join(wanted)}: {sum(sizes.values()):.1f} GB): the "
+            f"jobs compute the other frozen layers themselves, {left(chosen) / left(()):.0%} of the work without stored stages"
         )
     return {name: shapes[name] for name in chosen}
 
@@ -185,7 +185,7 @@ def compute(
     pictures = len(wanted) - len(fixed)
     passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in train_sets.values())
     alone = passes * schedule.epochs * schedule.batch * len(depths)
-    tell(f"{pictures} pictures serve the {alone} that {len(depths) * len(train_sets)} pairs see")
+    tell(f"{pictures} stored pictures replace the {alone} that {len(depths) * len(train_sets)} pairs would compute")
     kind = "bfloat16" if device.bfloat16 else "float32"
     network.eval()
     shapes = choose_stages(network, depths, len(wanted), side, TYPES[kind][1]().itemsize, budget, tell)
@@ -305,7 +305,7 @@ class Filling:
             lost = (rows[stage] != NONE) & (rows.index >= held)
             if lost.any():
                 self.tell(
-                    f"{path}: holds {held} rows, {TABLE} names {len(rows)}; {lost.sum()} that are lost are computed again"
+                    f"{path}: holds {held} rows, but {TABLE} names {len(rows)}; lost rows, computed again: {lost.sum()}"
                 )
                 rows.loc[lost, stage] = NONE
         return rows
@@ -352,11 +352,11 @@ def _legible(path: Path, tell: Callable[[str], None]) -> pd.DataFrame:
         rows = pd.read_csv(path, dtype="str", keep_default_na=False)
         sound = rows[KEY].notna().all(axis=1) & rows["visit"].str.fullmatch(r"-1|\d+", na=False)
     except (ValueError, KeyError) as error:
-        tell(f"{path}: damaged ({error}), not used; everything is computed again")
+        tell(f"{path}: damaged ({error}) and not used; everything is computed again")
         return pd.DataFrame(columns=KEY)
     stages = rows.columns.drop(KEY)
     if not sound.all():
-        tell(f"{path}: {(~sound).sum()} rows do not say whose they are; they are computed again")
+        tell(f"{path}: {(~sound).sum()} rows do not name their image; they are computed again")
         rows.loc[~sound, KEY] = ["", "", str(AS_IT_IS)]
         rows.loc[~sound, stages] = NONE
     for stage in stages:
@@ -444,8 +444,8 @@ class Store:
                 told = len(found[stage])
             self.file.unlink(missing_ok=True)
         return InputError(
-            f"{self.path(stage)}: {told} of {self.count} rows are not as they were written; they are struck from {TABLE}. "
-            "Run the same command again: it computes these rows and no others"
+            f"{self.path(stage)}: {told} of {self.count} rows do not match their checksums; they are removed from {TABLE}. "
+            "Run the same command again: it computes only these rows"
         )
 
     def _damaged(self, rows: pd.DataFrame, stage: str) -> set[int]:

@@ -67,7 +67,7 @@ def from_hub(network: str) -> dict[str, torch.Tensor]:
     """
     if network not in IMAGENET:
         raise InputError(
-            f"network.name = {network} has no ImageNet weights (there are for {', '.join(IMAGENET)}); set source.kind to "
+            f"network.name = {network} has no ImageNet weights (these exist for {', '.join(IMAGENET)}); set source.kind to "
             "textures, random or file"
         )
     from torchvision import models  # slow to import (seconds), and only needed here

@@ -86,14 +86,14 @@ def _readers(
     """Return the part to train, the whole network or the part after its frozen stages, with readers of its input."""
     nearest = None if stored is None else frozen_features.open_nearest(stored, model.shared, run.device)
     if nearest is None:
-        run.tell("no shared features of its frozen layers in this arithmetic: every step runs the whole network")
+        run.tell("no stored features of the frozen layers in this arithmetic: every step runs the whole network")
         return model, fit.from_pixels(inputs, schedule, run)
     stage, found = nearest
     if shared == "judging":
-        run.tell(f"validation images are judged from the stored output of {stage}")
+        run.tell(f"validation uses the stored output of {stage}")
         pixels = fit.from_pixels(inputs, schedule, run)
         return model, replace(pixels, judged=found.of_fixed, part=lambda network: Tail(network, stage))
-    run.tell(f"training from the stored output of {stage}")
+    run.tell(f"training uses the stored output of {stage}")
 
     def stream(names: Sequence[str], targets: np.ndarray) -> frozen_features.FeatureStream:
         return frozen_features.FeatureStream(names, found, targets, schedule.batch, run.seed, run.device.torch)

@@ -72,8 +72,8 @@ def judge(boxes: np.ndarray, images: Sequence[str], labels: Sequence[str]) -> Ve
         part = boxes[shares]
         form = _corners(part, 1.0) or _centres(part, 1.0)
         return Verdict(
-            f"{_all(shares)} boxes lie within 0..1, as shares of the image's side do; multiply all four numbers by {FRAME}"
-            + (f". Besides, {form}" if form else "")
+            f"{_all(shares)} boxes lie within 0..1, like shares of the image's side; multiply all four numbers by {FRAME}"
+            + (f". Also, {form}" if form else "")
         )
     pixels = ~shares
     boxes, images, labels = boxes[pixels], images[pixels], labels[pixels]
@@ -92,34 +92,33 @@ def judge(boxes: np.ndarray, images: Sequence[str], labels: Sequence[str]) -> Ve
         return Verdict(f"{_all(_corner_law(boxes))} boxes have w > x and h > y{_leaving(outside)}: {CORNERS}")
     middles = _holds(_centre_law(boxes)) and _within(boxes, FRAME, "centre")
     middle = (
-        f"{_some(outside)} run out of the {FRAME} frame, as a box's middle and size would, and none does if x and y are the "
-        f"middle: {CENTRES}"
+        f"{_some(outside)} end outside the {FRAME} frame, and none would if x and y were the boxes' middle: {CENTRES}"
     )
     if middles and _matters(outside, boxes):
         return Verdict(middle)
     if outside.mean() > 0.5 or (outside.sum() >= 3 and outside.mean() > 0.15):
         larger = (
-            f"{_some(outside)} run out of the {FRAME} frame, the farthest to {ends.max():.5g}, as boxes drawn on larger "
-            f"images do; multiply x and w by {FRAME} / the width and y and h by {FRAME} / the height of the image they "
+            f"{_some(outside)} end outside the {FRAME} frame, the farthest at {ends.max():.5g}, like boxes drawn on larger "
+            f"images; multiply x and w by {FRAME} / the width, and y and h by {FRAME} / the height, of the image they "
             "were drawn on"
         )
-        return Verdict(f"{middle}. Or else {larger}" if middles else larger)
+        return Verdict(f"{middle}. Otherwise, {larger}" if middles else larger)
     doubts = []
     if side_chance < DOUBTFUL:
         doubts.append(
-            f"{_all(ends <= square)} boxes end within {ends[ends <= square].max():.4g} of {FRAME} pixels, which few "
-            f"of the release's do; if they were drawn on smaller images, multiply all four numbers by {FRAME} / their side"
+            f"{_all(ends <= square)} boxes end within {ends[ends <= square].max():.4g} of {FRAME} pixels, which is "
+            f"rare in the release; if they were drawn on smaller images, multiply all four numbers by {FRAME} / their side"
         )
     if corner_chance < DOUBTFUL:
         doubts.append(
-            f"{_all(_corner_law(boxes))} boxes have w > x and h > y, which few of the release's do; if the four numbers "
+            f"{_all(_corner_law(boxes))} boxes have w > x and h > y, which is rare in the release; if the four numbers "
             "are the corners x0, y0, x1, y1, write the width x1 - x0 and the height y1 - y0 in place of x1 and y1"
         )
     if outside.any():
         doubts.append(
-            f"{_some(outside)} run out of the {FRAME} frame"
+            f"{_some(outside)} end outside the {FRAME} frame"
             + (
-                "; none would if x and y were their middle: make sure these are the upper left corner"
+                "; none would if x and y were the boxes' middle: check that x and y are the upper left corner"
                 if middles
                 else ""
             )
@@ -128,8 +127,8 @@ def judge(boxes: np.ndarray, images: Sequence[str], labels: Sequence[str]) -> Ve
     tall = boxes[:, 3] >= boxes[:, 2]
     if hearts.any() and _chance(_most(~tall[hearts], patients[hearts]), TALL_HEARTS) < 1e-3:
         doubts.append(
-            f"{int((tall & hearts).sum())} of the {int(hearts.sum())} Cardiomegaly boxes are taller than wide, of the "
-            "release's 3 %; make sure that x and w go to the right, y and h down"
+            f"{int((tall & hearts).sum())} of the {int(hearts.sum())} Cardiomegaly boxes are taller than wide "
+            "(3% in the release); check that x and w run to the right, and y and h down"
         )
     return Verdict("", tuple(doubts))
 
@@ -138,17 +137,17 @@ def _smaller(boxes: np.ndarray, patients: np.ndarray, form: str) -> str:
     """Describe the smaller frame of boxes that end in too small a part of the 1024 frame."""
     ends = _ends(boxes, form)
     reach, side = np.quantile(ends, NEARLY_ALL, method="higher"), _side(ends)
-    percent = ", or percents of their side," if side == 100 else ""
-    besides = f". Besides, {CORNERS}" if form == "corners" else ""
+    percent = " (or in percent of the side)" if side == 100 else ""
+    besides = f". Also, {CORNERS}" if form == "corners" else ""
     if form == "size" and _chance(_most(~_centre_law(boxes), patients), LIKE_CENTRES) < DOUBTFUL:
         other = _side(_ends(boxes, "centre"))
         besides = (
-            f". If x and y are the boxes' middle, which hardly any speaks against, the images had about {other} pixels "
+            f". If x and y are the boxes' middle (nearly all boxes allow it), the images had about {other} pixels "
             f"({FRAME} / {other} = {FRAME / other:.5g}): {CENTRES}"
         )
     return (
-        f"{_all(ends <= reach)} boxes end within {reach:.4g} of {FRAME} pixels, as boxes drawn on images of about {side} "
-        f"pixels{percent} do; multiply all four numbers by {FRAME} / {side} = {FRAME / side:.5g} (or by {FRAME} / the side "
+        f"{_all(ends <= reach)} boxes end within {reach:.4g} of {FRAME} pixels, like boxes drawn on images of about {side} "
+        f"pixels{percent}; multiply all four numbers by {FRAME} / {side} = {FRAME / side:.5g} (or by {FRAME} / the side "
         f"of the images they were drawn on){besides}"
     )
 
@@ -260,4 +259,4 @@ def _some(which: np.ndarray) -> str:
 
 
 def _leaving(outside: np.ndarray) -> str:
-    return f", and {int(outside.sum())} run out of the {FRAME} frame" if outside.any() else ""
+    return f", and {int(outside.sum())} end outside the {FRAME} frame" if outside.any() else ""

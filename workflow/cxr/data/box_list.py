@@ -127,8 +127,8 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     if verdict.problem:
         first = int(np.isfinite(boxes).all(axis=1).argmax())
         raise InputError(
-            f"{path}: {verdict.problem}. The first box (row {texts.index[first]}) is {numbers(first)}; expected are x, y, "
-            f"w, h: the upper left corner and the size in pixels of the {FRAME} x {FRAME} image"
+            f"{path}: {verdict.problem}. The first box (row {texts.index[first]}) is {numbers(first)}; expected x, y, w, "
+            f"h: the upper left corner and the size, in pixels of the {FRAME} x {FRAME} image"
         )
     drawn = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     clipped = np.clip(drawn, 0, FRAME)
@@ -199,7 +199,9 @@ def _labels(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
     changed = (labels != texts) & (texts != "Infiltrate")  # the release's own spelling in this list
     if not changed.any():
         return labels, ()
-    return labels, (f"{table}: {changed.sum()} labels are spelled otherwise: {tables.read_as(texts, labels, changed)}",)
+    return labels, (
+        f"{table}: labels read from another spelling: {changed.sum()}, for example {tables.read_as(texts, labels, changed)}",
+    )
 
 
 def _commas(table: str, texts: pd.DataFrame, written: np.ndarray) -> tuple[str, ...]:
@@ -209,7 +211,7 @@ def _commas(table: str, texts: pd.DataFrame, written: np.ndarray) -> tuple[str, 
         return ()
     row, column = np.argwhere(comma)[0]
     first = f"'{texts.iloc[row, column]}' (row {texts.index[row]}) as {written[row, column]:.10g}"
-    return (f"{table}: {int(comma.sum())} numbers have a decimal comma: {first}",)
+    return (f"{table}: numbers read from a decimal comma: {int(comma.sum())}, for example {first}",)
 
 
 def _require_boxes(
@@ -223,9 +225,9 @@ def _require_boxes(
     """Raise InputError if no row of a box list is left, or more than half are invalid."""
     if known_images is not None and unknown.all():
         raise InputError(
-            f"{path}: {rows} of {rows} boxes are on images that the label table does not name: this list names "
+            f"{path}: {rows} of {rows} boxes are on images that are not in the label table: this list names "
             f"'{texts.iloc[0]}' (row {texts.index[0]}), the label table for example '{min(known_images, default='')}'; "
-            "use the two tables of one release, with images named alike (folders and endings may differ)"
+            "use the two tables of one release, with the same image names (folders and endings may differ)"
         )
     bad = int((rejected["reason"] != "unknown image").sum())
     if len(rejected) == rows or 2 * bad > rows:

@@ -82,9 +82,9 @@ def _doubt(root: Path, number: int, name: str, pictures: Mapping[str, Picture]) 
     first, second = (f"{legible(path)} ({it.width}x{it.height})" for path, it in pictures.items())
     folder = next(legible(Path(path).parent) for path in reversed(list(pictures)) if "/" in path)
     return InputError(
-        f"{root}: for {number:,} of the label table's images more than one file below this folder may be meant, and not all "
-        f"of them have the same pixels: {name} is {first} and {second}. Say which folders count with the "
-        f'settings data.include or data.exclude, for example data: {{exclude: ["{folder}/*"]}}'
+        f"{root}: several files below this folder have the name of one image of the label table, but not the same pixels "
+        f"(images concerned: {number:,}): {name} is {first} and {second}. Say which folders count with "
+        f'data.include or data.exclude, for example data: {{exclude: ["{folder}/*"]}}'
     )
 
 

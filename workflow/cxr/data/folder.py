@@ -105,7 +105,7 @@ def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterat
                         yield path, entry
                         continue
                     if aside and KNOWN_ENDING.search(entry.name):
-                        aside(path, "a folder, not an image file", "the files in it count")
+                        aside(path, "a folder, not an image file", "the image files in it are used")
                     stat = _stat(entry) if is_folder(entry) else None
                     if stat and not os.path.exists(os.path.join(root, path, RESULTS_LOCK)):
                         below.append((path, _identity(stat)))
@@ -126,7 +126,7 @@ def walk(root: Path, ending: str = ".png", aside: Aside | None = None) -> Iterat
 def _no_folder(path: Path) -> str:
     """Describe what is there instead of a folder."""
     if os.path.islink(path):
-        return f"a link to {legible(os.readlink(path))}, which is no folder"
+        return f"a link to {legible(os.readlink(path))}, which is not a folder"
     return regular.kind(path) if os.path.lexists(path) else "no such folder"
 
 

@@ -303,8 +303,8 @@ def writable(store: Path, needed: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{store}: cannot write the image store here ({error.strerror or error}); it needs a folder that may be "
-            f"written, with about {needed / 1e6:.0f} MB in all. What was stored before is kept"
+            f"{store}: cannot write the image store here ({error.strerror or error}); use a writable "
+            f"folder with room for about {needed / 1e6:.0f} MB in all. What was stored before is kept"
         ) from None
 
 

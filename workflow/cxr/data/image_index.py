@@ -27,7 +27,7 @@ INDEX_COLUMNS = {
     "orientation": "int32",
 }
 PLACE = ["shard", "row", "checksum"]
-ANEW = "delete the index (data/images.csv) and run again: only what is missing or changed will be decoded"
+ANEW = "delete the index (data/images.csv) and run again: it decodes only missing and changed images"
 
 
 def read_index(path: Path) -> pd.DataFrame:

@@ -62,7 +62,7 @@ class ImageStore:
             )
             raise InputError(
                 f"{self.store}: image '{images[number]}' is not stored at {self.side} px ({known}); "
-                "build the image cache again with this image among its images (for boxed ones: in the box list)"
+                "build the image cache again so that it holds this image (a boxed image must be in the box list)"
             )
         return found
 
@@ -90,7 +90,8 @@ class ImageStore:
         path = shard_path(self.store, self.side, int(self.shards[number]))
         return InputError(
             f"{path}: the pixels of image '{self.images[number]}' in this part of the image cache (row {self.rows[number]}) "
-            f"are not as they were written, and its file {self.places['path'].iloc[number]} is not as it was; {ANEW}"
+            f"do not match their checksum, and its file {self.places['path'].iloc[number]} has changed, so they cannot be "
+            f"restored; {ANEW}"
         )
 
     def _map(self, shard: int) -> np.ndarray:
@@ -123,8 +124,8 @@ def open_store(
         for shard in _short(store, side, ends):
             path = shard_path(store, side, shard)
             raise InputError(
-                f"{path}: this part of the image cache holds {rows_in(path, side)} images of {side} px, the index names "
-                f"{ends[shard] + 1}, and their files are not as they were; {ANEW}"
+                f"{path}: this part of the image cache holds {rows_in(path, side)} images of {side} px, but the index names "
+                f"{ends[shard] + 1}, and their files have changed, so they cannot be restored; {ANEW}"
             )
     return ImageStore(store, side, places, tell)
 

@@ -135,7 +135,7 @@ def inspect_label_table(path: str | Path) -> LabelTable:
         [
             *checks,
             (contradicting, "rows for one image contradict each other", contradicts),
-            (repeated, "duplicate row", lambda i: "an earlier row says the same of this image"),
+            (repeated, "duplicate row", lambda i: "an earlier row says the same about this image"),
         ],
     )
     if 2 * len(rejected) > len(images):
@@ -162,7 +162,7 @@ def inspect_label_table(path: str | Path) -> LabelTable:
     )[accepted]
     whole_numbers = dict.fromkeys(("patient", "follow_up", "width", "height"), np.int64)
     comma = texts[spacing].str.contains(",", regex=False) & whole[spacing]
-    decimal = (f"{path.name}: {comma.sum()} pixel spacings have a decimal comma",) if comma.any() else ()
+    decimal = (f"{path.name}: pixel spacings read from a decimal comma: {comma.sum()}",) if comma.any() else ()
     notes = (
         *sheet.notes,
         *tables.renamed(sheet, columns, OFFICIAL),
@@ -200,7 +200,10 @@ def _labels(table: str, texts: pd.Series) -> tuple[np.ndarray, np.ndarray, tuple
         changed.append(not unknown and not plain)
     labels, differs = np.array(canonical, dtype=object)[codes], np.array(changed, dtype=bool)[codes]
     note = (
-        (f"{table}: {differs.sum()} rows spell labels otherwise: {tables.read_as(texts, labels, differs)}",)
+        (
+            f"{table}: rows with labels read from another spelling: {differs.sum()}, for example "
+            f"{tables.read_as(texts, labels, differs)}",
+        )
         if differs.any()
         else ()
     )
@@ -252,8 +255,8 @@ def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     ages = np.where(years <= OLDEST, years, np.nan)[codes]
     if bare.sum() >= 10 and years[codes][bare].max() <= 1 and (years[codes][bare] % 1 > 0).any():
         raise InputError(
-            f"{path}: no patient age is above 1 (the first is {_first(texts, bare)}), as if they were scaled to 0..1; they "
-            "must be in years"
+            f"{path}: no patient age is above 1 (the first is {_first(texts, bare)}): they look scaled to 0..1; give "
+            "them in years"
         )
     given = _given(texts)
     notes = _unread(path, "patient ages", texts, given & np.isnan(ages), given, AGE_ADVICE)
@@ -262,7 +265,7 @@ def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     if otherwise.any():
         said = [f"{age:.4g} years" for age in ages]
         notes += (
-            f"{path.name}: {otherwise.sum()} patient ages are written otherwise: "
+            f"{path.name}: patient ages read from another form: {otherwise.sum()}, for example "
             f"{tables.read_as(texts, said, otherwise)}",
         )
     return ages, notes
@@ -303,7 +306,9 @@ def _words(
         [bool(word) and text.upper() != word for word, text in zip(found, distinct, strict=True)], dtype=bool
     )[codes]
     if spelled.any():
-        notes += (f"{path.name}: {spelled.sum()} {what} are in words: {tables.read_as(texts, said, spelled)}",)
+        notes += (
+            f"{path.name}: {what} read from words: {spelled.sum()}, for example {tables.read_as(texts, said, spelled)}",
+        )
     return said, notes
 
 
@@ -325,8 +330,8 @@ def _unread(
     first = f"{unread.sum()} of {given.sum()} {what} cannot be read; the first is {_first(texts, unread)}"
     if 2 * unread.sum() > given.sum():
         raise InputError(
-            f"{path}: {first}. {advice[0].upper()}{advice[1:]}, and leave a cell empty where it is not known; ages, sexes "
-            "and views make up the floor that models are judged against"
+            f"{path}: {first}. {advice[0].upper()}{advice[1:]}, and leave unknown cells empty; ages, sexes and views "
+            "enter the floor that models are compared with"
         )
     return (f"{path.name}: {first}; they count as unknown ({advice})",)
 
@@ -350,9 +355,9 @@ def join_images(
     usable = records[records["image"].isin(kept.index)].reset_index(drop=True)
     if usable.empty:
         raise InputError(
-            f"no image of the label table {table} is usable: {len(files)} image files below {root}, of which "
-            f"{len(sound)} can be read and {int(known.sum())} are in the table's {len(records)} rows{_examples(records, files)}"
-            "; point data.root at the folder the images were unpacked to"
+            f"no image of the label table {table} is usable: {len(files)} image files below {root}; {len(sound)} of "
+            f"them can be read; {int(known.sum())} of these are in the table's {len(records)} rows{_examples(records, files)}"
+            "; set data.root to the folder with the unpacked images"
         )
     usable["digest"] = kept["digest"].reindex(usable["image"]).to_numpy()
 

@@ -65,8 +65,8 @@ def require_unpacked(root: str | Path) -> None:
     if packed and next(walk(Path(root)), None) is None:
         names = ", ".join(str(path.relative_to(root)) for path in packed)
         raise InputError(
-            f"{root}: the images are still packed ({names}), no *.png lies anywhere below this folder: unpack them, or "
-            "let the target `download` do it; it unpacks archives that are here and fetches only what is missing"
+            f"{root}: the images are still packed ({names}), and there is no *.png below this folder: unpack them, or run the "
+            "target `download`, which unpacks archives that are here and fetches only what is missing"
         )
 
 

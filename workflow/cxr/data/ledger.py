@@ -106,9 +106,9 @@ def load(path: Path) -> Ledger:
         text, last = _parted(path.read_bytes())
         rows = csv.reader(io.StringIO(text, newline=""))
         if next(rows, None) != COLUMNS:
-            raise ValueError("the header is not a ledger's")
+            raise ValueError("its header is not that of a ledger")
         if last != _checksum(text):
-            raise ValueError("it is not as it was written")
+            raise ValueError("its checksum does not match its content")
         for row in rows:
             name, size, modified, width, height, mode, digest, *facts, side, shard, at, checksum = row
             depth, stated, peak, bits, values, orientation = facts
@@ -120,8 +120,8 @@ def load(path: Path) -> Ledger:
                 ledger.of_side(int(side))[digest] = Place(int(shard), int(at), checksum)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path}: not readable as the ledger of an image store ({error}); delete the folder {path.parent}, "
-            "it will be built again from the images"
+            f"{path}: not readable as the ledger of an image store ({error}); delete the folder {path.parent} "
+            "and run again: it is built again from the images"
         ) from None
     return ledger
 

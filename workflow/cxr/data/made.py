@@ -9,7 +9,7 @@ import pandas as pd
 from cxr.data import csv_cells
 from cxr.errors import InputError
 
-AGAIN = "delete it and run again, it is then made anew"
+AGAIN = "delete it and run again: the run makes it again"
 
 
 def read_json(path: Path) -> Any:
@@ -24,7 +24,7 @@ def read_sentences(path: Path) -> list[str]:
     """Return a JSON list of texts. Raises InputError if the file is missing, damaged or holds something else."""
     found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise _damaged(path, ValueError("it is no list of sentences"))
+        raise _damaged(path, ValueError("it is not a list of sentences"))
     return found
 
 

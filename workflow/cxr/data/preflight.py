@@ -60,10 +60,10 @@ def write(
     tell(f"{len(usable)} images of {len(table)} records are usable")
     rejected = pd.concat([bad_rows, bad_boxes, bad_images, _rejected_files(rejected_files)], ignore_index=True)
     here = boxes[boxes["image"].isin(usable["image"])]
-    tell(f"{len(here)} boxes on {here['image'].nunique()} usable images, {len(boxes) - len(here)} on images not here")
+    tell(f"{len(here)} boxes on {here['image'].nunique()} usable images, {len(boxes) - len(here)} on other images")
     if here.empty:
         raise InputError(
-            f"{box_table}: no box lies on a usable image below {root}; the detectors would have nothing to learn"
+            f"{box_table}: no box is on a usable image below {root}, so the detectors would have nothing to learn; add boxed images"
         )
     usable.to_csv(records_path, index=False)
     here.to_csv(boxes_path, index=False, float_format="%.3f")
@@ -122,7 +122,7 @@ def decode_images(
         (legible(path), "not in the label table", "") for name in sorted(set(found) - known) for path in found[name]
     ]
     if ledger.of_earlier_version(folder / "ledger.csv"):
-        tell(f"{folder}: an earlier version made this image cache, without checksums: every image is decoded once more")
+        tell(f"{folder}: this image cache is of an earlier version, without checksums: every image is decoded again")
     sides = {"size": size, "box_size": box_size, "workers": workers}
     used, aside = duplicates.settle(root, wanted, boxed, folder, **sides, progress=Progress(tell, "images compared"))
     second = [(legible(it.path), f"duplicate file name: {it.why}", f"{legible(it.used)} is used") for it in aside]
@@ -139,11 +139,11 @@ def decode_images(
 def _nothing(root: Path, label_table: Path, found: Mapping[str, Sequence[str]], known: Collection[str]) -> str:
     if not found:
         return (
-            f"{root}: no image (*.png) anywhere below this folder; expected the PNG files of the release, "
+            f"{root}: there is no image (*.png) below this folder; expected the PNG files of the release, "
             "for example images_001/images/00000001_000.png."
         )
     return (
         f"{root}: none of the {len(found):,} images below this folder is in the label table {label_table}: the first file "
-        f"is {legible(min(found.values())[0])}, the table's first image {min(known, default='none')}; point data.root at "
-        "the folder the images were unpacked to."
+        f"is {legible(min(found.values())[0])}, the table's first image {min(known, default='none')}; set data.root to "
+        "the folder with the unpacked images."
     )

@@ -17,9 +17,13 @@ def on_duplicates(aside: Sequence[Aside]) -> list[str]:
     other = [it for it in aside if it.why == OTHER]
     broken = [it for it in aside if it.why not in (SAME, OTHER)]
     return [
-        *_sentence(same, "the pixels and the name of another file, which is used (they count as one image)", ""),
-        *_sentence(other, "the name of another file, which is used because it lies as in the release", f"; {PATTERNS}"),
-        *_sentence(broken, "the name of another file, which is used, that cannot be used themselves", ""),
+        *_sentence(same, "the same name and pixels as another file, which is used (they count as one image)", ""),
+        *_sentence(
+            other,
+            "the same name as another file, which is used because it lies where the release has it",
+            f"; {PATTERNS}",
+        ),
+        *_sentence(broken, "the same name as another file, which is used because they are unusable", ""),
     ]
 
 
@@ -37,7 +41,7 @@ def on_other_formats(found: Mapping[str, Sequence[str]]) -> list[str]:
     endings = ", ".join(f"{len(paths):,} {ending or 'without an ending'}" for ending, paths in sorted(found.items()))
     example = legible(min(min(paths) for paths in found.values()))
     return [
-        "Files with names of the label table that are no PNG, and no PNG file beside them: "
+        "Files with names of the label table that are not PNG, without a PNG file of that name: "
         f"{sum(map(len, found.values())):,} ({endings}), for example {example}. This workflow reads PNG: convert them to grey "
         "PNG files of 8 or 16 bits, for example with ImageMagick (mogrify -format png) or, from DICOM, with DCMTK "
         "(dcmj2pnm +on)."
@@ -63,26 +67,26 @@ def on_pixels(index: pd.DataFrame, bits: int) -> list[str]:
     if len(silent):
         groups = [_group(read, rows, bits) for read, rows in silent.groupby("bits", sort=True)]
         notes += [
-            "16-bit PNG files that do not say how many of their bits count (they have no sBIT chunk): "
+            "16-bit PNG files that do not state how many of their bits count (no sBIT chunk): "
             f"{', and '.join(groups)}. If that is wrong, set data.bits."
         ]
     if len(stored):
         notes += [
-            f"16-bit PNG files that hold values of {read} bits and say so (sBIT; {2**read - 1:,} is white): {len(rows):,}, "
+            f"16-bit PNG files whose sBIT chunk states {read} bits ({2**read - 1:,} is white): {len(rows):,}, "
             f"for example {rows['path'].iloc[0]}."
             for read, rows in stored.groupby("bits", sort=True)
         ]
     if len(turned):
         notes += [
-            f"Images turned as the orientation in their EXIF block says: {len(turned):,}, for example "
-            f"{turned['path'].iloc[0]}; boxes are taken to be drawn on the turned picture."
+            f"Images turned to the orientation that their EXIF block states: {len(turned):,}, for example "
+            f"{turned['path'].iloc[0]}; their boxes are read as drawn on the turned picture."
         ]
     return notes
 
 
 def _group(read: int, rows: pd.DataFrame, bits: int) -> str:
     highest = rows.loc[rows["peak"].idxmax()]
-    why = ", as data.bits says" if bits else ""
+    why = ", as set in data.bits" if bits else ""
     return (
         f"{len(rows):,} read at {read} bits{why} ({2**read - 1:,} is white; the highest value among them is "
         f"{highest['peak']:,}, in {highest['path']})"

@@ -71,8 +71,8 @@ def classification_split(
     for role, count in available.items():
         if not count:
             raise InputError(
-                f"split rule '{rule}': no image falls to {role} ({len(records)} usable images of "
-                f"{records['patient'].nunique()} patients); more images, or larger shares for validation and test"
+                f"split rule '{rule}': {role} gets no image ({len(records)} usable images of "
+                f"{records['patient'].nunique()} patients); use more images, or larger shares for validation and test"
             )
     counts = available
     if size and rule == "image":
@@ -118,7 +118,7 @@ def _counts_of_size(size: int, validation: float, test: float, available: Mappin
     if largest < size:
         wanted = role_counts(size, validation, test)
         short = [
-            f"{wanted[role]} {role} images, of which there are {available[role]}"
+            f"{wanted[role]} {role} images ({available[role]} available)"
             for role in ROLES
             if wanted[role] > available[role]
         ]
@@ -231,12 +231,12 @@ def box_folds(
     if folds == 1:
         return [box_split(boxes_all, usable, seed=seed, validation=validation, test=test, group=group)]
     if validation == 0:
-        raise InputError(f"box_folds = {folds} needs validation images apart from the tested ones: set box_validation")
+        raise InputError(f"box_folds = {folds} needs validation images besides the test images: set box_validation")
     members = _boxed_members(boxes_all, usable, seed, group)
     if members["group"].nunique() < folds:
         raise InputError(
-            f"box_folds = {folds} is more than the {members['group'].nunique()} {group}s with boxes; fewer folds, or more "
-            "boxed images"
+            f"box_folds = {folds} is more than the {members['group'].nunique()} {group}s with boxes; set fewer folds, or "
+            "add boxed images"
         )
     members["fold"] = _dealt(members, folds)
     quotas = _quotas(members.groupby("stratum").size(), validation)
@@ -292,8 +292,8 @@ def _box_roles(
     for role, rows in parts.items():
         if rows.empty:
             raise InputError(
-                f"{what}: no usable boxed image falls to {role} ({len(kept)} of the box list's {len(members)} images "
-                "are usable); more boxed images, larger shares box_validation and box_test, or fewer box_folds"
+                f"{what}: {role} gets no usable boxed image ({len(kept)} of the box list's {len(members)} images "
+                "are usable); add boxed images, raise box_validation and box_test, or lower box_folds"
             )
     return parts
 
@@ -313,8 +313,8 @@ def _patients_of(images: np.ndarray, usable: pd.DataFrame) -> np.ndarray:
     wrong = known[known != named.reindex(known.index)]
     if len(wrong):
         raise InputError(
-            f"box split by patient: image '{wrong.index[0]}' belongs to patient {wrong.iloc[0]} by the label table, to "
-            f"{named[wrong.index[0]]} by its name; rename the images, or set box_group to image"
+            f"box split by patient: image '{wrong.index[0]}' belongs to patient {wrong.iloc[0]} in the label table, but "
+            f"to {named[wrong.index[0]]} by its name; rename the images, or set box_group to image"
         )
     return named.to_numpy()
 
@@ -407,7 +407,7 @@ def inspect_image_list(path: str | Path) -> tuple[set[str], tuple[str, ...]]:
     is not such a list, or a line does not tell which image it names.
     """
     path = Path(path)
-    text = tables.read_text(path, "a list of image names, one a line, as the release's test_list.txt")
+    text = tables.read_text(path, "a list of image names, one per line, like the release's test_list.txt")
     lines = {number: line for number, line in enumerate(text.content.splitlines(), 1) if line.strip()}
     fields = {number: [part.strip(" '\"") for part in LIST_FIELDS.split(line)] for number, line in lines.items()}
     header = next(iter(fields.values()), [])
@@ -421,12 +421,12 @@ def inspect_image_list(path: str | Path) -> tuple[set[str], tuple[str, ...]]:
     if len(named) > 1 and (column is not None or not next(iter(named.values()))):
         del named[next(iter(named))]
     if not named:
-        raise InputError(f"{path}: is empty; expected one image name a line, as in the release's test_list.txt")
+        raise InputError(f"{path}: is empty; expected one image name per line, as in the release's test_list.txt")
     for number, names in named.items():
         if len(names) != 1:
             said = " and ".join(f"'{name}'" for name in names) or "none"
             raise InputError(
-                f"{path}: line {number} should hold one image name, but holds {said}; leave one name a line"
+                f"{path}: line {number} should hold one image name, but holds {said}; keep one name per line"
             )
     texts = pd.Series({number: names[0] for number, names in named.items()}, dtype="str")
     tables.require_ascii(path, text, texts, "the name of an image")

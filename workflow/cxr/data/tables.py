@@ -84,7 +84,7 @@ def read_text(path: Path, expected: str) -> Text:
     begins = data[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
     for first, what in OTHER_FILES.items():
         if begins.startswith(first):
-            raise InputError(f"{path}: is no text file but {what}; expected {expected}")
+            raise InputError(f"{path}: is not a text file but {what}; expected {expected}")
     codec, name = next(((codec, name) for mark, codec, name in MARKS if data.startswith(mark)), ("utf-8", "UTF-8"))
     for first, unmarked in ((0, "utf-16-be"), (1, "utf-16-le")):  # without a mark: every second byte of ASCII is zero
         if codec == "utf-8" and len(data) > 1 and not any(data[first:200:2]):
@@ -94,18 +94,18 @@ def read_text(path: Path, expected: str) -> Text:
         content = data.decode(codec)
     except UnicodeDecodeError as error:
         if codec != "utf-8":
-            raise InputError(f"{path}: is no text file ({error}); expected {expected}") from None
+            raise InputError(f"{path}: is not a text file ({error}); expected {expected}") from None
         content, doubtful = data.decode("latin-1"), True
         line = data[: error.start].count(b"\n") + 1
         notes = (
             f"{path.name}: is not UTF-8 (line {line} holds the byte {data[error.start]:#x}); it was read as Latin-1, "
-            "which matters only to columns that are not used",
+            "which affects only columns that are not used",
         )
     content = content.rstrip("\x1a")
     odd = CONTROL.search(content)
     if odd:
         raise InputError(
-            f"{path}: is no text file (line {content[: odd.start()].count(chr(10)) + 1} holds the character "
+            f"{path}: is not a text file (line {content[: odd.start()].count(chr(10)) + 1} holds the character "
             f"{odd[0]!r}); expected {expected}"
         )
     return Text(content, doubtful, notes)
@@ -130,12 +130,12 @@ def read_sheet(path: Path, expected: str, spellings: Collection[str]) -> Sheet:
                 line_numbers.append(lines.line_num)
                 rows.append(fields)
     except csv.Error as error:
-        raise InputError(f"{path}: is no text file ({error}); expected {expected}") from None
+        raise InputError(f"{path}: is not a text file ({error}); expected {expected}") from None
     if len(rows) <= skipped:
         raise InputError(f"{path}: is empty; expected {expected}")
     line_numbers, first, rows = line_numbers[skipped + 1 :], rows[skipped], rows[skipped + 1 :]
     if not rows:
-        raise InputError(f"{path}: holds a header but no rows; expected {expected}")
+        raise InputError(f"{path}: has a header but no rows; expected {expected}")
     header = _complete(first, rows)
     for row in rows:
         _pad(row, len(header), separator)
@@ -233,7 +233,7 @@ def renamed(sheet: Sheet, columns: Mapping[str, int], official: Collection[str])
     others = [
         f"{sheet.header[at]} as {name}" for name, at in columns.items() if reduced(sheet.header[at]) not in official
     ]
-    return (f"{sheet.path.name}: columns were taken by their names: {', '.join(others)}",) if others else ()
+    return (f"{sheet.path.name}: columns with other names were used: {', '.join(others)}",) if others else ()
 
 
 def surplus(sheet: Sheet, used: Collection[int]) -> pd.Series:
@@ -248,7 +248,7 @@ def require_ascii(path: Path, source: Sheet | Text, values: pd.Series, what: str
     if odd.any():
         at = int(odd.argmax())
         raise InputError(
-            f"{path}: is not UTF-8, so {what} in row {values.index[at]} cannot be told for sure (as Latin-1 it is "
+            f"{path}: is not UTF-8, so {what} in row {values.index[at]} is uncertain (as Latin-1 it is "
             f"'{values.iloc[at]}'); save the table as UTF-8"
         )
 
@@ -266,7 +266,7 @@ def image_names(table: str, texts: pd.Series) -> tuple[pd.Series, tuple[str, ...
         return names, ()
     at = int(changed[0])
     return names, (
-        f"{table}: {len(changed)} image names have a folder, another ending or none: '{texts.iloc[at]}' (row "
+        f"{table}: image names with a folder, another ending or none: {len(changed)}, for example '{texts.iloc[at]}' (row "
         f"{texts.index[at]}) stands for {names.iloc[at]}",
     )
 

@@ -35,7 +35,7 @@ def acquire(file: ReleaseFile, root: Path, *, store: Path, keep_archive: bool, a
             done = _table(file, root, store, attempts, tell)
     except PermissionError as error:
         raise InputError(
-            f"{error.filename or root}: {error.strerror}; name a folder that this user may write to"
+            f"{error.filename or root}: {error.strerror}; choose a folder that this user may write to"
         ) from None
     tell(f"{file.name}: {done}")
     (store / f"{file.name}.json").write_text(json.dumps({"file": file.name, "done": done}) + "\n", encoding="utf-8")
@@ -78,13 +78,13 @@ def _images(file: ReleaseFile, root: Path, store: Path, keep: bool, attempts: in
         raise InputError(
             f"{folder}: the images here are not in folders images_001 to images_012, so it is unknown which archives "
             f"are missing, and {file.name} was neither fetched nor unpacked. The images can be used as they are; to "
-            "download the release all the same, set data.root to another folder"
+            "download the release anyway, set data.root to another folder"
         )
     own = layouts.archive(root, file.stem)
     if own is None:
         _fetch(file, root, store, int((file.size or 0) * UNPACKED_SHARE), attempts, tell)
     elif own.name == file.name:
-        _verify(own, file, root, tell, "remove it, and it will be downloaded")
+        _verify(own, file, root, tell, "remove it and run again to download it")
     else:
         tell(
             f"{own.name}: no checksum is published for an archive of this name (the release has {file.name}): it is used "
@@ -109,7 +109,7 @@ def _fetch(file: ReleaseFile, root: Path, store: Path, room_after: int, attempts
     if not path.is_file():
         if not file.url:
             raise InputError(
-                f"{file.name}: the table of addresses (download.table) has none for this file: download it by hand from "
+                f"{file.name}: the address table (download.table) has no address for this file: download it by hand from "
                 f"{release.PAGE} and put it into {root}"
             )
         fetch.fetch(file.url, path, size=file.size, attempts=attempts, tell=tell, room_after=room_after)

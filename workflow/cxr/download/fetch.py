@@ -65,7 +65,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if urllib.parse.urlsplit(newurl).scheme not in (("https",) if safe else ("https", "http")):
             raise InputError(
                 f"{self.name}: {req.full_url}: the server redirects to {newurl}, which is not "
-                f"{'https: the file could be changed on its way' if safe else 'http or https'}; nothing was downloaded "
+                f"{'https, so the file could be changed in transit' if safe else 'http or https'}; nothing was downloaded "
                 f"from there; {BY_HAND}"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -150,8 +150,8 @@ def fetch(
                 most = max(most, have)
                 if failures >= attempts:
                     raise InputError(
-                        f"{path.name}: {url}: {problem}; given up after {failures} attempts without any new bytes. "
-                        f"The {have} bytes that have arrived are kept in {part}: run again to go on"
+                        f"{path.name}: {url}: {problem}; gave up after {failures} attempts without new bytes. "
+                        f"The {have} bytes received so far are kept in {part}: run again to continue"
                     ) from None
                 wait = min(pause * 2 ** (failures - 1) if problem.wait is None else problem.wait, LONGEST_WAIT)
                 tell(f"{path.name}: {problem}; {have} bytes are kept, next attempt in {wait:.0f} s")
@@ -212,16 +212,16 @@ class Transfer:
         if expected is None and have > LARGEST:
             self._begin_anew()
             raise InputError(
-                f"{self.name}: {self.url}: neither the table nor the server says how large this file is, and it has more "
-                f"than {LARGEST} bytes; what was received is removed. Put its size into the table (download.table)"
+                f"{self.name}: {self.url}: neither the table nor the server states the size of this file, and it has more "
+                f"than {LARGEST} bytes; the received part was removed. Add its size to the table (download.table)"
             )
         if expected is not None and have < expected:
             raise Dropped(f"the connection ended after {have} of {expected} bytes")
         if expected is not None and have > expected:
             self._begin_anew()
             raise InputError(
-                f"{self.name}: {self.url}: the server sent {have} bytes instead of {expected}: another file, or a faulty "
-                "server; what was received is removed. Check the address and the size in the table (download.table)"
+                f"{self.name}: {self.url}: the server sent {have} bytes instead of {expected}: it is another file, or "
+                "the server is faulty; the received part was removed. Check the address and the size in the table (download.table)"
             )
 
     def _known(self) -> Partial | None:
@@ -255,12 +255,12 @@ class Transfer:
                             return None
                         self._begin_anew()
                         raise InputError(
-                            f"{self.name}: {self.url}: the server announced {before.total} bytes but has no more "
-                            "than it sent: a faulty server, or the file has changed; what was received is removed. "
-                            "Run again to download it again"
+                            f"{self.name}: {self.url}: the server announced {before.total} bytes but has sent fewer: "
+                            "it is faulty, or the file has changed; the received part was removed. Run again to download "
+                            "the file again"
                         ) from None
                     self._begin_anew()
-                    raise Dropped("the server has nothing beyond what is here: starting again", 0) from None
+                    raise Dropped("the server has no more bytes than are here: starting again", 0) from None
                 if answer.code in TRY_AGAIN or answer.code >= 500:
                     waits = _retry_after(answer.headers)
                     raise Dropped(f"the server answers {answer.code} {answer.reason}", waits) from None
@@ -277,7 +277,7 @@ class Transfer:
         if headers.get_content_type() in WEB_PAGES:
             raise InputError(
                 f"{self.name}: {self.url}: the server sends a web page ({headers.get_content_type()}) instead of the "
-                f"file itself; nothing of it was kept. Open the address in a browser to see what it says; {BY_HAND}"
+                f"file itself; nothing was kept. Open the address in a browser to see what it says; {BY_HAND}"
             )
         validator = _validator(headers)
         if response.status == 206 and before is not None:
@@ -286,7 +286,7 @@ class Transfer:
             changed = bool(validator and before.validator and validator != before.validator)
             if span is None or int(span[1]) != have or total != before.total or changed:
                 self._begin_anew()
-                raise Dropped("the file at the address is not the one of the earlier attempt: starting again", 0)
+                raise Dropped("the file at the address is not that of the earlier attempt: starting again", 0)
             return total
         if response.status != 200:
             raise Dropped(f"the server answers {response.status} {response.reason}", _retry_after(headers))
@@ -294,8 +294,8 @@ class Transfer:
         total = int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
             raise InputError(
-                f"{self.name}: {self.url}: the server announces {total} bytes instead of {self.size}: not the file "
-                f"of the release; nothing of it was kept; {BY_HAND}"
+                f"{self.name}: {self.url}: the server announces {total} bytes instead of {self.size}: it is not the "
+                f"file of the release; nothing was kept; {BY_HAND}"
             )
         if before is not None:
             same = validator and validator == before.validator
@@ -329,8 +329,8 @@ class Transfer:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(
-                f"{self.part}: the disk is full; the {self.have()} bytes that have arrived are kept. Make room, and "
-                "run again to go on"
+                f"{self.part}: the disk is full; the {self.have()} bytes received so far are kept. Make room, and "
+                "run again to continue"
             ) from None
 
     def _begin_anew(self) -> None:

@@ -78,7 +78,7 @@ def unpack(archive: Path, target: Path, tell: Journal, expected: int | None = No
     except DAMAGED as error:
         raise DamagedArchive(
             f"{archive}: damaged, reading stopped after {count} files ({type(error).__name__}: {error}); "
-            "nothing of it was unpacked. Remove this file and download it again"
+            "nothing was unpacked. Remove this file and download it again"
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -188,6 +188,6 @@ def _wanted(archive: Path, folder: Path, name: str, is_folder: bool, wrong: str)
 
 def _refusal(archive: Path, why: str) -> InputError:
     return InputError(
-        f"{archive}: refused, {why}; nothing of it was unpacked. The archives of the release contain only image files, hardly "
-        "larger unpacked: this is a different archive. Remove it, or unpack it by hand if you know what it is"
+        f"{archive}: refused, {why}; nothing was unpacked. The archives of the release contain only image files and are hardly "
+        "larger when unpacked: this is another archive. Remove it, or unpack it by hand if you know what it is"
     )

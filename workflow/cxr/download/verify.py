@@ -65,7 +65,7 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
     if file.sha256:
         return seen
     missing = (
-        "no SHA-256 is published, and an MD5 does not show a forged file" if file.md5 else "no checksum is published"
+        "no SHA-256 is published, and an MD5 does not detect a forged file" if file.md5 else "no checksum is published"
     )
     with _opened(ledger) as rows:
         first = next((row for row in rows if row["name"] == file.name), None)
@@ -81,7 +81,7 @@ def verify(path: Path, file: ReleaseFile, ledger: Path, tell: Journal) -> Seen:
             )
     if first is None:
         tell(
-            f"{file.name}: {missing}; from now on this first download counts "
+            f"{file.name}: {missing}; this first download is the reference from now on "
             f"({seen.size} bytes, SHA-256 {seen.sha256}, recorded in {ledger.name})"
         )
     else:

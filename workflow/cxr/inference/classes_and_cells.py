@@ -93,6 +93,6 @@ def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> Non
         network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
-            f"{path}: the model is of another architecture than its own settings say ({str(error).splitlines()[-1].strip()}); "
+            f"{path}: the model has another architecture than its own settings name ({str(error).splitlines()[-1].strip()}); "
             "delete it and run again"
         ) from None

@@ -26,25 +26,25 @@ def require_own(folder: Path, note: Path) -> None:
     They are if the note names another folder, and may be if it is missing or invalid.
     """
     where, own = legible(note.parent), os.path.realpath(folder)
-    removal = f"or remove {where} if those are not needed any more"
+    removal = f"or remove {where} if they are no longer needed"
     try:
         former = _read(note)
     except FileNotFoundError:
         if not any(_predictions(note.parent)):
             return
         raise InputError(
-            f"{where} holds predictions, but the file {note.name} that says of which folder is lost: {CHOICE}, {removal}. "
-            f"If they are of {legible(own)}, say so: echo {shlex.quote(legible(own))} > {shlex.quote(legible(note))}"
+            f"{where} holds predictions, but the file {note.name}, which names their folder, is missing: {CHOICE}, {removal}. "
+            f"If they belong to {legible(own)}, write that: echo {shlex.quote(legible(own))} > {shlex.quote(legible(note))}"
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{legible(note)} should say of which folder the predictions beside it are, but cannot be read ({why}): "
+            f"{legible(note)} should name the folder of the predictions beside it, but cannot be read ({why}): "
             f"{CHOICE}, {removal}"
         ) from None
     if former != os.fsencode(own):
         raise InputError(
-            f"{where} holds what was predicted of another folder, {legible(os.fsdecode(former))}, not of {legible(own)}: "
+            f"{where} holds the predictions of another folder, {legible(os.fsdecode(former))}, not of {legible(own)}: "
             f"{CHOICE}, {removal}"
         )
 

@@ -25,7 +25,7 @@ def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: predicti
     predict = PREDICTORS[chosen.experiment.partition("/")[0]]
     found = predict(chosen.model, table["image"].tolist(), pixels, image_size, run)
     own = new_images.to_own_pixels(found, table)
-    run.tell(f"{len(found) - len(own)} of {len(found)} boxes lay on margins alone")
+    run.tell(f"{len(found) - len(own)} of {len(found)} boxes were only on margins and are left out")
     csv_cells.write(own, outputs.predictions, float_format="%.6g")
     outputs.write_facts(chosen, run)
 

@@ -68,7 +68,7 @@ def write(
                 title=f"{_shortened(row.image)}  ({row.kind}, {row.width} × {row.height})",
                 notes=[
                     *(f"{kind.capitalize()}: {_model(models[kind])}" for kind in ("classes", "boxes", "cells")),
-                    f"Run “{name}”. Research software, no medical device: not for diagnosis.",
+                    f"Run “{name}”. Research software, not a medical device: not for diagnosis.",
                 ],
             )
         )

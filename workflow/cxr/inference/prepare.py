@@ -88,7 +88,7 @@ def _decoded(path: Path, entry: os.DirEntry, taken: bool, bits: int) -> tuple[np
     if not is_file(entry):  # reading a pipe would block
         raise UnusableImage(path, "not a regular file", regular.kind(path))
     if taken:
-        raise UnusableImage(path, "another file's name is spelled alike", "rename one of them")
+        raise UnusableImage(path, "its name reads the same as another file's", "rename one of them")
     return pictures.decode(path, bits)
 
 

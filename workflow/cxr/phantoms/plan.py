@@ -158,7 +158,7 @@ def _test_patients(rng: np.random.Generator, counts: np.ndarray, boxed: int) -> 
         total += int(counts[patient])
     if total < boxed:
         raise InputError(
-            f"phantoms: the patients of the test list have {total} images, {boxed} should have boxes; "
+            f"phantoms: the patients of the test list have {total} images, but {boxed} should have boxes; "
             "raise phantoms.patients or lower phantoms.boxed"
         )
     return chosen

@@ -47,7 +47,7 @@ def once(outputs: Iterable[tuple[str, str]], state: Path, key: str, batch: str, 
             seals.take_along(path, kept / name)
         mark.write_text(f"{batch} {key}", encoding="utf-8")
     except OSError as error:  # a file system without hard links
-        tell(f"results are not kept for another attempt at this job's bundle ({error.strerror})")
+        tell(f"the results could not be kept for another attempt of this job's bundle ({error.strerror})")
 
 
 def forget(states: Path) -> None:

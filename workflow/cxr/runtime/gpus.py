@@ -72,7 +72,7 @@ def find(environment: Mapping[str, str], tell: Callable[[str], None]) -> list[Gp
                 "name, which must be the same in all runs"
             )
         elif _as_given(names[0]):
-            tell(f"{trouble}: {VISIBLE} is taken as it stands")
+            tell(f"{trouble}: {VISIBLE} is used as it is")
         return [] if names is None else _chosen(names, _as_given, tell)
     if names is None:
         return [gpu for board in boards for gpu in board.parts]

@@ -178,7 +178,7 @@ def _advice(path: Path, seal: Path, found: str, expected: str) -> str:
         else "no SHA-256 was recorded when it was written"
     )
     cost = (
-        "It took training: restore a copy of it, or train it again: remove it" if took_training(output) else "Remove it"
+        "Training made it: restore a copy, or, to train it again, remove it" if took_training(output) else "Remove it"
     )
     return (
         f"{legible(path)}: {what}, so it is not used. {cost} and run the same command again: "

@@ -69,14 +69,14 @@ class Keeper:
         A full disk costs the state, not the run: it is reported, and training goes on.
         """
         began = time.monotonic()
-        trouble = self._trouble_of_writing(content) if self.path is not None else "no place for it is known"
+        trouble = self._trouble_of_writing(content) if self.path is not None else "there is no file for it"
         self.last = time.monotonic()
         self.spent = self.last - began
         if self.asked is not None:
             name = signal.Signals(self.asked).name
             if trouble:
                 raise Interrupted(f"stopped by {name}, and the training state could not be saved ({trouble})")
-            raise Interrupted(f"stopped by {name}, the training state is saved; the same command goes on from here")
+            raise Interrupted(f"stopped by {name}, the training state is saved; the same command continues from here")
         if trouble and self.path is not None:
             self.tell(f"{self.path}: the training state could not be saved ({trouble}); training goes on")
 
@@ -89,7 +89,7 @@ class Keeper:
                 path.unlink(missing_ok=True)
         except OSError as error:  # the results are written all the same
             self.tell(
-                f"{self.path}: this training state could not be removed ({error.strerror}); it is not needed any more"
+                f"{self.path}: this training state could not be removed ({error.strerror}); it is no longer needed"
             )
 
     @contextmanager

@@ -16,9 +16,12 @@ def objection(width: int, height: int, bits: int) -> tuple[str, str] | None:
     """
     size = f"{width}x{height}"
     if max(width, height) > LONGEST:
-        return f"longer than {LONGEST:,} px", f"{size}; cut out the part that is meant"
+        return f"longer than {LONGEST:,} px", f"{size}; crop it to the part that you need"
     if width * height > MOST_PIXELS:
-        return f"more than {MOST_PIXELS / 1e6:.0f} megapixels", f"{size}; shrink it, or cut out the part that is meant"
+        return (
+            f"more than {MOST_PIXELS / 1e6:.0f} megapixels",
+            f"{size}; shrink it, or crop it to the part that you need",
+        )
     if width * height * bits > 8 * MOST_BYTES:
         told = f"{size}, {bits} bits a pixel; store it with 8 or 16 bits of grey"
         return f"larger than {MOST_BYTES / 1e6:.0f} MB when decoded", told

@@ -112,10 +112,10 @@ def _require_pixels(path: Path, header: pydicom.FileDataset) -> str:
         if keyword in header and header[keyword].value:
             return keyword
     if not len(header):  # pydicom drops all elements if compressed pixel data has no end
-        raise UnusableImage(path, "truncated", "it ends before its pixel data does")
+        raise UnusableImage(path, "truncated", "the file ends within its pixel data")
     kind = UID(word(header, "SOPClassUID") or word(header.file_meta, "MediaStorageSOPClassUID")).name
     if (number(header, "Rows") and number(header, "Columns")) or "Image Storage" in kind:
-        told = "its header is that of an image, but none follows: it is cut off, or was stored without it"
+        told = "its header announces an image, but there is none: the file is cut off, or was stored without its pixels"
         raise UnusableImage(path, "a DICOM file without its pixels", told)
     raise UnusableImage(path, "a DICOM file without an image", f"it holds {kind}" if kind else "")
 
@@ -128,7 +128,7 @@ def _require_complete(path: Path, header: pydicom.FileDataset, pixels: str) -> N
     kind = word(header, "PhotometricInterpretation")
     if missing or not kind:
         told = ", ".join(missing + ["PhotometricInterpretation"] * (not kind))
-        raise UnusableImage(path, "an incomplete DICOM header", f"no {told}; export the image again")
+        raise UnusableImage(path, "an incomplete DICOM header", f"missing: {told}; export the image again")
     for keyword, count in counts.items():
         setattr(header, keyword, int(count))
     header.PhotometricInterpretation = kind
@@ -141,7 +141,7 @@ def _require_one_frame(path: Path, header: pydicom.FileDataset) -> None:
         told = f"NumberOfFrames is {header.NumberOfFrames!r}, not a number; export the image again"
         raise UnusableImage(path, "an incomplete DICOM header", told)
     if frames and frames[0] > 1:
-        told = f"{frames[0]:.0f} frames; give the one that is meant a file of its own"
+        told = f"{frames[0]:.0f} frames; export the one that you need to a file of its own"
         raise UnusableImage(path, "more than one frame", told)
     header.NumberOfFrames = 1
     for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):  # where the frames begin
@@ -177,7 +177,7 @@ def _require_whole(path: Path, header: pydicom.FileDataset, pixels: str, syntax:
         # Checked here, because libjpeg invents the rest of a picture whose stream is cut off.
         stream = b"".join(generate_fragments(header.PixelData))
         if JPEG_END not in stream[max(stream.find(JPEG_SCAN), 0) :]:
-            raise UnusableImage(path, "truncated", "its compressed pixels have no end")
+            raise UnusableImage(path, "truncated", "its compressed pixels have no end marker")
 
 
 def _require_bounded_stream(path: Path, header: pydicom.FileDataset, syntax: UID) -> None:
@@ -192,10 +192,10 @@ def _require_bounded_stream(path: Path, header: pydicom.FileDataset, syntax: UID
     elif syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes:
         size = codestreams.of_jpeg(stream)
     if size is None:
-        told = f"{syntax.name}: its compressed pixels do not say how large the picture is; send it again, or {UNPACK}"
+        told = f"{syntax.name}: its compressed pixels do not state the size of the picture; transfer the file again, or {UNPACK}"
         raise UnusableImage(path, "unreadable", told)
     if objection := bounds.objection(size.width, size.height, size.bits):
-        raise UnusableImage(path, objection[0], f"as its compressed pixels state it: {objection[1]}")
+        raise UnusableImage(path, objection[0], f"according to its compressed pixels: {objection[1]}")
 
 
 def _require_short_segments(path: Path, header: pydicom.FileDataset, stream: bytes) -> None:
@@ -208,9 +208,7 @@ def _require_short_segments(path: Path, header: pydicom.FileDataset, stream: byt
     ends = [int.from_bytes(stream[4 * n : 4 * n + 4], "little") for n in range(1, count + 1)] + [len(stream)]
     for start, end in pairwise(ends):
         if codestreams.unpacked(stream[start:end], most) > most:
-            raise UnusableImage(
-                path, "unreadable", f"{RLELossless.name}: more pixels than the header tells of; {UNPACK}"
-            )
+            raise UnusableImage(path, "unreadable", f"{RLELossless.name}: more pixels than the header states; {UNPACK}")
 
 
 # ---- from pixel data to values
@@ -223,7 +221,7 @@ def _stored(path: Path, header: pydicom.FileDataset, syntax: UID) -> tuple[np.nd
     except NotImplementedError:
         known = "" if syntax.name == syntax else f"{syntax.name}, "
         film = "MPEG" in syntax.name or "HEVC" in syntax.name
-        told = f"{known}transfer syntax {syntax}; {'export the frame that is meant as an image' if film else UNPACK}"
+        told = f"{known}transfer syntax {syntax}; {'export the frame that you need as an image' if film else UNPACK}"
         raise UnusableImage(path, "compressed in a way that cannot be read", told) from None
     if not decoder.is_available:
         told = f"{syntax.name}; install one of: {', '.join(decoder.missing_dependencies)}; or {UNPACK}"
@@ -240,7 +238,7 @@ def _stored(path: Path, header: pydicom.FileDataset, syntax: UID) -> tuple[np.nd
         )
     except Exception as error:  # each decoder has its own types
         words = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
-        told = f"{syntax.name}: {words}; send it again, or {UNPACK}" if syntax.is_encapsulated else words
+        told = f"{syntax.name}: {words}; transfer the file again, or {UNPACK}" if syntax.is_encapsulated else words
         raise UnusableImage(path, "unreadable", told) from None
     if aside:
         values = _without_bits_below(values, header, aside)
@@ -284,7 +282,7 @@ def _palette(
         white = max(table.white for table in tables)
         return lambda band: np.stack([table.look_up(band) * (255 / white) for table in tables], axis=-1)
     if "SegmentedRedPaletteColorLookupTableData" not in header:
-        raise UnusableImage(path, "an incomplete DICOM header", "no palette of its colours; export the image again")
+        raise UnusableImage(path, "an incomplete DICOM header", "its colour palette is missing; export the image again")
     return lambda band: _from_segments(band, header)
 
 

@@ -62,7 +62,7 @@ def _inflated(packed: memoryview) -> bytes:
             count += len(stream.decompress(held, STEP))
             held = stream.unconsumed_tail
             if count > MOST_BYTES:
-                told = "a radiograph has less; export the image again"
+                told = "no radiograph is this large; export the image again"
                 raise Irregular(f"larger than {MOST_BYTES / 1e6:.0f} MB when inflated", told)
         return zlib.decompress(packed, -zlib.MAX_WBITS, count)
     except zlib.error as error:

@@ -120,7 +120,7 @@ def _start_from(path: Path, network: nn.Module) -> str:
     state = {name: tensor for name, tensor in content["state"].items() if name not in own}
     left = network.load_state_dict(state, strict=False)
     if set(left.missing_keys) != own or left.unexpected_keys:
-        raise InputError(f"{path} holds weights of another network; delete it, and it is made anew")
+        raise InputError(f"{path} holds weights of another network; delete it and run again: the run makes it again")
     return str(content["pretrained_on"])
 
 
@@ -157,7 +157,7 @@ def _unknown(path: Path | None, table: pd.DataFrame, tell: Callable[[str], None]
     found = unboxed(dict(zip(labels["image"], labels["labels"], strict=True)), table)
     some = sum(bool(each & set(BOXED_FINDINGS)) for each in found)
     tell(
-        f"{some} of {len(table)} training images have labels without a box that others have boxes of: unknown, no loss"
+        f"{some} of {len(table)} training images have a label without a box that has boxes on other images: no loss there"
     )
     return found
 

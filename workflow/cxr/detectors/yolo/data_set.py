@@ -42,7 +42,10 @@ def intact(manifest: Path, folder: Path, pixels: labels.Pixels, tell: Journal) -
         written, removed = labels.mend(data, pixels)
     except labels.OtherPicture as error:
         raise InputError(f"{error}; {_advice(manifest)}") from None
-    for files, what in ((written, "were missing or damaged and are written again"), (removed, "are no one's: removed")):
+    for files, what in (
+        (written, "were missing or damaged and were written again"),
+        (removed, "belonged to no image and were removed"),
+    ):
         if files:
             shown = ", ".join(files[:SHOWN]) + (", …" if len(files) > SHOWN else "")
             tell(f"YOLO data set {folder}: {len(files)} files {what} ({shown})")
@@ -70,6 +73,6 @@ def read(manifest: Path, folder: Path) -> labels.DataSet:
 
 def _advice(manifest: Path) -> str:
     return (
-        "remove the manifest and run the same command again, which makes the data set anew: "
+        "remove the manifest and run the same command again, which makes the data set again: "
         f"rm {shlex.quote(legible(manifest))}"
     )

@@ -151,8 +151,8 @@ def mend(data: DataSet, pixels: Pixels) -> tuple[list[str], list[str]]:
             png = _png(picture)
             if _sha256(png) != row.sha256:
                 raise OtherPicture(
-                    f"{legible(data.folder / row.file)}: missing or damaged, and the image cache gives another picture of "
-                    f"'{row.image}' than the one it held"
+                    f"{legible(data.folder / row.file)}: missing or damaged, and the image cache now has another picture "
+                    f"of '{row.image}'"
                 )
             _write(data.folder / row.file, png)
     for row in labels.itertuples():
@@ -182,8 +182,8 @@ def _sweep(folder: Path, kept: set[str]) -> list[str]:
     for place in (folder, *(folder / kind for kind in KINDS)):
         if place.is_symlink():
             raise InputError(
-                f"{legible(place)}: a link; the files of a data set are replaced and removed, which is not done through a "
-                "link: remove it, and run the same command again"
+                f"{legible(place)}: this is a link, and files of a data set are not replaced or removed through links; "
+                "remove it and run the same command again"
             )
     for kind in KINDS:
         for path in sorted((folder / kind).rglob("*"), reverse=True):

@@ -106,9 +106,9 @@ def _replace(module: str, name: str, by: Callable[..., Any]) -> None:
 def _refusing(what: str) -> Callable[..., Any]:
     def refuse(*arguments: Any, **options: Any) -> None:
         raise InputError(
-            f"ultralytics was about to use {what}, which could fetch something from a network, install a package or run "
-            "code from a file: no job does that. Give a weights file (yolo.pretrained) and an architecture "
-            "(yolo.architecture) that need nothing else"
+            f"ultralytics tried to use {what}, which could fetch something from a network, install a package or run code "
+            "from a file; no job may do that. Set yolo.pretrained to a weights file and yolo.architecture to an "
+            "architecture that need nothing else"
         )
 
     return refuse
@@ -348,7 +348,7 @@ class _Trainer(DetectionTrainer):
         if wrong:
             raise InputError(
                 f"{wrong[0]}: the image or its label file is missing, damaged or not in the data set's manifest ({len(wrong)} "
-                f"such in {img_path}); run the same command again, which compares them all"
+                f"such in {img_path}); run the same command again: it checks all of them"
             )
         return dataset
 
@@ -700,7 +700,7 @@ def _load(path: Path) -> DetectionModel:
         raise InputError(f"{path}: no such weights file; {expected}")
     if not tasks._SafeLoad.SUPPORTED:
         raise InputError(
-            f"PyTorch {torch.__version__} runs what a weights file holds; install the one of requirements.lock"
+            f"PyTorch {torch.__version__} runs code that a weights file holds; install the version in requirements.lock"
         )
     try:
         model, _ = load_checkpoint(path)
