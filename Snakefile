@@ -31,7 +31,7 @@ from cxr.inference import destination
 from cxr.runtime import bundle, gpus
 from runner import engine, fingerprint, guard, integrity, places, plans, slurm_jobs
 
-# What is mended inside of Snakemake holds for the versions that it was proven on.
+# The fixes to Snakemake apply only to the versions that they were tested with.
 UNPROVEN = engine.unproven()
 if UNPROVEN and workflow.is_main_process:
     print(f"Warning: {UNPROVEN}", file=sys.stderr)

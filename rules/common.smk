@@ -1,5 +1,5 @@
-# What the rules of several stages need to know: places, protocols, splits, folds, jobs. Functions that one stage alone
-# needs for its inputs and params are in inputs/<stage>.smk.
+# What the rules of several stages share: places, protocols, splits, folds, jobs. Functions for the inputs and params of a
+# single stage are in inputs/<stage>.smk.
 
 tell = functools.partial(print, file=sys.stderr)
 
@@ -48,12 +48,12 @@ def chosen(section, *names):
 
 
 def code(script, *files):
-    """A hash of what a script executes; a changed algorithm re-runs the rule, a changed comment or a touched file not."""
+    """A hash of what a script executes; a changed algorithm re-runs the rule, a changed comment or time stamp does not."""
     return lambda wildcards: fingerprint.remembered(Path(".snakemake/cxr-code.json"), script, *files)
 
 
 def growing(value):
-    """A resource of which a job gets more each time it is submitted again."""
+    """A resource that grows each time a job is submitted again."""
     return lambda wildcards, attempt: value * attempt
 
 

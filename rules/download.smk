@@ -21,7 +21,7 @@ rule download:
         everything_downloaded,
 
 
-# Changed code does not count here: the bytes of the release do not depend on it.
+# Changed code does not re-run this rule: the bytes of the release do not depend on it.
 rule release_file:
     output:
         done=f"{DATA_ROOT}/downloaded/{{file}}.json",

@@ -17,7 +17,7 @@ def release_file(wildcards):
 
 
 def everything_downloaded(wildcards):
-    """What `download` waits for; the room on the disk is checked once, before the first job."""
+    """The files that `download` waits for; free disk space is checked once, before the first job."""
     files = release_files()
     store = f"{DATA_ROOT}/downloaded"
     engine.or_exit(

@@ -2,7 +2,7 @@
 
 
 def of_boxed_labels(wildcards):
-    """All labels of the boxed training images, where the grid CNN distinguishes absent from not drawn."""
+    """All labels of the boxed training images, if the grid CNN distinguishes absent findings from those without a box."""
     section = protocol_of(wildcards).gridcnn
     wanted = section.head == "findings" and section.mask_unboxed
     return [of_boxes("train_labels")(wildcards)] if wanted else []

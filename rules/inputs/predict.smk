@@ -24,7 +24,7 @@ def new_images_fingerprint():
 
 
 def of_classifiers(file):
-    """A file of every classifier that may predict new images: beside each model lie the facts it is chosen by."""
+    """A file of every classifier that may predict new images; the facts that it is chosen by are beside its model."""
     return lambda wildcards: [
         f"<results>/baseline/{PREDICTING}/sigmoid/{file}",
         *(f"<results>/transfer_long/{PREDICTING}/{pair}/{file}" for pair in selected_pairs(PREDICTING)),
@@ -32,5 +32,5 @@ def of_classifiers(file):
 
 
 def of_detectors(names, file):
-    """The same of every fold of these detectors."""
+    """A file of every fold of these detectors."""
     return [f"<results>/{name}/{PREDICTING}/fold{fold}/{file}" for name in names for fold in folds_of(PREDICTING)]

@@ -8,7 +8,7 @@ def box_settings(wildcards):
 
 
 def leakage(wildcards):
-    """The tables of what roles share, of every split of every protocol."""
+    """The leakage tables of every split of every protocol."""
     return [
         split_file(name, split, "leakage")
         for name in SETTINGS.protocols

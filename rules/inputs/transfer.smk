@@ -1,6 +1,6 @@
 # Inputs and params of the rules of transfer learning, and of the comparison of its choices.
 
-PROBED = 128  # validation images on which a comparison's jobs look at the added layer
+PROBED = 128  # validation images on which a comparison's jobs measure the added layer
 
 
 def transfer_settings(wildcards, schedule):
@@ -12,14 +12,14 @@ def transfer_settings(wildcards, schedule):
 
 
 def of_features(wildcards):
-    """The grid's shared features, where its frozen layers give the same for every pair."""
+    """The grid's stored features, if all pairs can share the outputs of the frozen layers."""
     protocol = protocol_of(wildcards)
     shared = plans.shares_features(protocol, protocol.transfer.frozen_batchnorm)
     return [f"<results>/features/{wildcards.protocol}/store.json"] if shared else []
 
 
 def of_sizes(role, sizes):
-    """Split files of classifiers. sizes: a function from the settings of transfer to the sizes."""
+    """The split files of some sizes. sizes: a function that takes the settings of transfer and returns the sizes."""
     return lambda wildcards: [
         split_file(wildcards.protocol, size, role) for size in sizes(protocol_of(wildcards).transfer)
     ]
@@ -49,7 +49,7 @@ def of_bundle(wildcards):
 
 
 def variant_settings(wildcards):
-    """The settings of a grid job, but for the two that the comparison varies."""
+    """The settings of a grid job, except the two that the comparison varies."""
     varied = {"head_input": wildcards.head_input, "frozen_batchnorm": wildcards.frozen_batchnorm}
     return transfer_settings(wildcards, "training") | varied | {"probed": PROBED}
 
@@ -73,11 +73,11 @@ def of_compared_splits(role):
 
 
 def comparisons(pattern):
-    """Files of the protocols whose choices are compared."""
+    """A file of every protocol that has a comparison."""
     return [pattern.format(protocol=name) for name in SETTINGS.protocols if plans.compared(getattr(SETTINGS, name))]
 
 
 def configured_comparisons(wildcards):
     return comparisons("<results>/comparison/{protocol}/comparison.csv") or sys.exit(
-        "Error: nothing is compared: give transfer.comparison of a protocol layers and sizes, as config/collapse.yaml does"
+        "Error: no comparison is configured: set layers and sizes in transfer.comparison of a protocol, as in config/collapse.yaml"
     )

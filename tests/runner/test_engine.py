@@ -313,4 +313,4 @@ def test_with_another_version_the_workflow_says_what_it_does_without_and_is_plan
     command += ["--cores", "1", "--configfile", repository / "tests/tiny.yaml"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=repository)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Warning: snakemake 9.99.0: what this workflow mends") == 1
+    assert done.stderr.count("Warning: snakemake 9.99.0: this workflow's fixes to Snakemake") == 1

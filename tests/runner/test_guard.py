@@ -314,7 +314,7 @@ def test_where_there_are_no_locks_this_is_told_and_a_run_on_this_machine_is_noti
     kill(engine)
     guard.lock(work / RESULTS, told.append).close()
     assert (
-        len(told) == 2 and "has no locks (No locks available): a second run on these results is noticed on" in told[0]
+        len(told) == 2 and "has no locks (No locks available): a second run on these results is noticed only" in told[0]
     )
 
 

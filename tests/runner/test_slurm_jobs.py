@@ -90,9 +90,7 @@ def test_jobs_that_do_not_end_stop_the_run_and_stay_noted(cluster, results):
 @pytest.mark.parametrize("code", ["exit 1", "exec no-such-program"])
 def test_without_an_answer_of_slurm_nothing_is_started(cluster, results, code):
     (cluster / "squeue").write_text(f"#!/bin/sh\necho the controller is away >&2; {code}\n")
-    with pytest.raises(
-        RuntimeError, match="squeue gives no answer about the jobs of an earlier run: the controller is"
-    ):
+    with pytest.raises(RuntimeError, match="squeue did not answer about the jobs of an earlier run: the controller is"):
         take_over(results)
     assert (results / slurm_jobs.NOTE).read_text() == f"{EARLIER}\n"
 
@@ -133,7 +131,7 @@ def test_the_executor_makes_names_as_they_are_expected():
 def test_an_answer_that_is_not_ids_reaches_no_command(cluster, results, answer):
     answers(cluster, answer)
     with pytest.raises(
-        RuntimeError, match=r"squeue answered '.*' instead of the ids of an earlier run's jobs; nothing is cancelled"
+        RuntimeError, match=r"squeue answered '.*' instead of the ids of an earlier run's jobs; nothing was cancelled"
     ):
         take_over(results)
     assert arguments(cluster, "scancel") is None

@@ -36,8 +36,8 @@ def unproven(version: Callable[[str], str] = metadata.version) -> str:
     if not other:
         return ""
     return (
-        f"{' and '.join(other)}: what this workflow mends in Snakemake was proven on "
-        f"{', '.join(f'{name} {text}' for name, text in PROVEN.items())} alone and is left out. Results carry no records of "
+        f"{' and '.join(other)}: this workflow's fixes to Snakemake were tested only with "
+        f"{', '.join(f'{name} {text}' for name, text in PROVEN.items())} and are left out. Results then have no records of "
         "their own, damaged files are found only when a job reads them, and a change behind kept files may need a second "
         "run. Install the versions in requirements.lock"
     )

@@ -25,7 +25,7 @@ def summary(text: str) -> str:
     text: what `snakemake --dry-run` prints.
     """
     if "Nothing to be done" in text:
-        return "nothing to do: all results belong to the present data, settings and code"
+        return "nothing to do: all results match the current data, settings and code"
     jobs: Counter[str] = Counter()
     reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for _, rule, body in BLOCK.findall(text):

@@ -106,8 +106,8 @@ def _locked(file: IO[str], earlier: Mark | None, results: Path, tell: Callable[[
         return locks.attempt(file)
     except OSError as error:
         tell(
-            f"{results}: this file system has no locks ({error.strerror}): a second run on these results is noticed on "
-            "this machine only; start none on another machine"
+            f"{results}: this file system has no locks ({error.strerror}): a second run on these results is noticed only "
+            "on this machine; do not start one on another machine"
         )
         return earlier is None or not (earlier.here() and _is_another(earlier) and _works_on(results, earlier))
 

@@ -84,7 +84,7 @@ def require_records(dag: Any, results: Path, settings: Mapping[str, Any], tell: 
     text = (
         f"there is no record of how {len(unknown)} results were made ({', '.join(map(legible, sorted(unknown)[:SHOWN]))}"
         f"{', …' if len(unknown) > SHOWN else ''}): neither .snakemake nor {results}/.records lists them, so it is unknown "
-        "whether they match the present settings, code and data. Settings that differ from those beside the results: "
+        "whether they match the current settings, code and data. Settings that differ from those beside the results: "
         f"{changed}. Remove what is out of date, or accept everything as it is by adding --touch --forceall once to the command"
     )
     if dag.workflow.dryrun:

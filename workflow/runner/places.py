@@ -45,5 +45,5 @@ def require_no_braces(paths: Iterable[str]) -> None:
         if contains_wildcard(path):
             raise InputError(
                 f"{path}: Snakemake takes text in braces for a wildcard, so this path cannot be used; make a link "
-                "to it that has no braces (ln -s), and name that in the configuration (data)"
+                "to it without braces (ln -s), and give the link in the configuration (data)"
             )

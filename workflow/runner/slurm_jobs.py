@@ -96,8 +96,8 @@ def require_plain(given: Mapping[str, str]) -> None:
     for name, path in given.items():
         if set(path) & READ_ON or not path.isprintable() or path.startswith("'"):
             raise RuntimeError(
-                f'{name}: the path {path!r} cannot be passed to a SLURM job: it has one of $ ` " \\, a control character or an '
-                "apostrophe at its beginning; make a link to it whose path has none of them (ln -s), and name that in the "
+                f'{name}: the path {path!r} cannot be passed to a SLURM job: it contains one of $ ` " \\ or a control character, '
+                "or begins with an apostrophe; make a link to it without them (ln -s), and give the link in the "
                 "configuration, or start Snakemake there; nothing was run"
             )
 
@@ -149,7 +149,7 @@ def queued(names: list[str]) -> list[str]:
     found = _slurm("squeue", "--noheader", "--format=%A", f"--user={os.getuid()}", f"--name={','.join(names)}").split()
     if strange := [word for word in found if not re.fullmatch(r"[0-9]+", word)]:
         raise RuntimeError(
-            f"squeue answered {strange[0][:60]!r} instead of the ids of an earlier run's jobs; nothing is cancelled"
+            f"squeue answered {strange[0][:60]!r} instead of the ids of an earlier run's jobs; nothing was cancelled"
         )
     return found
 
@@ -160,5 +160,5 @@ def _slurm(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", "") or str(error)).strip()
-        raise RuntimeError(f"{command[0]} gives no answer about the jobs of an earlier run: {reason}") from None
+        raise RuntimeError(f"{command[0]} did not answer about the jobs of an earlier run: {reason}") from None
     return done.stdout
