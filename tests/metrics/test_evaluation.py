@@ -45,7 +45,7 @@ def classify(tmp_path):
         table.insert(0, "image", splits.read_split(paths["test_split"])["image"])
         table.to_csv(tmp_path / "predictions.csv", index=False)
         evaluation.write_classifier(
-            protocol="sound", experiment="x", activation=activation, predictions=tmp_path / "predictions.csv", **paths,
+            experiment=("sound", "x"), activation=activation, predictions=tmp_path / "predictions.csv", **paths,
             settings=settings, seed=seed, table=tmp_path / "table.csv",
         )  # fmt: skip
         return read(tmp_path / "table.csv", "x")
@@ -103,19 +103,17 @@ class Detector:
     )
 
     def __init__(self, folder, kind):
-        self.folder, self.paths = folder, {}
+        self.folder, self.folds = folder, []
         for fold, certainty in enumerate(self.CERTAINTY):
-            self._add("train_splits", split(folder / f"train{fold}.csv", ["Mass"], [ELSEWHERE], 10 * fold))
+            files = {"train_split": split(folder / f"train{fold}.csv", ["Mass"], [ELSEWHERE], 10 * fold)}
             for at, role in enumerate(("validation", "test"), 1):
                 path = split(folder / f"{role}{fold}.csv", ["Mass"], [HERE], 10 * fold + at)
-                self._add(f"{role}_splits", path)
+                files[f"{role}_split"] = path
                 name = f"{10 * fold + at:08d}_000.png"
                 predicted = folder / f"{role}_predicted{fold}.{'npz' if kind == 'cells' else 'csv'}"
                 (self._cells if kind == "cells" else self._boxes)(predicted, name, *certainty[role])
-                self._add("predictions" if role == "test" else "validation_predictions", predicted)
-
-    def _add(self, name, path):
-        self.paths.setdefault(name, []).append(path)
+                files["predictions" if role == "test" else "validation_predictions"] = predicted
+            self.folds.append(files)
 
     @staticmethod
     def _cells(path, name, right, wrong):
@@ -128,16 +126,16 @@ class Detector:
         columns = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
         pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
 
-    def score(self, tune=True, threshold=0.9, **changed):
-        out = {name: self.folder / name for name in ("table", "chosen", "froc")}
+    def score(self, tune=True, threshold=0.9):
+        out = {name: self.folder / name for name in ("table", "thresholds", "froc")}
         with Journal(self.folder / "log", "metrics") as tell:
             evaluation.write_detector(
-                protocol="sound", experiment="detector", **self.paths | changed, threshold=threshold, tune=tune,
-                settings=QUICK, seed=0, **out, tell=tell,
+                experiment=("sound", "detector"), files=[evaluation.FoldFiles(**fold) for fold in self.folds],
+                threshold=threshold, tune=tune, settings=QUICK, seed=0, outputs=evaluation.DetectorFiles(**out), tell=tell,
             )  # fmt: skip
         return (
             read(out["table"], "detector"),
-            json.loads(out["chosen"].read_text(encoding="utf-8")),
+            json.loads(out["thresholds"].read_text(encoding="utf-8")),
             pd.read_csv(out["froc"]),
         )
 
@@ -163,7 +161,8 @@ def test_thresholds_are_tuned_on_each_folds_own_validation_images(detector):
 
 def test_thresholds_do_not_depend_on_the_test_images(detector):
     _, before, _ = detector.score()
-    for path, name in zip(detector.paths["predictions"], ("00000002_000.png", "00000012_000.png"), strict=True):
+    for fold, name in zip(detector.folds, ("00000002_000.png", "00000012_000.png"), strict=True):
+        path = fold["predictions"]
         (detector._cells if path.suffix == ".npz" else detector._boxes)(path, name, 0.05, 0.99)
     _, after, _ = detector.score()
     assert after == before
@@ -182,13 +181,13 @@ def test_a_detectors_floors_come_from_each_folds_training_split(detector):
     row = found.loc[("f1", "all")]
     assert row["floor_name"] == "whole image", "the training boxes lie elsewhere"
     assert f"{CUT_MASK} 0.0000" in row["note"]
-    detector.paths["train_splits"][0] = detector.paths["test_splits"][0]
+    detector.folds[0]["train_split"] = detector.folds[0]["test_split"]
     assert f"{CUT_MASK} 0.5000" in detector.score()[0].loc[("f1", "all"), "note"], "that of one of two folds fits"
 
 
 def test_the_curve_is_written_for_boxes_and_is_empty_for_cells(detector):
     table, _, froc = detector.score()
-    if detector.paths["predictions"][0].suffix == ".npz":
+    if detector.folds[0]["predictions"].suffix == ".npz":
         assert len(froc) == 0 and "label" in froc.columns
         assert ("mse", "all") in table.index
     else:

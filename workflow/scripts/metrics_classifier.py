@@ -8,8 +8,7 @@ from cxr.settings import Evaluation
 job = snakemake.params
 with jobs.opened(snakemake, f"metrics {job.protocol} {job.experiment}", os.environ) as (_, out):
     evaluation.write_classifier(
-        protocol=snakemake.params.protocol,
-        experiment=snakemake.params.experiment,
+        experiment=(job.protocol, job.experiment),
         activation=snakemake.params.activation,
         predictions=Path(snakemake.input.predictions),
         train_split=Path(snakemake.input.train),

@@ -12,8 +12,6 @@ with jobs.opened(snakemake, "sheet", os.environ) as (tell, out):
         index=Path(snakemake.input.index),
         store=Path(snakemake.params.store),
         box_size=snakemake.params.box_size,
-        picture=out["picture"],
-        failures=out["failures"],
-        maps=out["maps"],
+        outputs=sheets.DetectionSheets(**out),
         tell=tell,
     )

@@ -2,25 +2,54 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from cxr import experiments
 from cxr.data import splits
 from cxr.metrics import classification
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.pooling import Fold, Thresholds, choose_thresholds
+from cxr.runtime.jobs import Job
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation
 
 
+@dataclass(frozen=True)
+class FoldFiles:
+    """The files of one fold of a detector: predictions of its test and validation images, and its three splits."""
+
+    predictions: Path
+    validation_predictions: Path
+    train_split: Path
+    validation_split: Path
+    test_split: Path
+
+    @classmethod
+    def of(cls, job: Job) -> "list[FoldFiles]":
+        """Return those of a workflow's job, fold by fold."""
+        given = job.input
+        files = (given.predictions, given.validation_predictions, given.train, given.validation, given.test)
+        return [cls(*map(Path, fold)) for fold in zip(*files, strict=True)]
+
+
+@dataclass(frozen=True)
+class DetectorFiles:
+    """What the scoring of a detector writes: metric table, thresholds used (JSON), and FROC curve (no row for cells)."""
+
+    table: Path
+    thresholds: Path
+    froc: Path
+
+
 def write_classifier(
     *,
-    protocol: str,
-    experiment: str,
+    experiment: experiments.Key,
     activation: Literal["softmax", "sigmoid"],
     predictions: Path,
     train_split: Path,
@@ -31,8 +60,7 @@ def write_classifier(
 ) -> None:
     """Score a classifier on its test split; the floors are constants fitted on its training split."""
     rows = classification.classification_table(
-        protocol,
-        experiment,
+        *experiment,
         pd.read_csv(predictions),
         splits.read_split(test_split),
         splits.read_split(train_split),
@@ -46,47 +74,37 @@ def write_classifier(
 
 def write_detector(
     *,
-    protocol: str,
-    experiment: str,
-    predictions: Sequence[Path],
-    validation_predictions: Sequence[Path],
-    train_splits: Sequence[Path],
-    validation_splits: Sequence[Path],
-    test_splits: Sequence[Path],
+    experiment: experiments.Key,
+    files: Sequence[FoldFiles],
     threshold: float,
     tune: bool,
     settings: Evaluation,
     seed: int,
-    table: Path,
-    chosen: Path,
-    froc: Path,
+    outputs: DetectorFiles,
     tell: Journal,
 ) -> None:
     """Score a detector on the boxed test images of all folds; floors are fitted on each fold's boxed training images.
 
-    table: the metric table; froc: the curve of a detector of boxes (``detection.score_folds``).
-    Every sequence has one entry per fold, in the same order. tune: choose the thresholds of the binarised scores on each
-    fold's validation images; `chosen` records the thresholds used.
+    files: those of each fold. tune: choose the thresholds of the binarised scores on each fold's validation images. Scores
+    and curve: ``detection.score_folds``.
     """
     folds = []
-    for number, path in enumerate(predictions):
-        boxes, cells = read_predictions(path)
+    for number, fold in enumerate(files):
+        boxes, cells = read_predictions(fold.predictions)
         thresholds = Thresholds(threshold)
         if tune:
-            their_boxes, their_cells = read_predictions(validation_predictions[number])
-            validation = splits.read_split(validation_splits[number])
+            their_boxes, their_cells = read_predictions(fold.validation_predictions)
+            validation = splits.read_split(fold.validation_split)
             thresholds = choose_thresholds(validation, boxes=their_boxes, cells=their_cells)
         tell(
             f"fold {number}: threshold {thresholds.overall:.3f}, "
             f"{'chosen on the validation images' if tune else 'from the settings'}"
         )
-        test, train = splits.read_split(test_splits[number]), splits.read_split(train_splits[number])
+        test, train = splits.read_split(fold.test_split), splits.read_split(fold.train_split)
         folds.append(Fold(test, train, thresholds, boxes, cells))
-    rows, curve = score_folds(
-        protocol, experiment, folds, samples=settings.bootstrap, confidence=settings.confidence, seed=seed
-    )
-    curve.to_csv(froc, index=False, float_format="%.6g")
-    chosen.write_text(
+    rows, curve = score_folds(*experiment, folds, samples=settings.bootstrap, confidence=settings.confidence, seed=seed)
+    curve.to_csv(outputs.froc, index=False, float_format="%.6g")
+    outputs.thresholds.write_text(
         json.dumps(
             {
                 "chosen_on": "validation" if tune else "settings",
@@ -98,7 +116,7 @@ def write_detector(
         ),
         encoding="utf-8",
     )
-    rows.to_csv(table, index=False, float_format="%.6g")
+    rows.to_csv(outputs.table, index=False, float_format="%.6g")
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame | None, Cells | None]:

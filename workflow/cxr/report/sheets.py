@@ -22,6 +22,20 @@ FAILED = 4  # of each kind of failure
 MAPS = 6
 
 
+@dataclass(frozen=True)
+class DetectionSheets:
+    """The pictures of a detector.
+
+    picture: images taken evenly from their order. failures: the ``FAILED`` true boxes found with the lowest confidence, then
+    as many false positives with the highest; titles give the finding and the confidence. maps: predicted cells above target
+    cells, and one image with both laid over it (the paper's figures 8, 9 and 2).
+    """
+
+    picture: Path
+    failures: Path
+    maps: Path
+
+
 def write_detections(
     *,
     predictions: Sequence[Path],
@@ -30,17 +44,10 @@ def write_detections(
     index: Path,
     store: Path,
     box_size: int,
-    picture: Path,
-    failures: Path,
-    maps: Path,
+    outputs: DetectionSheets,
     tell: Journal,
 ) -> None:
-    """Draw test images of all folds with their true and predicted boxes (or cells), three times.
-
-    picture: images taken evenly from their order. failures: the ``FAILED`` true boxes found with the lowest confidence, then
-    as many false positives with the highest; titles give the finding and the confidence. maps: predicted cells above target
-    cells, and one image with both laid over it (the paper's figures 8, 9 and 2).
-    """
+    """Draw test images of all folds with their true and predicted boxes (or cells), three times."""
     tested = _tested(predictions, thresholds, test_splits)
     pixels = image_store.open_store(store, image_index.read_index(index), box_size, "boxed", tell)
     names = tested.table["image"].tolist()
@@ -49,15 +56,15 @@ def write_detections(
         return pixels.read([names[place] for place in at])
 
     even = np.unique(np.linspace(0, len(names) - 1, min(SHOWN, len(names))).astype(int))
-    picture.write_bytes(_sheet(tested, even, read(even), [names[place] for place in even]))
+    outputs.picture.write_bytes(_sheet(tested, even, read(even), [names[place] for place in even]))
     worst = [*_misses(tested)[:FAILED], *_false_positives(tested)[:FAILED]]
     at = [place for place, _ in worst]
     titles = [f"{names[place]}: {what}" for place, what in worst]
-    failures.write_bytes(_sheet(tested, np.array(at, dtype=int), read(at), titles, columns=FAILED))
+    outputs.failures.write_bytes(_sheet(tested, np.array(at, dtype=int), read(at), titles, columns=FAILED))
     targets = cell_targets([boxes.boxes for boxes in tested.drawn])
     row = even[:MAPS]
     example = int(even[0])
-    maps.write_bytes(
+    outputs.maps.write_bytes(
         xrays.cell_maps(
             tested.answers.cells[row],
             targets[row],
