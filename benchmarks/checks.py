@@ -107,7 +107,9 @@ def filled(
 def of_features(folder: Path, layers: int, steps: int, batch: int, rounds: int, device: Device, tell: Journal) -> Cost:
     names = [f"{number:08d}_000.png" for number in range(SET)]
     schedule = Schedule(epochs=1, steps=steps, batch=batch)
-    rows = frozen_features.wanted_rows({"all": names}, [], dict.fromkeys(names, "0123456789abcdef"), schedule, 0)
+    rows = frozen_features.wanted_rows(
+        frozen_features.GridImages({"all": names}, [], dict.fromkeys(names, "0123456789abcdef")), schedule, 0
+    )
     network = classifier(layers)
     shapes = frozen_features.choose_stages(network.backbone, [layers], len(rows), SIDE, 4, 1e3, tell)
     ((stage, shape),) = shapes.items()

@@ -71,7 +71,7 @@ def settings(steps: int, batch: int):
 
 
 def run_features(folder: Path, steps: int, batch: int) -> None:
-    from cxr.classifiers import transfer
+    from cxr.classifiers import frozen_features, transfer
     from cxr.runtime.journal import Journal
     from cxr.training.device import choose
     from cxr.training.runs import plain
@@ -79,10 +79,13 @@ def run_features(folder: Path, steps: int, batch: int) -> None:
     schedule, augment = settings(steps, batch)
     with Journal(folder / "features.log", "features") as tell:
         transfer.write_features(
-            train_splits={str(size): folder / f"{size}.csv" for size in SIZES}, judged=[folder / "validation.csv"],
-            source_weights=folder / "source.pt", index=folder / "index.csv", store=folder / "store", image_size=SIDE,
-            network="resnet50", layers=DEPTHS, schedule=schedule, augment=augment, budget=50,
-            code="", store_file=folder / "features/store.json", run=plain(SEED, choose("auto", 2), tell),
+            inputs=transfer.GridFiles(
+                {str(size): folder / f"{size}.csv" for size in SIZES}, [folder / "validation.csv"],
+                folder / "index.csv", folder / "store", SIDE,
+            ),
+            source_weights=folder / "source.pt", network="resnet50",
+            grid=frozen_features.Grid(DEPTHS, schedule, augment, 50), code="",
+            store_file=folder / "features/store.json", run=plain(SEED, choose("auto", 2), tell),
         )  # fmt: skip
 
 
@@ -98,16 +101,17 @@ def run_pair(folder: Path, way: str, layers: int, size: int, steps: int, batch: 
     with Journal(out / "log", way) as tell:
         transfer.train(
             inputs=fit.Inputs(
-                folder / f"{size}.csv", folder / "validation.csv", folder / "index.csv", folder / "store", SIDE, augment
+                folder / f"{size}.csv", folder / "validation.csv", folder / "validation.csv", folder / "index.csv",
+                folder / "store", SIDE, augment
             ),
-            predicted=folder / "validation.csv",
             outputs=fit.Outputs(
                 **{name: out / name for name in ("model", "predictions", "history", "facts")}
             ),
-            source_weights=folder / "source.pt", stored=folder / "features/store.json" if way == "ours" else None,
-            shared="training",
-            network="resnet50", layers=layers, head_input="features", frozen_batchnorm="eval", balanced=True,
-            schedule=schedule, select_by="auroc", probed=0, run=plain(SEED, choose("auto", 1), tell),
+            start=transfer.Start(
+                folder / "source.pt", folder / "features/store.json" if way == "ours" else None, "training"
+            ),
+            architecture=transfer.Architecture("resnet50", layers, "features", "eval"),
+            training=fit.Training(schedule, True, "auroc"), probed=0, run=plain(SEED, choose("auto", 1), tell),
         )  # fmt: skip
 
 

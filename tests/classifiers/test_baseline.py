@@ -34,9 +34,8 @@ def trained(study, folder, activation="sigmoid", balanced=False, select_by="auro
     torch.manual_seed(next(EARLIER))  # a job's own seed counts, not what was drawn before it
     with Journal(folder / "log.txt", "test") as tell:
         baseline.train(
-            inputs=study.classifier(), predicted=study.split("test"), outputs=fit.Outputs(**out),
-            activation=activation, network="resnet10", balanced=balanced, schedule=SCHEDULE, select_by=select_by,
-            run=plain(seed, CPU, tell),
+            inputs=study.classifier(), outputs=fit.Outputs(**out), activation=activation, network="resnet10",
+            training=fit.Training(SCHEDULE, balanced, select_by), run=plain(seed, CPU, tell),
         )  # fmt: skip
     facts = json.loads(out["facts"].read_text(encoding="utf-8"))
     model = torch.load(out["model"], weights_only=True)

@@ -1,6 +1,7 @@
 """What stored features belong to: everything that a stored number depends on is in their key."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,9 +44,10 @@ def network():
 def stored(folder, tell, *, side=32, schedule=SCHEDULE, augment=AUGMENT, belongs_to="x", seed=3, device=CPU):
     """Store what a small grid needs; return the store's description."""
     frozen_features.compute(
-        network(), depths=[0], train_sets={"5": NAMES}, fixed=[], digests=dict.fromkeys(NAMES, "a"),
-        read=lambda names: read(names, side), side=side, schedule=schedule, augment=augment, belongs_to=belongs_to,
-        budget=1.0, store=folder / "store.json", run=plain(seed, device, tell),
+        network(), images=frozen_features.GridImages({"5": NAMES}, [], dict.fromkeys(NAMES, "a")),
+        pixels=SimpleNamespace(read=lambda names: read(names, side), side=side),
+        grid=frozen_features.Grid([0], schedule, augment, 1.0), belongs_to=belongs_to,
+        store=folder / "store.json", run=plain(seed, device, tell),
     )  # fmt: skip
     return json.loads((folder / "store.json").read_text(encoding="utf-8"))
 
@@ -89,9 +91,12 @@ def test_network_source_weights_and_code_are_what_a_store_belongs_to(tmp_path, t
         torch.manual_seed(seed)
         write_tensors(resnet(name, 20).state_dict(), weights)
         transfer.write_features(
-            train_splits={"6": study.split("train")}, judged=[study.split("test")], source_weights=weights,
-            index=tmp_path / "images.csv", store=tmp_path / "store", image_size=small_study.SIDE, network=name, layers=[0],
-            schedule=SCHEDULE, augment=AUGMENT, budget=1.0, code=code, store_file=tmp_path / "store.json",
+            inputs=transfer.GridFiles(
+                {"6": study.split("train")}, [study.split("test")], tmp_path / "images.csv", tmp_path / "store",
+                small_study.SIDE,
+            ),
+            source_weights=weights, network=name, grid=frozen_features.Grid([0], SCHEDULE, AUGMENT, 1.0), code=code,
+            store_file=tmp_path / "store.json",
             run=plain(0, CPU, tell),
         )  # fmt: skip
     assert len(set(seen)) == 4

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -83,9 +84,10 @@ def stored(
         backbone.load_state_dict(source)
     with Journal(folder / "log", "features") as tell:
         frozen_features.compute(
-            backbone, depths=depths, train_sets=sets, fixed=list(pictures)[8:],
-            digests=digests or dict.fromkeys(pictures, "a"), read=read or reader(pictures),
-            side=SIDE, schedule=SCHEDULE, augment=AUGMENT, belongs_to=belongs_to, budget=budget,
+            backbone,
+            images=frozen_features.GridImages(sets, list(pictures)[8:], digests or dict.fromkeys(pictures, "a")),
+            pixels=SimpleNamespace(read=read or reader(pictures), side=SIDE),
+            grid=frozen_features.Grid(depths, SCHEDULE, AUGMENT, budget), belongs_to=belongs_to,
             store=folder / "store.json", run=plain(3, device, tell, Keeper(folder / "state", "key", 0.0, tell)),
         )  # fmt: skip
     return sets

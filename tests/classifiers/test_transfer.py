@@ -9,7 +9,7 @@ import pytest
 import small_study
 import torch
 
-from cxr.classifiers import fit, transfer
+from cxr.classifiers import fit, frozen_features, transfer
 from cxr.errors import InputError
 from cxr.inference import classes_and_cells
 from cxr.labels import LABELS
@@ -49,10 +49,12 @@ def stored(study, source):
     """The description of stored features of a grid whose only depth is 2."""
     with Journal(study.folder / "features.log", "test") as tell:
         transfer.write_features(
-            train_splits={"6": study.split("train")}, judged=[study.split("validation"), study.split("test")],
-            source_weights=source, index=study.folder / "images.csv", store=study.folder / "store",
-            image_size=small_study.SIDE, network="resnet10", layers=[2], schedule=SCHEDULE, augment=AUGMENT, budget=1.0,
-            code="c", store_file=study.folder / "features" / "store.json", run=plain(0, CPU, tell),
+            inputs=transfer.GridFiles(
+                {"6": study.split("train")}, [study.split("validation"), study.split("test")],
+                study.folder / "images.csv", study.folder / "store", small_study.SIDE,
+            ),
+            source_weights=source, network="resnet10", grid=frozen_features.Grid([2], SCHEDULE, AUGMENT, 1.0), code="c",
+            store_file=study.folder / "features" / "store.json", run=plain(0, CPU, tell),
         )  # fmt: skip
     return study.folder / "features" / "store.json"
 
@@ -62,14 +64,22 @@ def trained(study, source, folder, **changes):
     folder.mkdir(exist_ok=True)
     out = {name: folder / name for name in ("model", "predictions", "history", "facts")}
     options = {
-        "stored": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "balanced": True,
+        "features": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "balanced": True,
         "select_by": "auroc", "probed": 0, "layers": 2, **changes,
     }  # fmt: skip
+
+    def made(kind, *names, **others):
+        return kind(**others, **{name: options[name] for name in names})
+
     torch.manual_seed(next(EARLIER))  # a job's own seed counts, not what was drawn before it
     with Journal(folder / "log.txt", "test") as tell:
         transfer.train(
-            inputs=study.classifier(AUGMENT), predicted=study.split("test"), outputs=fit.Outputs(**out),
-            source_weights=source, network="resnet10", schedule=SCHEDULE, run=plain(0, CPU, tell), **options,
+            inputs=study.classifier(AUGMENT), outputs=fit.Outputs(**out), probed=options["probed"],
+            start=made(transfer.Start, "features", "shared", source_weights=source),
+            architecture=made(
+                transfer.Architecture, "layers", "head_input", "frozen_batchnorm", network="resnet10"
+            ),
+            training=made(fit.Training, "balanced", "select_by", schedule=SCHEDULE), run=plain(0, CPU, tell),
         )  # fmt: skip
     facts = json.loads(out["facts"].read_text(encoding="utf-8"))
     model = torch.load(out["model"], weights_only=True)
@@ -136,7 +146,7 @@ def test_the_epoch_that_is_best_by_the_metric_asked_for_is_kept(study, source, t
 
 @pytest.mark.parametrize("shared", ["training", "judging"])
 def test_a_job_on_stored_features_tells_the_same_as_one_on_images(study, source, stored, from_images, tmp_path, shared):
-    predictions, history, facts, _ = trained(study, source, tmp_path / "job", stored=stored, shared=shared)
+    predictions, history, facts, _ = trained(study, source, tmp_path / "job", features=stored, shared=shared)
     expected, whole, on_images, _ = from_images
     assert on_images["starts_from"] == "images"
     assert facts["starts_from"] == {"training": "layer3.0", "judging": "images"}[shared]

@@ -42,22 +42,17 @@ def results(tmp_path_factory):
     study = small_study.write(folder)
     torch.manual_seed(3)
     write_tensors(resnet("resnet10", 20).state_dict(), folder / "source.pt")
-    given = {
-        "inputs": study.classifier(),
-        "predicted": study.split("test"),
-        "network": "resnet10",
-        "schedule": SCHEDULE,
-    }
     with Journal(folder / "log.txt", "test") as tell:
         run = plain(0, CPU, tell)
         baseline.train(
-            **given, outputs=fit.Outputs(**outputs(folder / BASELINE)), activation="sigmoid", balanced=True,
-            select_by="auroc", run=run,
+            inputs=study.classifier(), outputs=fit.Outputs(**outputs(folder / BASELINE)), activation="sigmoid",
+            network="resnet10", training=fit.Training(SCHEDULE, True, "auroc"), run=run,
         )  # fmt: skip
         transfer.train(
-            **given, outputs=fit.Outputs(**outputs(folder / LONG)), source_weights=folder / "source.pt",
-            stored=None, shared="training", layers=2, head_input="logits", frozen_batchnorm="eval", balanced=False,
-            select_by="auroc", probed=0, run=run,
+            inputs=study.classifier(), outputs=fit.Outputs(**outputs(folder / LONG)),
+            start=transfer.Start(folder / "source.pt", None, "training"),
+            architecture=transfer.Architecture("resnet10", 2, "logits", "eval"),
+            training=fit.Training(SCHEDULE, False, "auroc"), probed=0, run=run,
         )  # fmt: skip
         for fold, chosen in enumerate((GridCNN(image_size=64, width=4, training=SCHEDULE), findings())):
             place = outputs(folder / f"gridcnn/sound/fold{fold}", "predictions.npz")

@@ -40,9 +40,8 @@ class Study:
         return np.stack([self.pixels[name] for name in names])
 
     def classifier(self, augment: Augment | None = None) -> fit.Inputs:
-        train, validation = self.split("train"), self.split("validation")
         return fit.Inputs(
-            train, validation, self.folder / "images.csv", self.folder / "store", SIDE, augment or Augment()
+            *map(self.split, ROLES), self.folder / "images.csv", self.folder / "store", SIDE, augment or Augment()
         )
 
     def detector(self) -> detector_files.Inputs:

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 from cxr.classifiers import baseline, fit
 from cxr.settings import Schedule
@@ -10,12 +9,9 @@ job = snakemake.wildcards
 with runs.of_job(snakemake, f"baseline {job.protocol} {job.activation}", os.environ) as (run, out):
     baseline.train(
         inputs=fit.Inputs.of(snakemake),
-        predicted=Path(snakemake.input.predicted),
         outputs=fit.Outputs(**out),
         activation=snakemake.wildcards.activation,
         network=snakemake.params.network,
-        balanced=settings["balanced"],
-        schedule=Schedule(**settings["training"]),
-        select_by=snakemake.params.select_by,
+        training=fit.Training(Schedule(**settings["training"]), settings["balanced"], snakemake.params.select_by),
         run=run,
     )

@@ -8,7 +8,7 @@ from cxr.runtime.outputs import whole
 from cxr.settings import Schedule
 from cxr.training import runs
 
-settings = dict(snakemake.params.settings)
+settings = snakemake.params.settings
 wildcards = snakemake.wildcards
 with (
     Journal(snakemake.log[0], f"{snakemake.rule} {wildcards.protocol} c={wildcards.layers} s={wildcards.size}") as tell,
@@ -30,14 +30,19 @@ with (
 ):
     transfer.train(
         inputs=fit.Inputs.of(snakemake),
-        predicted=Path(snakemake.input.predicted),
         outputs=fit.Outputs(**out),
-        source_weights=Path(snakemake.input.source),
-        stored=next(map(Path, snakemake.input.get("features", [])), None),
-        shared=snakemake.params.shared,
-        network=snakemake.params.network,
-        layers=int(wildcards.layers),
-        schedule=Schedule(**settings.pop("schedule")),
-        **settings,
+        start=transfer.Start(
+            source_weights=Path(snakemake.input.source),
+            features=next(map(Path, snakemake.input.get("features", [])), None),
+            shared=snakemake.params.shared,
+        ),
+        architecture=transfer.Architecture(
+            network=snakemake.params.network,
+            layers=int(wildcards.layers),
+            head_input=settings["head_input"],
+            frozen_batchnorm=settings["frozen_batchnorm"],
+        ),
+        training=fit.Training(Schedule(**settings["schedule"]), settings["balanced"], settings["select_by"]),
+        probed=settings["probed"],
         run=run,
     )

@@ -28,10 +28,14 @@ EPSILON = 1e-7  # Keras' clipping of probabilities before a logarithm
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a classifier job reads: split files, the image store, and the augmentation of training images."""
+    """What a classifier job reads: split files, the image store, and the augmentation of training images.
+
+    predicted: file of the images to predict in the end (image, patient, digest, perhaps more): validation or test.
+    """
 
     train_split: Path
     validation_split: Path
+    predicted: Path
     index: Path
     store: Path
     image_size: int
@@ -43,6 +47,7 @@ class Inputs:
         return cls(
             Path(job.input.train),
             Path(job.input.validation),
+            Path(job.input.predicted),
             Path(job.input.index),
             Path(job.params.store),
             job.params.image_size,
@@ -58,6 +63,16 @@ class Outputs:
     predictions: Path
     history: Path
     facts: Path
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a classifier is trained. balanced: weight a label's positives (`sigmoid_objective`). select_by: the validation
+    metric by which `schedule.keep` chooses an epoch."""
+
+    schedule: Schedule
+    balanced: bool
+    select_by: str
 
 
 def softmax_objective() -> Objective:

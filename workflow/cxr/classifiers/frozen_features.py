@@ -33,6 +33,7 @@ import torch
 from torch import nn
 
 from cxr.classifiers.networks import frozen_stages, run_stages, stages
+from cxr.data.image_store import ImageStore
 from cxr.errors import InputError
 from cxr.runtime import checksums, locks
 from cxr.runtime.checksums import NONE
@@ -49,6 +50,25 @@ KEY = ["image", "digest", "visit"]
 TABLE = "rows.csv"
 FORMAT = "a checksum a row"  # of the table; a store with another version has another key and is not read
 AS_IT_IS = -1  # visit number of an image that is judged unaugmented
+
+
+@dataclass(frozen=True)
+class GridImages:
+    """The images of a grid. train: size → names in the split's order. judged: names. digests: name → hash of its pixels."""
+
+    train: Mapping[str, Sequence[str]]
+    judged: Sequence[str]
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the pairs of a grid share: their depths c, how they train, and the room for their features in GB."""
+
+    depths: Sequence[int]
+    schedule: Schedule
+    augment: Augment
+    budget: float
 
 
 def visits_needed(sets: Iterable[Sequence[str]], schedule: Schedule, seed: int) -> pd.DataFrame:
@@ -119,24 +139,18 @@ def _outputs(network: ResNet, side: int) -> tuple[dict[str, tuple[int, ...]], di
     return shapes, work
 
 
-def wanted_rows(
-    train_sets: Mapping[str, Sequence[str]],
-    fixed: Sequence[str],
-    digests: Mapping[str, str],
-    schedule: Schedule,
-    seed: int,
-) -> pd.DataFrame:
+def wanted_rows(images: GridImages, schedule: Schedule, seed: int) -> pd.DataFrame:
     """Return image, digest, visit of every picture that a grid needs; visit ``AS_IT_IS`` for judged images."""
-    table = visits_needed(train_sets.values(), schedule, seed)
+    table = visits_needed(images.train.values(), schedule, seed)
     repeated = np.repeat(table["image"].to_numpy(dtype=object), table["visits"])
     visits = np.concatenate([np.arange(count) for count in table["visits"]])
     rows = pd.DataFrame(
         {
-            "image": np.append(repeated, np.array(fixed, dtype=object)),
-            "visit": np.append(visits, np.full(len(fixed), AS_IT_IS)),
+            "image": np.append(repeated, np.array(images.judged, dtype=object)),
+            "visit": np.append(visits, np.full(len(images.judged), AS_IT_IS)),
         }
     )
-    rows.insert(1, "digest", rows["image"].map(digests))
+    rows.insert(1, "digest", rows["image"].map(images.digests))
     return rows
 
 
@@ -162,34 +176,28 @@ def placed(stored: pd.DataFrame, wanted: pd.DataFrame, stages: Sequence[str]) ->
 def compute(
     network: ResNet,
     *,
-    depths: Sequence[int],
-    train_sets: Mapping[str, Sequence[str]],
-    fixed: Sequence[str],
-    digests: Mapping[str, str],
-    read: Callable[[Sequence[str]], np.ndarray],
-    side: int,
-    schedule: Schedule,
-    augment: Augment,
+    images: GridImages,
+    pixels: ImageStore,
+    grid: Grid,
     belongs_to: str,
-    budget: float,
     store: Path,
     run: Run,
 ) -> None:
     """Bring the store of a grid up to date and describe it in the file `store`.
 
-    train_sets: size → image names in the split's order; fixed: judged images; digests: image → hash of its pixels.
-    belongs_to: text naming network, source weights and code. An interruption loses no stored row.
+    pixels: those of the images, at the side at which the network reads them. belongs_to: text naming network, source
+    weights and code. An interruption loses no stored row.
     """
-    device, tell = run.device, run.tell
-    wanted = wanted_rows(train_sets, fixed, digests, schedule, run.seed)
-    pictures = len(wanted) - len(fixed)
-    passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in train_sets.values())
-    alone = passes * schedule.epochs * schedule.batch * len(depths)
-    tell(f"{pictures} stored pictures replace the {alone} that {len(depths) * len(train_sets)} pairs would compute")
+    device, tell, schedule, side = run.device, run.tell, grid.schedule, pixels.side
+    wanted = wanted_rows(images, schedule, run.seed)
+    pictures = len(wanted) - len(images.judged)
+    passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in images.train.values())
+    alone = passes * schedule.epochs * schedule.batch * len(grid.depths)
+    tell(f"{pictures} stored pictures replace the {alone} that {len(grid.depths) * len(images.train)} pairs would compute")
     kind = "bfloat16" if device.bfloat16 else "float32"
     network.eval()
-    shapes = choose_stages(network, depths, len(wanted), side, TYPES[kind][1]().itemsize, budget, tell)
-    key = _key(FORMAT, belongs_to, side, schedule.batch, augment.model_dump_json(), run.seed, kind)
+    shapes = choose_stages(network, grid.depths, len(wanted), side, TYPES[kind][1]().itemsize, grid.budget, tell)
+    key = _key(FORMAT, belongs_to, side, schedule.batch, grid.augment.model_dump_json(), run.seed, kind)
     filling = Filling(store.parent / key, kind, shapes, wanted, tell)
     network.to(device.torch)
     if device.torch.type == "cpu":
@@ -197,7 +205,7 @@ def compute(
     missing = filling.missing()
     if len(missing) < len(wanted):
         tell(f"{len(wanted) - len(missing)} pictures are stored already")
-    images, _, visits = filling.keys.T
+    names, _, visits = filling.keys.T
     progress = Progress(tell, "pictures")
     done = 0
     with run.keeper.listening():
@@ -205,13 +213,12 @@ def compute(
         for part in (missing[visits[missing] != AS_IT_IS], missing[visits[missing] == AS_IT_IS]):
             for filled, count in batches_of_one_size(part, schedule.batch):  # as large as in training
                 here = np.array(filled)
-                inputs = as_input(read(images[here].tolist()), device.torch)
+                inputs = as_input(pixels.read(names[here].tolist()), device.torch)
                 if visits[here[0]] != AS_IT_IS:
                     drawn = [
-                        draws(name, int(visit), run.seed)
-                        for name, visit in zip(images[here], visits[here], strict=True)
+                        draws(name, int(visit), run.seed) for name, visit in zip(names[here], visits[here], strict=True)
                     ]
-                    inputs = augmented(inputs, augment, np.stack(drawn))
+                    inputs = augmented(inputs, grid.augment, np.stack(drawn))
                 for stage, hidden in _stages_of(network, inputs, list(shapes), device):
                     filling.write(stage, here[:count], _numbers(hidden[:count], kind))
                 done += count
@@ -221,7 +228,7 @@ def compute(
                     run.keeper.save({})
     filling.save()
     content = {"key": key, "type": kind, "stages": {name: list(shape) for name, shape in shapes.items()}}
-    store.write_text(json.dumps({**content, "rows": len(images), "pictures": len(wanted)}), encoding="utf-8")
+    store.write_text(json.dumps({**content, "rows": len(names), "pictures": len(wanted)}), encoding="utf-8")
 
 
 def _key(*parts: object) -> str:

@@ -1,7 +1,7 @@
 """Transfer learning: one (c, s) pair, trained from source weights (paper, section 2.2)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,58 +15,74 @@ from cxr.classifiers.networks import SOURCE_CLASSES, Tail, TransferClassifier
 from cxr.data import image_index, image_store, splits
 from cxr.labels import LABELS
 from cxr.runtime import checksums
-from cxr.settings import Augment, Schedule
+from cxr.settings import Schedule
 from cxr.training.loop import trained_state
 from cxr.training.resnet import resnet
 from cxr.training.runs import Run
 from cxr.training.tensors import write_tensors
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a pair starts from: source weights, and the grid's shared features.
+
+    features: their description (`write_features`), if the grid has any. shared: what to read from it: everything, so that
+    only the tail is trained, or only the validation images, where no other job shares the training pictures.
+    """
+
+    source_weights: Path
+    features: Path | None
+    shared: Literal["training", "judging"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network of a pair. layers: number of trained last parametered layers. head_input: what the added layer reads of
+    the source network. frozen_batchnorm: how batch norms in its frozen layers work (`networks.TransferClassifier`)."""
+
+    network: str
+    layers: int
+    head_input: Literal["softmax", "logits", "features"]
+    frozen_batchnorm: Literal["eval", "batch", "keras"]
+
+
 def train(
     *,
     inputs: fit.Inputs,
-    predicted: Path,
     outputs: fit.Outputs,
-    source_weights: Path,
-    stored: Path | None,
-    shared: Literal["training", "judging"],
-    network: str,
-    layers: int,
-    head_input: Literal["softmax", "logits", "features"],
-    frozen_batchnorm: Literal["eval", "batch", "keras"],
-    balanced: bool,
-    schedule: Schedule,
-    select_by: str,
+    start: Start,
+    architecture: Architecture,
+    training: fit.Training,
     probed: int,
     run: Run,
 ) -> None:
-    """Train the added layer and the last `layers` parametered layers, and predict the images of the file
-    `predicted` (image, patient, digest, perhaps more): validation or test.
+    """Train the added layer and the last layers of a source network, and predict the images asked for.
 
-    stored: description of the grid's shared features (`features`), if it has any. shared: what to read from it: everything,
-    so that only the tail is trained, or only the validation images, where no other job shares the training pictures.
-    Without the stage, the whole network runs on images. probed: number of validation images on which `probe` measures the
-    added layer before and after training; 0: none. The model file holds what training changed; with the source weights it
-    is the whole network.
+    Without stored features of its frozen layers, the whole network runs on images. probed: number of validation images on
+    which `probe` measures the added layer before and after training; 0: none. The model file holds what training changed;
+    with the source weights it is the whole network.
     """
     torch.manual_seed(run.seed)
-    backbone = load_source(source_weights, network)
-    model = TransferClassifier(backbone, layers, len(LABELS), head_input, frozen_batchnorm)
-    trained, readers = _readers(model, inputs, stored, shared, schedule, run)
-    objective = partial(fit.sigmoid_objective, balanced=balanced)
+    schedule = training.schedule
+    backbone = load_source(start.source_weights, architecture.network)
+    model = TransferClassifier(
+        backbone, architecture.layers, len(LABELS), architecture.head_input, architecture.frozen_batchnorm
+    )
+    trained, readers = _readers(model, inputs, start, schedule, run)
+    objective = partial(fit.sigmoid_objective, balanced=training.balanced)
     shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
     look = partial(probe.look, readers.part(trained), model.head, shown, readers.judged, schedule.batch, run.device)
     before = look()
     outcome, predict = fit.train(
-        trained, inputs, readers, objective, fit.sigmoid_scores, (select_by, True), schedule, run
+        trained, inputs, readers, objective, fit.sigmoid_scores, (training.select_by, True), schedule, run
     )
-    predict(predicted, outputs.predictions)
+    predict(inputs.predicted, outputs.predictions)
     facts = {
-        "network": network,
-        "trainable_layers": layers,
-        "head_input": head_input,
-        "frozen_batchnorm": frozen_batchnorm,
-        "balanced": balanced,
+        "network": architecture.network,
+        "trainable_layers": architecture.layers,
+        "head_input": architecture.head_input,
+        "frozen_batchnorm": architecture.frozen_batchnorm,
+        "balanced": training.balanced,
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
         "settings": schedule.received(),
     }
@@ -76,20 +92,16 @@ def train(
 
 
 def _readers(
-    model: TransferClassifier,
-    inputs: fit.Inputs,
-    stored: Path | None,
-    shared: Literal["training", "judging"],
-    schedule: Schedule,
-    run: Run,
+    model: TransferClassifier, inputs: fit.Inputs, start: Start, schedule: Schedule, run: Run
 ) -> tuple[torch.nn.Module, fit.Readers]:
     """Return the part to train, the whole network or the part after its frozen stages, with readers of its input."""
+    stored = start.features
     nearest = None if stored is None else frozen_features.open_nearest(stored, model.shared, run.device)
     if nearest is None:
         run.tell("no stored features of the frozen layers in this arithmetic: every step runs the whole network")
         return model, fit.from_pixels(inputs, schedule, run)
     stage, found = nearest
-    if shared == "judging":
+    if start.shared == "judging":
         run.tell(f"validation uses the stored output of {stage}")
         pixels = fit.from_pixels(inputs, schedule, run)
         return model, replace(pixels, judged=found.of_fixed, part=lambda network: Tail(network, stage))
@@ -113,19 +125,23 @@ def write_random_source(path: Path, network: str, seed: int) -> None:
     write_tensors(resnet(network, SOURCE_CLASSES).state_dict(), path)
 
 
+@dataclass(frozen=True)
+class GridFiles:
+    """The images of a grid. train_splits: size → file. judged: files of images that jobs only judge."""
+
+    train_splits: Mapping[str, Path]
+    judged: Sequence[Path]
+    index: Path
+    store: Path
+    image_size: int
+
+
 def write_features(
     *,
-    train_splits: Mapping[str, Path],
-    judged: Sequence[Path],
+    inputs: GridFiles,
     source_weights: Path,
-    index: Path,
-    store: Path,
-    image_size: int,
     network: str,
-    layers: Sequence[int],
-    schedule: Schedule,
-    augment: Augment,
-    budget: float,
+    grid: frozen_features.Grid,
     code: str,
     store_file: Path,
     run: Run,
@@ -133,25 +149,23 @@ def write_features(
     """Update the stored outputs of the frozen stages for every picture that the grid's jobs see; describe them in
     `store_file`.
 
-    train_splits: size → file. judged: files of images that jobs only judge. code: what the stored numbers depend on
-    besides settings and data.
+    code: what the stored numbers depend on besides settings and data.
     """
-    trained = {size: splits.read_images(path) for size, path in train_splits.items()}
-    only_judged = [splits.read_images(path) for path in judged]
+    trained = {size: splits.read_images(path) for size, path in inputs.train_splits.items()}
+    only_judged = [splits.read_images(path) for path in inputs.judged]
     everything = pd.concat([*trained.values(), *only_judged])
-    pixels = image_store.open_store(store, image_index.read_index(index), image_size, "all", run.tell)
     frozen_features.compute(
         load_source(source_weights, network),
-        depths=layers,
-        train_sets={size: table["image"].tolist() for size, table in trained.items()},
-        fixed=sorted({name for table in only_judged for name in table["image"]}),
-        digests=dict(zip(everything["image"], everything["digest"], strict=True)),
-        read=pixels.read,
-        side=image_size,
-        schedule=schedule,
-        augment=augment,
+        images=frozen_features.GridImages(
+            train={size: table["image"].tolist() for size, table in trained.items()},
+            judged=sorted({name for table in only_judged for name in table["image"]}),
+            digests=dict(zip(everything["image"], everything["digest"], strict=True)),
+        ),
+        pixels=image_store.open_store(
+            inputs.store, image_index.read_index(inputs.index), inputs.image_size, "all", run.tell
+        ),
+        grid=grid,
         belongs_to=f"{network} {checksums.sha256_of(source_weights)} {code}",
-        budget=budget,
         store=store_file,
         run=run,
     )
