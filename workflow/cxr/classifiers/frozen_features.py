@@ -193,7 +193,9 @@ def compute(
     pictures = len(wanted) - len(images.judged)
     passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in images.train.values())
     alone = passes * schedule.epochs * schedule.batch * len(grid.depths)
-    tell(f"{pictures} stored pictures replace the {alone} that {len(grid.depths) * len(images.train)} pairs would compute")
+    tell(
+        f"{pictures} stored pictures replace the {alone} that {len(grid.depths) * len(images.train)} pairs would compute"
+    )
     kind = "bfloat16" if device.bfloat16 else "float32"
     network.eval()
     shapes = choose_stages(network, grid.depths, len(wanted), side, TYPES[kind][1]().itemsize, grid.budget, tell)
