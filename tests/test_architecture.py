@@ -148,6 +148,7 @@ def test_environments_hold_what_their_modules_import(repository, name):
     provides = {
         "yaml": "pyyaml",
         "PIL": "pillow",
+        "sklearn": "scikit-learn",
         "ultralytics": "ultralytics-opencv-headless",
         "pynvml": "nvidia-ml-py",
     }

@@ -44,9 +44,7 @@ METRICS = {
         "Softmax: share of images whose highest output is their first label. Sigmoid: share of image–label pairs right at 0.5.",
     ),
     "subset_accuracy": Metric("Exact-match accuracy", "Share of images with all 15 labels right."),
-    "auroc": Metric(
-        "AUROC", "Probability that an image with the label ranks above one without; 0.5 for any image-free predictor."
-    ),
+    "auroc": Metric("AUROC", "Probability that an image with the label ranks above one without; 0.5 for any constant."),
     "auprc": Metric(
         "AUPRC", "Average precision of the ranking; for an image-free predictor, the label's share of the test images."
     ),

@@ -1,0 +1,27 @@
+# What the tables say of the labels without an image: needs neither images nor a trained model.
+
+
+rule label_floors:
+    input:
+        labels=os.path.join(DATA_ROOT, TABLES["labels"]),
+        lists=LISTS,
+    output:
+        table="<results>/floors/labels.csv",
+        text="<results>/floors/labels.txt",
+    log:
+        "<logs>/floors.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        protocols={
+            name: (getattr(SETTINGS, name).split.model_dump(), plans.sizes(getattr(SETTINGS, name)))
+            for name in SETTINGS.protocols
+        },
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("floors"),
+    script:
+        "../workflow/scripts/floors.py"

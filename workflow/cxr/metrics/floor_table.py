@@ -1,0 +1,174 @@
+"""The floors of a data set from its tables alone: what each rung of the ladder scores on the test images of each split."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr.data import label_list, splits
+from cxr.labels import FINDINGS, LABELS, to_matrix
+from cxr.metrics import ladder
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
+from cxr.metrics.guesses import SIGMOID, SOFTMAX, Guess, columns
+from cxr.metrics.ladder import Ladder
+from cxr.metrics.ranking import ranking_scores
+from cxr.runtime.journal import Journal
+from cxr.settings import Evaluation, Split
+
+COLUMNS = [
+    *("protocol", "rule", "size", "metric", "label", "rung", "candidate", "value", "low", "high", "cross_validated", "floor"),
+    *("train_images", "train_patients", "test_images", "test_patients", "shared_patients", "labels"),
+]  # fmt: skip
+SHOWN = (  # metric as in the cross-validation, label
+    *(
+        ("auroc", "mean14"),
+        ("auprc", "mean14"),
+        ("accuracy", ""),
+        ("accuracy", "mean14"),
+        ("loss", ""),
+        ("loss", "mean14"),
+    ),
+    *(("softmax_accuracy", ""), ("softmax_loss", "")),
+)
+
+
+def write(
+    *,
+    labels: Path,
+    lists: Sequence[Path],
+    protocols: Mapping[str, tuple[Split, Sequence[str]]],
+    settings: Evaluation,
+    seed: int,
+    table: Path,
+    text: Path,
+    tell: Journal,
+) -> None:
+    """Split the label table as each protocol does, climb the ladder on each split, and write CSV and a text for reading.
+
+    labels: the label table; no image is looked for, so every row of it takes part. lists: official train_val and test, or
+    none. protocols: name -> split rule and sizes ("all": every image). Raises InputError as `splits.classification_split`.
+    """
+    records = label_list.inspect_label_table(labels).records.assign(digest="")
+    official = [splits.read_image_list(path) for path in lists] or [None, None]
+    rows = []
+    for name, (rule, sizes) in protocols.items():
+        for size in sizes:
+            roles = splits.classification_split(
+                records,
+                rule=rule.rule,
+                size=0 if size == "all" else int(size),
+                seed=seed,
+                validation=rule.validation,
+                test=rule.test,
+                max_validation=rule.max_validation,
+                max_test=rule.max_test,
+                official_train=official[0],
+                official_test=official[1],
+            )
+            train, test = (_described(roles[role], records) for role in ("train", "test"))
+            found = ladder.climb(train, test.drop(columns="labels"), seed)
+            tell(f"{name}, {rule.rule}, size {size}: {len(train)} training and {len(test)} test images")
+            told = {"protocol": name, "rule": rule.rule, "size": size} | _counts(train, test)
+            rows += [told | row for row in _rows(found, test, settings, seed)]
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    result.to_csv(table, index=False, float_format="%.6g")
+    text.write_text(as_text(result, settings.confidence), encoding="utf-8")
+
+
+def _described(split: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    return split.merge(records[["image", *ladder.METADATA]], on="image", how="left")
+
+
+def _counts(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, int]:
+    patients = test["patient"].drop_duplicates()
+    return {
+        "train_images": len(train),
+        "train_patients": train["patient"].nunique(),
+        "test_images": len(test),
+        "test_patients": len(patients),
+        "shared_patients": int(patients.isin(train["patient"]).sum()),
+    }
+
+
+def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) -> Iterator[dict[str, object]]:
+    targets = to_matrix(test["labels"]).astype(np.float64)
+    weights = bootstrap_weights(test["patient"].to_numpy(), settings.bootstrap, seed)
+    scores = found.scores.set_index(["metric", "label"])
+    areas: dict[str, dict[str, Estimate]] = {}
+    for key in SHOWN:
+        floor = ladder.choose(found.scores, found.rungs)[key]
+        for rung in ladder.RUNGS:
+            names = [name for name in found.guesses if found.rungs[name] == rung]
+            if not names:
+                continue
+            name = ladder.best(names, key[0], scores.loc[key])
+            if key[0] in ("auroc", "auprc"):
+                areas.setdefault(name, _areas(found.guesses[name], targets, weights))
+                estimate = areas[name][key[0]]
+            else:
+                estimate = _mean(found.guesses[name], targets, weights, key)
+            low, high = estimate.interval(settings.confidence)
+            yield {
+                "metric": key[0],
+                "label": key[1],
+                "rung": rung,
+                "candidate": name,
+                "value": estimate.value,
+                "low": low,
+                "high": high,
+                "cross_validated": scores.loc[key, name],
+                "floor": int(name == floor),
+                "labels": _defined(targets) if key[0] in ("auroc", "auprc") else len(FINDINGS if key[1] else LABELS),
+            }
+
+
+def _defined(targets: np.ndarray) -> int:
+    positives = targets[:, : len(FINDINGS)].sum(axis=0)
+    return int(((positives > 0) & (positives < len(targets))).sum())
+
+
+def _areas(guess: Guess, targets: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
+    once = np.ones((1, len(targets)), dtype=np.uint16)
+    found: dict[str, list[Estimate]] = {"auroc": [], "auprc": []}
+    for at in range(len(FINDINGS)):
+        values, drawn = (ranking_scores(targets[:, at], guess.probabilities[:, at], each) for each in (once, weights))
+        if np.isfinite(values[0][0]):
+            for name, value, samples in zip(found, values, drawn, strict=True):
+                found[name].append(Estimate(float(value[0]), samples))
+    nothing = [Estimate(np.nan, np.full(len(weights), np.nan))]
+    return {name: mean_of_defined(estimates or nothing) for name, estimates in found.items()}
+
+
+def _mean(guess: Guess, targets: np.ndarray, weights: np.ndarray, key: tuple[str, str]) -> Estimate:
+    activation = SOFTMAX if key[0].startswith("softmax_") else SIGMOID
+    wanted = key[0].removeprefix("softmax_"), key[1]
+    column = next(each for each in columns(guess, targets, activation) if (each.metric, each.label) == wanted)
+    return weighted_ratios(column.numerator[:, None], column.denominator[:, None], weights)[0]
+
+
+def as_text(table: pd.DataFrame, confidence: float) -> str:
+    """Write the table for a terminal: a block per split, a line per metric, a column per rung; * marks the floor."""
+    lines = [
+        f"What can be said of the test images without looking at one. [{confidence:.0%} intervals, patients resampled]",
+        "* the floor: the rung with the best cross-validated score on the training images",
+    ]
+    for (protocol, rule, size), block in table.groupby(["protocol", "rule", "size"], sort=False):
+        first = block.iloc[0]
+        lines += [
+            "",
+            f"{protocol}: split rule '{rule}', size {size}: {first.train_images:,} training images of "
+            f"{first.train_patients:,} patients; {first.test_images:,} test images of {first.test_patients:,} patients, "
+            f"{first.shared_patients:,} of them also in training",
+            f"  {'':24}" + "".join(f"{rung:28}" for rung in ladder.RUNGS),
+        ]
+        for (metric, _), rows in block.groupby(["metric", "label"], sort=False):
+            by_rung = {row.rung: row for row in rows.itertuples()}
+            cells = (_cell(by_rung[rung]) if rung in by_rung else "-" for rung in ladder.RUNGS)
+            labels = "" if metric.startswith("softmax") else f", {rows['labels'].iloc[0]} labels"
+            lines.append(f"  {metric.replace('_', ' ') + labels:24}" + "".join(f"{cell:28}" for cell in cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: object) -> str:
+    return f"{row.value:.4f} [{row.low:.4f}, {row.high:.4f}]{'*' if row.floor else ''}"

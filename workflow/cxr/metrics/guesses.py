@@ -1,0 +1,135 @@
+"""What a predictor says of the labels of images, and the scores of that: one code for models and image-free predictors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr.labels import FINDINGS, LABELS
+from cxr.metrics.ranking import ranking_scores
+
+EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does
+SIGMOID, SOFTMAX = "sigmoid", "softmax"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A predictor's word on N images.
+
+    probabilities: (N, 15) float64, in the order of ``LABELS``. first: (N,) the label that it holds for the first one of the
+    image. sets: (N, 15) of 0 and 1, the labels that it holds for the image's.
+    """
+
+    probabilities: np.ndarray
+    first: np.ndarray
+    sets: np.ndarray
+
+    @classmethod
+    def of_model(cls, probabilities: np.ndarray) -> "Guess":
+        """Read a network's outputs as Keras does: the highest one, and those above 0.5."""
+        return cls(probabilities, probabilities.argmax(axis=1), probabilities > 0.5)
+
+    @classmethod
+    def empty(cls, count: int) -> "Guess":
+        return cls(
+            np.full((count, len(LABELS)), np.nan), np.zeros(count, np.int64), np.zeros((count, len(LABELS)), bool)
+        )
+
+    def put(self, where: np.ndarray, other: "Guess") -> None:
+        """Fill in what another guess says of the images `where` (N,) bool."""
+        self.probabilities[where], self.first[where], self.sets[where] = other.probabilities, other.first, other.sets
+
+    def shares(self) -> np.ndarray:
+        """Probabilities scaled to sum 1 per image: of all outputs that do, those with the least categorical cross-entropy."""
+        return self.probabilities / self.probabilities.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A score that is Σ w·numerator / Σ w·denominator over images; both (N,) float64."""
+
+    metric: str
+    label: str
+    numerator: np.ndarray
+    denominator: np.ndarray
+
+
+def best_sets(probabilities: np.ndarray) -> np.ndarray:
+    """The labels above 0.5 of each image, or the likeliest one where there is none: (N, 15) bool."""
+    likeliest = np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
+    above = probabilities > 0.5
+    return np.where(above.any(axis=1, keepdims=True), above, likeliest)
+
+
+def columns(guess: Guess, targets: np.ndarray, activation: str) -> Iterator[Column]:
+    """The scores of a guess that are means over images; targets: (N, 15) of 0 and 1."""
+    return (_sigmoid if activation == SIGMOID else _softmax)(guess, np.asarray(targets, dtype=np.float64))
+
+
+def _sigmoid(guess: Guess, targets: np.ndarray) -> Iterator[Column]:
+    ones, findings = np.ones(len(targets)), len(FINDINGS)
+    right = (guess.probabilities > 0.5) == targets
+    loss = binary_cross_entropy(targets, guess.probabilities)
+    for name, matrix in (("loss", loss), ("accuracy", right)):
+        yield Column(name, "", matrix.mean(axis=1), ones)
+        yield Column(name, "mean14", matrix[:, :findings].mean(axis=1), ones)
+        for index, label in enumerate(LABELS):
+            yield Column(name, label, matrix[:, index].astype(np.float64), ones)
+    yield Column("subset_accuracy", "", (guess.sets == targets).all(axis=1).astype(np.float64), ones)
+    for index, label in enumerate(LABELS):
+        present = targets[:, index]
+        yield Column("label_sensitivity", label, present * (guess.probabilities[:, index] > 0.5), present)
+
+
+def _softmax(guess: Guess, targets: np.ndarray) -> Iterator[Column]:
+    ones = np.ones(len(targets))
+    yield Column("loss", "", categorical_cross_entropy(targets, guess.shares()), ones)
+    yield Column("accuracy", "", (guess.first == targets.argmax(axis=1)).astype(np.float64), ones)
+    for index, label in enumerate(LABELS):
+        present = targets[:, index]
+        yield Column("label_sensitivity", label, present * (guess.first == index), present)
+
+
+def point_scores(guess: Guess, targets: np.ndarray, fold: np.ndarray) -> dict[tuple[str, str], float]:
+    """Score a guess without intervals: (metric, label) -> value, NaN where undefined.
+
+    fold: (N,) int. AUROC and AUPRC rank the images of a fold among themselves, because predictors fitted for different
+    folds differ by an offset; the mean over folds is weighted by positives. They have a row per label, and the means over
+    the labels for which they are defined. Metrics of a softmax output have "softmax_" before their name.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for before, activation in (("", SIGMOID), ("softmax_", SOFTMAX)):
+        for column in columns(guess, targets, activation):
+            total = column.denominator.sum()
+            value = column.numerator.sum() / total if total else np.nan
+            found[before + column.metric, column.label] = float(value)
+    areas = np.array([_folded_areas(guess.probabilities[:, at], targets[:, at], fold) for at in range(len(LABELS))])
+    for metric, values in zip(("auroc", "auprc"), areas.T, strict=True):
+        for label, count in (("mean14", len(FINDINGS)), ("mean15", len(LABELS))):
+            defined = values[:count][np.isfinite(values[:count])]
+            found[metric, label] = float(defined.mean()) if len(defined) else np.nan
+        found |= {(metric, label): float(value) for label, value in zip(LABELS, values, strict=True)}
+    return found
+
+
+def _folded_areas(scores: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> tuple[float, float]:
+    areas, positives = [], []
+    for number in np.unique(fold):
+        held = fold == number
+        once = np.ones((1, int(held.sum())), dtype=np.uint16)
+        auroc, auprc = ranking_scores(truth[held], scores[held], once)
+        if np.isfinite(auroc[0]):
+            areas.append((auroc[0], auprc[0]))
+            positives.append(int(truth[held].sum()))
+    return tuple(np.average(areas, axis=0, weights=positives)) if areas else (np.nan, np.nan)
+
+
+def binary_cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each image and label: (N, 15) float64."""
+    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
+    return -(targets * np.log(clipped) + (1 - targets) * np.log1p(-clipped))
+
+
+def categorical_cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each image, with multi-hot targets as Keras takes them: -Σ y·log p, (N,) float64."""
+    return -(targets * np.log(np.clip(probabilities, EPSILON, 1 - EPSILON))).sum(axis=1)
