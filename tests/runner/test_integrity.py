@@ -81,7 +81,7 @@ def test_damaged_predictions_are_refused_by_name_and_the_command_that_is_named_t
     former = (work / target).read_bytes()
     code, output = snakemake(repository, work, "--", target, config=OTHER)
     said = re.search(r"error: (.*)", output)
-    assert code == 1 and said and f"{folder}/predictions.csv: damaged" in said[1] and "took training" in said[1]
+    assert code == 1 and said and f"{folder}/predictions.csv: damaged" in said[1] and "Training made it" in said[1]
     assert (work / target).read_bytes() == former
     subprocess.run(said[1].split("same command again: ")[1], shell=True, check=True, cwd=work)
     assert executed(repository, work, "--", target, config=OTHER) == {"baseline": 1, "metrics_baseline": 1}
