@@ -69,7 +69,7 @@ def compare(tmp_path):
             facts |= {"steps": 500, "settings": {"optimizer": "adam", "learning_rate": 0.001}}
             files["facts"].write_text(json.dumps(facts))
             evaluation.write_classifier(
-                protocol="paper", experiment=str(number), activation="sigmoid", predictions=files["predictions"],
+                experiment=("paper", str(number)), activation="sigmoid", predictions=files["predictions"],
                 train_split=train, test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
             )  # fmt: skip
             jobs.append(("softmax", ("eval", "batch", "keras")[number], 4, 60))
