@@ -123,6 +123,13 @@ def test_a_label_with_too_few_examples_gets_its_prevalence() -> None:
         climb(train.head(0), train, 0)
 
 
+def test_the_images_of_one_patient_cannot_be_held_out_and_have_no_cross_validated_score() -> None:
+    train = made(40, 7, per_patient=40)
+    found = climb(train, train.assign(patient=-1).drop(columns="labels"), 0)
+    assert found.scores[[*found.guesses]].isna().all(axis=None)
+    assert set(choose(found.scores, found.rungs).values()) == {CONSTANT}
+
+
 def test_the_choice_is_the_best_score_the_lower_rung_of_equals_and_the_least_loss() -> None:
     rungs = {CONSTANT: CONSTANT, "a": "metadata", "b": "history"}
     rows = [("auroc", "x", 0.5, 0.6, 0.7), ("loss", "x", 0.3, 0.2, 0.25), ("softmax_loss", "", 2.0, 1.0, 3.0)]

@@ -30,21 +30,9 @@ def write_all(
     their labels, including those without a box.
     """
     table = _records(records)
-    train_list, test_list = [splits.read_image_list(path) for path in lists] if lists else (None, None)
+    official = [splits.read_image_list(path) for path in lists]
     for size in sizes:
-        roles = splits.classification_split(
-            table,
-            size=0 if size == "all" else int(size),
-            seed=seed,
-            rule=rule.rule,
-            validation=rule.validation,
-            test=rule.test,
-            max_validation=rule.max_validation,
-            max_test=rule.max_test,
-            official_train=train_list,
-            official_test=test_list,
-        )
-        _write(roles, folder / size, tell)
+        _write(of_size(table, size, rule, seed, official), folder / size, tell)
     everything, _ = box_list.read_box_table(box_table, None)
     folds = splits.box_folds(
         everything,
@@ -58,6 +46,28 @@ def write_all(
     for number, roles in enumerate(folds):
         _write(roles, folder / f"boxes_fold{number}", tell)
         _write_labels(roles["train"], table, folder / f"boxes_fold{number}" / "train_labels.csv")
+
+
+def of_size(
+    records: pd.DataFrame, size: str, rule: Split, seed: int, official: Sequence[set[str]]
+) -> dict[str, pd.DataFrame]:
+    """Return the roles of a size as its rule says (`splits.classification_split`).
+
+    size: a number of images as text, or "all". official: names of the train_val and test list, or empty.
+    """
+    train_list, test_list = official or (None, None)
+    return splits.classification_split(
+        records,
+        size=0 if size == "all" else int(size),
+        seed=seed,
+        rule=rule.rule,
+        validation=rule.validation,
+        test=rule.test,
+        max_validation=rule.max_validation,
+        max_test=rule.max_test,
+        official_train=train_list,
+        official_test=test_list,
+    )
 
 
 def _records(path: Path) -> pd.DataFrame:

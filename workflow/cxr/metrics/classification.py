@@ -14,10 +14,9 @@ from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
 from cxr.metrics.floors import ClassificationFloors, fit_classification
+from cxr.metrics.guesses import binary_cross_entropy, categorical_cross_entropy
 from cxr.metrics.ranking import ranking_scores
 from cxr.metrics.table import metric_row, metric_table
-
-EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does
 
 
 def classification_table(
@@ -122,8 +121,8 @@ def _sigmoid_columns(probabilities: np.ndarray, targets: np.ndarray, floors: Cla
     ones, findings = np.ones(len(targets)), len(FINDINGS)
     predicted = probabilities > 0.5
     right, floor_right = predicted == targets, floors.majority == targets
-    loss = _binary_cross_entropy(targets, probabilities).mean(axis=1)
-    floor_loss = _binary_cross_entropy(targets, floors.prevalence).mean(axis=1)
+    loss = binary_cross_entropy(targets, probabilities).mean(axis=1)
+    floor_loss = binary_cross_entropy(targets, floors.prevalence).mean(axis=1)
     majority = "majority of each label in training"
     yield _Column("loss", "", loss, floor_loss, "training prevalence", ones)
     yield _Column("accuracy", "", right.mean(axis=1), floor_right.mean(axis=1), majority, ones)
@@ -143,8 +142,8 @@ def _sigmoid_columns(probabilities: np.ndarray, targets: np.ndarray, floors: Cla
 def _softmax_columns(probabilities: np.ndarray, targets: np.ndarray, floors: ClassificationFloors) -> Iterator[_Column]:
     ones = np.ones(len(targets))
     first, guess = targets.argmax(axis=1), probabilities.argmax(axis=1)
-    loss = _categorical_cross_entropy(targets, probabilities)
-    floor_loss = _categorical_cross_entropy(targets, floors.prior)
+    loss = categorical_cross_entropy(targets, probabilities)
+    floor_loss = categorical_cross_entropy(targets, floors.prior)
     always = f"always {LABELS[floors.first_label]}"
     yield _Column("loss", "", loss, floor_loss, "training prior", ones)
     yield _Column("accuracy", "", guess == first, first == floors.first_label, always, ones)
@@ -209,15 +208,6 @@ def _where_defined(floor: Estimate, score: Estimate) -> Estimate:
     """The floor, with NaN wherever its score is NaN."""
     value = floor.value if np.isfinite(score.value) else np.nan
     return Estimate(value, np.where(np.isnan(score.samples), np.nan, floor.samples))
-
-
-def _binary_cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
-    return -(targets * np.log(clipped) + (1 - targets) * np.log1p(-clipped))
-
-
-def _categorical_cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    return -(targets * np.log(np.clip(probabilities, EPSILON, 1 - EPSILON))).sum(axis=1)
 
 
 def first_names(names: pd.Series, count: int = 3) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.data import label_list, splits
+from cxr.data import label_list, split_files, splits
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import ladder
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
@@ -49,23 +49,15 @@ def write(
     labels: the label table; no image is looked for, so every row of it takes part. lists: official train_val and test, or
     none. protocols: name -> split rule and sizes ("all": every image). Raises InputError as `splits.classification_split`.
     """
-    records = label_list.inspect_label_table(labels).records.assign(digest="")
-    official = [splits.read_image_list(path) for path in lists] or [None, None]
+    content = label_list.inspect_label_table(labels)
+    records = content.records.assign(digest="")
+    for note in (f"{labels.name}: {len(records)} usable rows, {len(content.rejected)} set aside", *content.notes):
+        tell(note)
+    official = [splits.read_image_list(path) for path in lists]
     rows = []
     for name, (rule, sizes) in protocols.items():
         for size in sizes:
-            roles = splits.classification_split(
-                records,
-                rule=rule.rule,
-                size=0 if size == "all" else int(size),
-                seed=seed,
-                validation=rule.validation,
-                test=rule.test,
-                max_validation=rule.max_validation,
-                max_test=rule.max_test,
-                official_train=official[0],
-                official_test=official[1],
-            )
+            roles = split_files.of_size(records, size, rule, seed, official)
             train, test = (_described(roles[role], records) for role in ("train", "test"))
             found = ladder.climb(train, test.drop(columns="labels"), seed)
             tell(f"{name}, {rule.rule}, size {size}: {len(train)} training and {len(test)} test images")
@@ -96,8 +88,8 @@ def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) ->
     weights = bootstrap_weights(test["patient"].to_numpy(), settings.bootstrap, seed)
     scores = found.scores.set_index(["metric", "label"])
     areas: dict[str, dict[str, Estimate]] = {}
+    chosen = ladder.choose(found.scores, found.rungs)
     for key in SHOWN:
-        floor = ladder.choose(found.scores, found.rungs)[key]
         for rung in ladder.RUNGS:
             names = [name for name in found.guesses if found.rungs[name] == rung]
             if not names:
@@ -118,7 +110,7 @@ def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) ->
                 "low": low,
                 "high": high,
                 "cross_validated": scores.loc[key, name],
-                "floor": int(name == floor),
+                "floor": int(name == chosen[key]),
                 "labels": _defined(targets) if key[0] in ("auroc", "auprc") else len(FINDINGS if key[1] else LABELS),
             }
 

@@ -92,7 +92,7 @@ def climb(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Ladder:
     features = _features(train, train, labels, own=True), _features(test, train, labels, own=False)
     guesses = {CONSTANT: guess_constant(constant, len(test))}
     for each in candidates:
-        guesses[each.name] = _guess(each, features[0], labels, features[1])
+        guesses[each.name] = _guess(each, features[0][each.rung], labels, features[1][each.rung])
     scores, images, patients = _cross_validate(candidates, train, labels, seed)
     return Ladder(
         guesses, {CONSTANT: CONSTANT} | {each.name: each.rung for each in candidates}, scores, images, patients
@@ -130,8 +130,7 @@ def _cross_validate(
     order = train["patient"].map(places).to_numpy()
     kept = np.flatnonzero(order <= np.sort(order)[min(MOST_IMAGES, len(order)) - 1])
     train, labels, order = train.iloc[kept], labels[kept], order[kept]
-    folds = np.argsort(np.argsort(np.unique(order))) % FOLDS
-    fold = folds[np.searchsorted(np.unique(order), order)]
+    fold = np.unique(order, return_inverse=True)[1] % FOLDS
     features = _features(train, train, labels, own=True)
     names = [CONSTANT, *(each.name for each in candidates)]
     said: dict[str, Guess] = {name: Guess.empty(len(train)) for name in names}
@@ -141,22 +140,19 @@ def _cross_validate(
             continue
         said[CONSTANT].put(held, guess_constant(fit_classification(labels[rest]), int(held.sum())))
         for each in candidates:
-            part = {rung: values[rest] for rung, values in features.items()}
-            asked = {rung: values[held] for rung, values in features.items()}
-            said[each.name].put(held, _guess(each, part, labels[rest], asked))
+            described = features[each.rung]
+            said[each.name].put(held, _guess(each, described[rest], labels[rest], described[held]))
     columns = {name: point_scores(guess, labels, fold) for name, guess in said.items()}
     keys = list(columns[CONSTANT])
     table = pd.DataFrame(keys, columns=["metric", "label"])
     for name, values in columns.items():
-        table[name] = [values[key] for key in keys]
+        table[name] = [values[key] if fold.any() else np.nan for key in keys]  # one patient: nothing was held out
     return table, len(train), int(train["patient"].nunique())
 
 
-def _guess(
-    candidate: Candidate, features: Mapping[str, np.ndarray], labels: np.ndarray, asked: Mapping[str, np.ndarray]
-) -> Guess:
-    scaler = StandardScaler().fit(features[candidate.rung])
-    known, wanted = scaler.transform(features[candidate.rung]), scaler.transform(asked[candidate.rung])
+def _guess(candidate: Candidate, features: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Guess:
+    scaler = StandardScaler().fit(features)
+    known, wanted = scaler.transform(features), scaler.transform(asked)
     probabilities = np.empty((len(wanted), len(LABELS)))
     for index, target in enumerate(labels.T):
         few = min(int(target.sum()), int(len(target) - target.sum())) < FEWEST
