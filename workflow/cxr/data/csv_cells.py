@@ -5,7 +5,8 @@ outside. As OWASP advises ("CSV injection"), such a text gets an apostrophe in f
 apostrophes before such a character gets one more; `restored` removes exactly one, so no name changes. Numbers written as
 text (-0.5) and cells that are not text stay as they are.
 
-Protected: rejected.csv, rejected_files.csv, all tables of new images below predictions/, the report's tables/*.csv.
+Protected: rejected.csv, rejected_files.csv, all tables of new images below predictions/, the report's tables/*.csv,
+the floors from the tables alone (floors/labels.csv).
 Tables that only the jobs of a study read (records, splits, predictions of a training job) hold the unchanged names.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.data import label_list, split_files, splits
+from cxr.data import csv_cells, label_list, split_files, splits
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import ladder
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
@@ -64,7 +64,7 @@ def write(
             told = {"protocol": name, "rule": rule.rule, "size": size} | _counts(train, test)
             rows += [told | row for row in _rows(found, test, settings, seed)]
     result = pd.DataFrame(rows, columns=COLUMNS)
-    result.to_csv(table, index=False, float_format="%.6g")
+    csv_cells.write(result, table, float_format="%.6g")
     text.write_text(as_text(result, settings.confidence), encoding="utf-8")
 
 
