@@ -19,6 +19,8 @@ import pandas as pd
 from cxr.labels import LABELS
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights
 from cxr.metrics.classification import classification_table
+from cxr.metrics.image_free import climb
+from cxr.metrics.ladder import Ladder
 from cxr.metrics.ranking import ranking_scores
 
 try:
@@ -72,13 +74,19 @@ def loop(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray, samples: i
     return values
 
 
-def whole_table(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray, samples: int) -> pd.DataFrame:
+def as_files(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame, Ladder]:
+    """Return predictions, split and floors as the metric tables take them; the floors know no metadata."""
     names = pd.Series([f"{number}.png" for number in range(len(patients))], name="image")
     texts = ["|".join(np.array(LABELS)[row > 0]) or "No Finding" for row in truth]
     split = pd.DataFrame({"image": names, "patient": patients, "labels": texts})
     predictions = pd.concat([names, pd.DataFrame(scores, columns=list(LABELS))], axis=1)
+    unknown = split.assign(age=np.nan, follow_up=np.nan, sex="", view="")
+    return predictions, split, climb(unknown, unknown.drop(columns="labels").assign(patient=-1), 0)
+
+
+def whole_table(files: tuple[pd.DataFrame, pd.DataFrame, Ladder], samples: int) -> pd.DataFrame:
     return classification_table(
-        "sound", "b", predictions, split, split, activation="sigmoid", samples=samples, confidence=CONFIDENCE, seed=0
+        "sound", "b", *files, activation="sigmoid", samples=samples, confidence=CONFIDENCE, seed=0
     )
 
 
@@ -112,7 +120,7 @@ def compare(images: int, samples: int, loops: int, to: Path | None) -> None:
         theirs.append(seconds * samples / each)
         drawn.append(values)
         if number == 0:
-            table.append(timed(whole_table, *data, samples)[0])
+            table.append(timed(whole_table, as_files(*data), samples)[0])
     ratio = np.median(np.divide(theirs, mine))
     print(
         f"{images:>8}{len(np.unique(data[0])):>10}{np.median(mine):>10.2f}{table[0]:>14.2f}"

@@ -57,7 +57,7 @@ use rule transfer as transfer_variant with:
 use rule metrics_baseline as metrics_variant with:
     input:
         predictions=rules.transfer_variant.output.predictions,
-        train=of_split("train"),
+        floors="<results>/floors/{protocol}/{size}.npz",
         test=of_split("test"),
     output:
         table="<results>/comparison/{protocol}/{head_input}_{frozen_batchnorm}/c{layers}_s{size}/metrics.csv",

@@ -4,10 +4,32 @@
 include: "inputs/report.smk"
 
 
+# What image-free predictors, fitted on a split's training images, say of its test images.
+rule ladder:
+    input:
+        train=of_split("train"),
+        train_metadata=of_split("train_metadata"),
+        test_metadata=of_split("test_metadata"),
+    output:
+        ladder="<results>/floors/{protocol}/{size}.npz",
+    log:
+        "<logs>/floors/{protocol}_{size}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        seed=SETTINGS.seed,
+        code=code("ladder"),
+    script:
+        "../workflow/scripts/ladder.py"
+
+
 rule metrics_baseline:
     input:
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
-        train=of_baseline("train"),
+        floors=lambda wildcards: f"{RESULTS}/floors/{wildcards.protocol}/{plans.baseline_size(protocol_of(wildcards))}.npz",
         test=of_baseline("test"),
     output:
         table="<results>/metrics/{protocol}/baseline_{activation}.csv",
@@ -32,7 +54,7 @@ rule metrics_baseline:
 use rule metrics_baseline as metrics_transfer with:
     input:
         predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
-        train=of_split("train"),
+        floors="<results>/floors/{protocol}/{size}.npz",
         test=of_split("test"),
     output:
         table="<results>/metrics/{protocol}/transfer_c{layers}_s{size}.csv",

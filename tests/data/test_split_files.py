@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from cxr.data import split_files, splits
+from cxr.errors import InputError
 from cxr.runtime.journal import Journal
 from cxr.settings import Split
 
@@ -28,6 +29,10 @@ class Study:
         self.records["image"] = [f"{patient:08d}_{number:03d}.png" for patient, number in rows]
         self.records["labels"] = ["Mass|Nodule" if patient % 2 else "No Finding" for patient, _ in rows]
         self.records["digest"] = [f"{at:016x}" for at in range(len(rows))]
+        self.records["follow_up"] = self.records["number"]
+        self.records["age"] = [float(patient) if patient % 3 else "" for patient, _ in rows]
+        self.records["sex"] = ["M" if patient % 2 else "" for patient, _ in rows]
+        self.records["view"] = ["AP" if number else "PA" for _, number in rows]
         self.boxed = self.records.loc[self.records["patient"] % 2 == 1, "image"].tolist()
         self.folder, self.tested = folder, set(self.records.loc[self.records["patient"] <= 20, "image"])
         self.records.drop(columns="number").to_csv(folder / "records.csv", index=False)
@@ -109,6 +114,24 @@ def test_lists_of_images_say_nothing_of_labels_and_boxes(study):
             path = study.folder / "splits" / split / f"{role}_images.csv"
             assert pd.read_csv(path, nrows=0).columns.tolist() == ["image", "patient", "digest"]
             assert splits.read_images(path).to_dict("list") == table[["image", "patient", "digest"]].to_dict("list")
+
+
+def test_the_metadata_of_training_and_test_images_are_those_of_the_records_and_hold_no_label(study):
+    study.write()
+    for role, table in study.read("20").items():
+        path = study.folder / "splits/20" / f"{role}_metadata.csv"
+        assert path.exists() == (role != "validation")
+        if path.exists():
+            found = splits.read_metadata(path)
+            assert list(found) == ["image", "patient", "follow_up", "age", "sex", "view"]
+            assert found["image"].tolist() == table["image"].tolist()
+            expected = study.records.set_index("image").loc[table["image"]]
+            assert found["sex"].tolist() == expected["sex"].tolist()
+            assert found["view"].tolist() == expected["view"].tolist()
+            assert found["follow_up"].tolist() == expected["number"].tolist()
+            assert found["age"].fillna(-1).tolist() == [-1 if age == "" else age for age in expected["age"]]
+    with pytest.raises(InputError, match="is not a split's metadata"):
+        splits.read_metadata(study.folder / "splits/20/train.csv")
 
 
 def test_the_labels_of_the_boxed_training_images_are_all_those_of_the_records(study):

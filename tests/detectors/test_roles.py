@@ -63,14 +63,34 @@ def test_predictions_are_those_of_the_images_that_their_name_says(repository):
     assert seen > 12
 
 
-@pytest.mark.parametrize(
-    "rule", ["metrics_baseline", "metrics_transfer", "metrics_variant", "metrics_gridcnn", "metrics_boxes"]
-)
+@pytest.mark.parametrize("rule", ["metrics_gridcnn", "metrics_boxes"])
 def test_what_is_scored_was_predicted_from_the_split_that_it_is_scored_on(repository, rule):
-    """Training jobs predict the images of the test split; the metrics read the test split of the same size or fold."""
+    """Training jobs predict the images of the test split; the metrics read the test split of the same folds."""
     entries = inputs(rules(repository)[rule])
     assert re.search(r'"test"', entries["test"]) and re.search(r'"train"', entries["train"])
-    assert entries["test"].replace('"test"', '"train"') == entries["train"], "of one size, or of the same folds"
+    assert entries["test"].replace('"test"', '"train"') == entries["train"], "of the same folds"
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "floors"),
+    [
+        ("metrics_baseline", r"of_baseline\(", r"floors/\{wildcards.protocol\}/\{plans.baseline_size\("),
+        ("metrics_transfer", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
+        ("metrics_variant", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
+    ],
+)
+def test_a_classifier_stands_beside_the_floors_of_the_split_that_it_is_scored_on(repository, rule, size, floors):
+    entries = inputs(rules(repository)[rule])
+    assert re.search(size + r'"test"', entries["test"]) and re.search(floors, entries["floors"])
+    assert "train" not in entries
+
+
+def test_the_image_free_predictors_see_no_label_of_the_test_images(repository):
+    entries = inputs(rules(repository)["ladder"].partition("    output:")[0])
+    given = {name: re.findall(r'"(\w+)"', value) for name, value in entries.items()}
+    assert given == {name: [name] for name in ("train", "train_metadata", "test_metadata")}
+    script = (repository / "workflow/scripts/ladder.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"(\w+)=Path\(snakemake.input.\1\)", script)) == set(given)
 
 
 def own_parts(value: ast.AST) -> Iterator[ast.AST]:
@@ -110,7 +130,7 @@ def test_scripts_hand_every_split_and_prediction_over_under_its_own_name(reposit
             if own in known or names & known:
                 assert names == {own}, f"{script.name}: {argument}"
                 seen += 1
-    assert seen > 12
+    assert seen > 11
 
 
 def test_every_class_that_is_made_of_a_jobs_splits_is_tested_here(repository):

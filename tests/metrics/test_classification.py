@@ -5,9 +5,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
-from cxr.metrics.classification import classification_table
-from cxr.metrics.ranking import ranking_scores
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.classification import classification_table, fewer_patients
+from cxr.metrics.floors import fit_classification
+from cxr.metrics.image_free import climb, guess_constant
+from cxr.metrics.judging import DESCRIPTIVE, SAME, TOO_FEW, WORSE
+from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.ranking import expected_average_precision, ranking_scores
 from cxr.metrics.table import METRIC_COLUMNS, metric_row
 
 BOOTSTRAP = {"samples": 200, "confidence": 0.9, "seed": 0}
@@ -29,6 +33,18 @@ def constant(count: int, **values: float) -> np.ndarray:
     for label, value in values.items():
         matrix[:, LABELS.index(label.replace("_", " ") if label == "No_Finding" else label)] = value
     return matrix
+
+
+def ladder_of(train: pd.DataFrame, truth: pd.DataFrame) -> Ladder:
+    """The constants fitted on training labels, and no other image-free predictor."""
+    said = guess_constant(fit_classification(to_matrix(train["labels"])), len(truth))
+    return Ladder(
+        tuple(truth["image"]), {CONSTANT: said}, {CONSTANT: CONSTANT}, pd.DataFrame(columns=["metric", "label"])
+    )
+
+
+def table_of(protocol, experiment, said, truth, train, **settings) -> pd.DataFrame:
+    return classification_table(protocol, experiment, said, truth, ladder_of(train, truth), **settings)
 
 
 def cell(table: pd.DataFrame, metric: str, label: str = "") -> pd.Series:
@@ -109,9 +125,9 @@ def test_undefined_scores_stay_undefined() -> None:
     nothing = Estimate(np.nan, np.full(3, np.nan))
     some = Estimate(0.6, np.array([0.5, np.nan, 0.7]))
     assert np.isnan(nothing.interval(0.9)).all()
-    assert mean_of_defined([nothing, some]).value == 0.6
-    assert np.isnan(mean_of_defined([nothing, nothing]).value)
-    row = metric_row("auroc", "Mass", some, None, "", confidence=0.9, support=4)
+    assert mean_of([nothing, some]).value == 0.6
+    assert np.isnan(mean_of([nothing, nothing]).value)
+    row = metric_row("auroc", "Mass", some, None, "", confidence=0.9, support=4, patients=4)
     assert row["note"] == "undefined in 1 of 3 resamples"
     assert np.isnan(row["floor"]) and np.isnan(row["difference"])
 
@@ -121,7 +137,7 @@ def test_sigmoid_table_by_hand() -> None:
     truth = split([NO_FINDING, "Mass|Effusion", NO_FINDING, "Mass"])
     probabilities = constant(4, No_Finding=0.8, Mass=0.25)
     probabilities[3, LABELS.index("Mass")] = 0.9
-    table = classification_table(
+    table = table_of(
         "paper",
         "baseline_sigmoid",
         predictions(truth["image"], probabilities),
@@ -162,7 +178,7 @@ def test_softmax_table_by_hand() -> None:
     probabilities = constant(4, No_Finding=0.5, Effusion=0.25, Mass=0.25)
     probabilities[1] = constant(1, No_Finding=0.2, Effusion=0.7, Mass=0.1)
     probabilities[2] = constant(1, No_Finding=0.2, Effusion=0.1, Mass=0.7)
-    table = classification_table(
+    table = table_of(
         "paper",
         "baseline_softmax",
         predictions(truth["image"], probabilities),
@@ -185,7 +201,7 @@ def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
     truth = split(["Mass|Effusion"] * 3 + ["Mass"])
     probabilities = constant(4, Effusion=0.6, Mass=0.4)
     probabilities[2] = constant(1, Effusion=0.4, Mass=0.6)
-    table = classification_table(
+    table = table_of(
         "p", "e", predictions(truth["image"], probabilities), truth, split(["Effusion|Mass"] * 2 + ["Mass"]),
         activation="softmax", **BOOTSTRAP,
     )  # fmt: skip
@@ -198,7 +214,7 @@ def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
 
 def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
     truth = split([NO_FINDING, "Mass"])
-    table = classification_table(
+    table = table_of(
         "p", "e", predictions(truth["image"], np.full((2, 15), 0.5)), truth, truth, activation="sigmoid", **BOOTSTRAP
     )
     assert cell(table, "accuracy")["value"] == pytest.approx(14 / 15)
@@ -207,7 +223,7 @@ def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
 
 def test_a_row_says_of_score_floor_and_difference_each_its_own_interval() -> None:
     score, floor = Estimate(0.8, np.linspace(0.7, 0.9, 101)), Estimate(0.5, np.linspace(0.6, 0.4, 101))
-    row = metric_row("mse", "all", score, floor, "x", confidence=0.9, support=3)
+    row = metric_row("mse", "all", score, floor, "x", confidence=0.9, support=3, patients=3)
     assert [row[name] for name in ("value", "low", "high")] == pytest.approx([0.8, 0.71, 0.89])
     assert [row[name] for name in ("floor", "floor_low", "floor_high")] == pytest.approx([0.5, 0.41, 0.59])
     # on the same resample both are high or low together: 0.7 - 0.6 to 0.9 - 0.4
@@ -222,7 +238,7 @@ def test_ranking_rows() -> None:
     truth = split(labels, patients=(np.arange(80) // 2).tolist())
     targets = to_matrix(labels)
     probabilities = np.clip(0.3 * targets + 0.6 * draw.random(targets.shape), 0, 1)
-    table = classification_table(
+    table = table_of(
         "sound", "x", predictions(truth["image"], probabilities).sample(frac=1, random_state=1), truth, truth,
         activation="sigmoid", **BOOTSTRAP,
     )  # fmt: skip
@@ -234,8 +250,9 @@ def test_ranking_rows() -> None:
     assert row["difference"] == pytest.approx(row["value"] - 0.5)
     assert row["support"] == targets[:, mass].sum()
     row = cell(table, "auprc", "Mass")
-    assert row["floor"] == pytest.approx(targets[:, mass].mean())
+    assert row["floor"] == pytest.approx(expected_average_precision(int(targets[:, mass].sum()), 80))
     assert row["floor_low"] < row["floor"] < row["floor_high"]
+    assert row["floor"] > targets[:, mass].mean()
     # paired: the interval of the difference is no wider than if the draws were independent
     apart = np.hypot(row["high"] - row["low"], row["floor_high"] - row["floor_low"])
     assert row["difference_high"] - row["difference_low"] < apart
@@ -246,16 +263,97 @@ def test_ranking_rows() -> None:
     mean = cell(table, "auroc", "mean14")
     shown = [cell(table, "auroc", label)["value"] for label in ("Effusion", "Mass", "Nodule")]
     assert mean["value"] == pytest.approx(np.mean(shown))
-    assert mean["note"].startswith("mean over 3 labels; undefined: Atelectasis")
+    assert mean["note"].startswith("mean over 3 labels; fewer than 10 patients with or without the label: Atelectasis")
     assert cell(table, "auroc", "mean15")["value"] == pytest.approx(
         np.mean([*shown, cell(table, "auroc", NO_FINDING)["value"]])
     )
 
 
+def test_a_random_ranking_has_the_expected_average_precision() -> None:
+    draw = np.random.default_rng(0)
+    for positives, count in ((1, 12), (3, 20), (7, 9), (5, 5)):
+        truth = np.arange(count) < positives
+        found = [ranking_scores(truth, draw.random(count), np.ones((1, count)))[1][0] for _ in range(4000)]
+        error = np.std(found) / np.sqrt(len(found))
+        assert expected_average_precision(positives, count) == pytest.approx(np.mean(found), abs=4 * error + 1e-9)
+    assert np.isnan(expected_average_precision(0, 9))
+
+
+def test_a_mean_is_over_the_labels_that_ten_patients_have_in_every_resample() -> None:
+    """Hernia on three patients is in no mean, and the mean of a resample without it is over the same labels."""
+    labels = ["Mass"] * 12 + ["Hernia"] * 3 + [NO_FINDING] * 25
+    truth = split(labels)
+    said = np.random.default_rng(1).random((40, 15))
+    table = table_of("s", "x", predictions(truth["image"], said), truth, truth, activation="sigmoid", **BOOTSTRAP)
+    mean, mass = cell(table, "auroc", "mean14"), cell(table, "auroc", "Mass")
+    assert mean["value"] == mass["value"] and mean["low"] == mass["low"]
+    assert "Hernia" in mean["note"] and "Mass" not in mean["note"]
+    assert [cell(table, "auroc", label)["patients"] for label in ("Mass", "Hernia", "mean14")] == [12, 3, 12]
+    assert cell(table, "auroc", "Hernia")["verdict"] == TOO_FEW
+    few = table_of(
+        "s", "x", predictions(truth["image"][:16], said[:16]), truth[:16], truth, activation="sigmoid", **BOOTSTRAP
+    )
+    mean = cell(few, "auroc", "mean14")
+    shown = [cell(few, "auroc", label)["value"] for label in ("Mass", "Hernia")]
+    assert mean["value"] == pytest.approx(np.mean(shown)) and mean["verdict"] == TOO_FEW
+
+
+def test_patients_with_and_without_a_label_are_counted_not_images() -> None:
+    targets = to_matrix(["Mass", "Mass", "Mass|Edema", NO_FINDING, NO_FINDING])
+    found = fewer_patients(targets, np.array([1, 1, 2, 2, 3]))
+    named = dict(zip(LABELS, found.tolist(), strict=True))
+    assert named["Mass"] == 2 and named["Edema"] == 1 and named[NO_FINDING] == 2 and named["Hernia"] == 0
+
+
+def test_a_number_stands_against_the_rung_that_is_best_on_the_training_images() -> None:
+    """Effusion goes by the view. A network that knows the view alone equals its floor, and beats the constant by far."""
+    draw = np.random.default_rng(0)
+
+    def images(count: int, first: int) -> pd.DataFrame:
+        views = draw.choice(["PA", "AP"], count)
+        ill = draw.random(count) < np.where(views == "AP", 0.7, 0.1)
+        table = split(np.where(ill, "Effusion", NO_FINDING).tolist(), list(range(first, first + count)))
+        return table.assign(view=views, sex="M", age=50.0, follow_up=0.0)
+
+    train, truth = images(300, 0), images(200, 1000)
+    said = constant(200, Effusion=0.1, No_Finding=0.9)
+    said[truth["view"] == "AP"] = constant(1, Effusion=0.7, No_Finding=0.3)
+    ladder = climb(train, truth.drop(columns="labels"), 0)
+    table = classification_table(
+        "s", "x", predictions(truth["image"], said), truth, ladder, activation="sigmoid", **BOOTSTRAP
+    )
+    row = cell(table, "auroc", "Effusion")
+    assert (
+        row["floor_name"].startswith("metadata") and row["constant"] == 0.5 and row["metadata"] == row["floor"] > 0.75
+    )
+    assert np.isnan(row["history"]) and row["verdict"] == SAME
+    loss = cell(table, "loss", "Effusion")
+    assert loss["floor"] == pytest.approx(loss["metadata"]) and loss["floor"] < loss["constant"]
+    assert loss["verdict"] in (SAME, WORSE)
+    assert cell(table, "loss")["verdict"] == cell(table, "accuracy", NO_FINDING)["verdict"] == DESCRIPTIVE
+
+
+def test_a_softmax_is_judged_among_the_findings_on_the_images_with_one() -> None:
+    """A shift of the share of No Finding moves its accuracy, not the one among the findings."""
+    truth = split([NO_FINDING] * 3 + ["Mass", "Mass|Effusion", "Edema"])
+    said = constant(6, No_Finding=0.8, Mass=0.15, Edema=0.05)
+    table = table_of("p", "e", predictions(truth["image"], said), truth, truth, activation="softmax", **BOOTSTRAP)
+    assert cell(table, "accuracy")["value"] == 0.5
+    row = cell(table, "accuracy", "findings")  # first findings: Mass, Effusion, Edema; it says Mass of all
+    assert row["value"] == pytest.approx(1 / 3) and row["support"] == row["patients"] == 3
+    log = np.log
+    loss = -(log(0.75) + log(0.75) + log(1e-7) + log(0.25)) / 3
+    assert cell(table, "loss", "findings")["value"] == pytest.approx(loss)
+    # of the training images with a finding, Effusion, Edema and Mass are first equally often; Effusion comes first
+    assert row["floor"] == pytest.approx(1 / 3) and row["floor_name"] == "always Effusion"
+    floor = -(log(0.5) + log(0.5) + log(0.25) + log(0.25)) / 3
+    assert cell(table, "loss", "findings")["floor"] == pytest.approx(floor)
+
+
 def test_a_constant_predictor_is_its_floor() -> None:
     truth = split(["Mass", NO_FINDING, NO_FINDING, "Mass|Nodule", NO_FINDING, "Edema"])
     prevalence = to_matrix(truth["labels"]).mean(axis=0)
-    table = classification_table(
+    table = table_of(
         "sound",
         "x",
         predictions(truth["image"], np.tile(prevalence, (6, 1))),
@@ -283,7 +381,17 @@ def test_a_constant_predictor_is_its_floor() -> None:
 def test_predictions_of_another_run_are_refused(spoil, message: str) -> None:
     truth = split(["Mass", NO_FINDING, NO_FINDING])
     table = spoil(predictions(truth["image"], constant(3, No_Finding=0.5)))
+    known = ladder_of(truth, truth)
     with pytest.raises(InputError, match=message):
-        classification_table("sound", "x", table, truth, truth, activation="sigmoid", **BOOTSTRAP)
+        classification_table("sound", "x", table, truth, known, activation="sigmoid", **BOOTSTRAP)
     with pytest.raises(InputError, match="holds no image"):
-        classification_table("sound", "x", table, truth.iloc[:0], truth, activation="sigmoid", **BOOTSTRAP)
+        classification_table("sound", "x", table, truth.iloc[:0], known, activation="sigmoid", **BOOTSTRAP)
+
+
+def test_floors_of_other_images_are_refused() -> None:
+    truth = split(["Mass", NO_FINDING, NO_FINDING])
+    said = predictions(truth["image"], constant(3, No_Finding=0.5))
+    with pytest.raises(InputError, match="the floors are of other images"):
+        classification_table(
+            "s", "x", said, truth, ladder_of(truth, truth.iloc[::-1]), activation="sigmoid", **BOOTSTRAP
+        )

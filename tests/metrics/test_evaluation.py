@@ -40,7 +40,14 @@ def classify(tmp_path):
     """A function from labels in training, labels in the test and probabilities there to the metric table."""
 
     def run(train, test, probabilities, settings=QUICK, seed=0, activation="sigmoid"):
-        paths = {"train_split": split(tmp_path / "train.csv", train), "test_split": split(tmp_path / "test.csv", test)}
+        paths = {"floors": tmp_path / "floors.npz", "test_split": split(tmp_path / "test.csv", test, first=1000)}
+        known = {"train": split(tmp_path / "train.csv", train)}
+        for role in ("train", "test"):
+            described = splits.read_split(tmp_path / f"{role}.csv")[["image", "patient"]]
+            known[f"{role}_metadata"] = tmp_path / f"{role}_metadata.csv"
+            splits.write_split(described.assign(follow_up=0, age="", sex="", view=""), known[f"{role}_metadata"])
+        with Journal(tmp_path / "log", "floors") as tell:
+            evaluation.write_ladder(**known, seed=seed, ladder=paths["floors"], tell=tell)
         table = pd.DataFrame(probabilities, columns=list(LABELS))
         table.insert(0, "image", splits.read_split(paths["test_split"])["image"])
         table.to_csv(tmp_path / "predictions.csv", index=False)

@@ -12,6 +12,8 @@ from cxr.metrics.classification import classification_table
 from cxr.metrics.detection import detection_table
 from cxr.metrics.detections import Cells
 from cxr.metrics.floors import CUT_MASK, MEAN_MASK, WHOLE_IMAGE, fit_classification, fit_cut, fit_detection
+from cxr.metrics.image_free import guess_constant
+from cxr.metrics.ladder import CONSTANT, Ladder
 
 BOOTSTRAP = {"samples": 100, "confidence": 0.95, "seed": 0}
 
@@ -149,8 +151,10 @@ def test_design_numbers_of_classification(nih_sample: Path) -> None:
     floors = fit_classification(to_matrix(table["labels"]))
     whole = pd.DataFrame(np.tile(floors.prevalence, (len(table), 1)), columns=list(LABELS)).assign(image=table["image"])
     few = {"samples": 3, "confidence": 0.95, "seed": 0}
-    sigmoid = classification_table("paper", "x", whole, table, table, activation="sigmoid", **few)
-    softmax = classification_table("paper", "x", whole, table, table, activation="softmax", **few)
+    constants = {CONSTANT: guess_constant(floors, len(table))}
+    ladder = Ladder(tuple(table["image"]), constants, {CONSTANT: CONSTANT}, pd.DataFrame(columns=["metric", "label"]))
+    sigmoid = classification_table("paper", "x", whole, table, ladder, activation="sigmoid", **few)
+    softmax = classification_table("paper", "x", whole, table, ladder, activation="softmax", **few)
 
     def floor(scores: pd.DataFrame, metric: str) -> float:
         return scores.set_index(["metric", "label"]).loc[(metric, ""), "floor"]

@@ -12,6 +12,7 @@ from running import executed, planned, snakemake
 from cxr.data import splits
 from cxr.labels import LABELS
 from cxr.metrics import evaluation
+from cxr.metrics.judging import BETTER, SAME, TOO_FEW, UNDEFINED, WORSE
 from cxr.report import collapse
 from cxr.report.sections import collapse as collapse_section
 from cxr.runtime.journal import Journal
@@ -21,8 +22,8 @@ NO_FINDING = LABELS.index("No Finding")
 SEEN = {"input_spread": 0.5, "input_deviation": 2.0, "logit_spread": 0.25, "mode_gap": 0.125}
 
 
-def truth(count=60):
-    """Images of as many patients; every third has a finding, which one goes round."""
+def truth(count=420):
+    """Images of as many patients; every third has a finding, which one goes round: 10 patients have each."""
     labels = [LABELS[number // 3 % 14] if number % 3 == 0 else "No Finding" for number in range(count)]
     return pd.DataFrame(
         {
@@ -57,7 +58,17 @@ def compare(tmp_path):
         table = truth()
         split, train = tmp_path / "split.csv", tmp_path / "train.csv"
         splits.write_split(table, split)
-        splits.write_split(table if taught is None else table.assign(labels=taught), train)
+        others = table.assign(
+            image=[f"{number:08d}_000.png" for number in table.index + 1000], patient=table.index + 1000
+        )
+        splits.write_split(others if taught is None else others.assign(labels=taught), train)
+        known = {"train": train}
+        for role, images in (("train", others), ("test", table)):
+            known[f"{role}_metadata"] = tmp_path / f"{role}_metadata.csv"
+            unknown = images[["image", "patient"]].assign(follow_up=0, age="", sex="", view="")
+            splits.write_split(unknown, known[f"{role}_metadata"])
+        with Journal(tmp_path / "log", "floors") as tell:
+            evaluation.write_ladder(**known, seed=0, ladder=tmp_path / "floors.npz", tell=tell)
         jobs, paths = [], {kind: [] for kind in ("predictions", "facts", "scores")}
         for number, probabilities in enumerate(models):
             folder = tmp_path / str(number)
@@ -70,7 +81,7 @@ def compare(tmp_path):
             files["facts"].write_text(json.dumps(facts))
             evaluation.write_classifier(
                 experiment=("paper", str(number)), activation="sigmoid", predictions=files["predictions"],
-                train_split=train, test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
+                floors=tmp_path / "floors.npz", test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
             )  # fmt: skip
             jobs.append(("softmax", ("eval", "batch", "keras")[number], 4, 60))
             for kind, path in files.items():
@@ -90,6 +101,7 @@ def test_the_majority_classifier_has_collapsed_and_has_no_spread(compare):
     (row,) = compare([constant(truth())]).to_dict("records")
     assert row["verdict"] == collapse.COLLAPSED
     assert (row["unlike_majority"], row["auroc"], row["accuracy_difference"]) == (0, 0.5, 0)
+    assert (row["auroc_floor"], row["auroc_verdict"]) == (0.5, SAME)
     assert row["probability_spread"] == pytest.approx(0, abs=1e-12)
     assert (row["input_spread_before"], row["input_spread_after"], row["mode_gap_after"]) == (0.5, 0.75, 0.125)
 
@@ -101,6 +113,7 @@ def test_a_model_that_ranks_below_the_threshold_has_not_collapsed_though_its_acc
     (row,) = compare([found]).to_dict("records")
     assert row["verdict"] == collapse.HIDDEN
     assert row["unlike_majority"] == 0 and row["accuracy_difference"] == 0 and row["auroc"] == 1
+    assert row["auroc_verdict"] == BETTER
 
 
 def test_right_decisions_are_learned_and_random_ones_are_guesses(compare):
@@ -114,7 +127,7 @@ def test_right_decisions_are_learned_and_random_ones_are_guesses(compare):
 
 def test_the_majority_is_that_of_the_training_images(compare):
     """Taught on images that all have a Mass, the majority says Mass of every image; a model that says so has collapsed."""
-    mass = np.tile(np.where(np.arange(15) == LABELS.index("Mass"), 0.7, 0.05), (60, 1))
+    mass = np.tile(np.where(np.arange(15) == LABELS.index("Mass"), 0.7, 0.05), (len(truth()), 1))
     like, unlike = compare([mass, constant(truth())], taught="Mass").to_dict("records")
     assert (like["verdict"], like["unlike_majority"], like["accuracy_difference"]) == (collapse.COLLAPSED, 0, 0)
     assert unlike["unlike_majority"] == pytest.approx(2 / 15, abs=1e-6) and unlike["accuracy_difference"] > 0
@@ -128,17 +141,23 @@ def test_reach_is_steps_times_rate_times_what_the_layer_was_given_before_trainin
 
 
 @pytest.mark.parametrize(
-    ("unlike", "low", "expected"),
+    ("unlike", "ranks", "expected"),
     [
-        (0.001, 0.5, collapse.COLLAPSED),
-        (0.0011, 0.5, collapse.GUESSING),
-        (0.001, 0.501, collapse.HIDDEN),
-        (0.0011, 0.501, collapse.LEARNED),
-        (0.0, np.nan, collapse.COLLAPSED),
+        (0.001, SAME, collapse.COLLAPSED),
+        (0.0011, SAME, collapse.GUESSING),
+        (0.001, BETTER, collapse.HIDDEN),
+        (0.0011, BETTER, collapse.LEARNED),
+        (0.0, UNDEFINED, collapse.COLLAPSED),
+        (0.0, TOO_FEW, collapse.COLLAPSED),
+        (0.0, WORSE, collapse.COLLAPSED),
+        (0.0011, TOO_FEW, collapse.GUESSING),
+        (0.0011, WORSE, collapse.GUESSING),
     ],
 )
-def test_the_verdict_turns_at_one_decision_in_a_thousand_and_at_chance(unlike, low, expected):
-    assert collapse.verdict({"unlike_majority": unlike, "auroc_low": low}) == expected
+def test_the_verdict_turns_at_one_decision_in_a_thousand_and_at_the_floor(unlike, ranks, expected):
+    row = {"unlike_majority": unlike, "auroc_verdict": ranks}
+    assert collapse.verdict(row | {"auroc_low": 0.6, "accuracy_verdict": BETTER}) == expected
+    assert collapse.verdict(row | {"auroc_low": 0.4, "accuracy_verdict": SAME}) == expected
 
 
 def test_decisions_by_hand():
@@ -189,7 +208,7 @@ def test_without_a_configured_comparison_there_is_nothing_to_collapse(repository
 def test_the_target_collapse_asks_for_nothing_but_the_comparison(repository, tmp_path):
     jobs = planned(repository, tmp_path, "--", "collapse", config=CONFIG)
     data = {"phantoms": 1, "images": 1, "records": 1, "source_weights": 1, "features_comparison": 1}
-    assert jobs == data | {"transfer_variant": 4, "metrics_variant": 4, "compare": 1, "collapse": 1}
+    assert jobs == data | {"ladder": 1, "transfer_variant": 4, "metrics_variant": 4, "compare": 1, "collapse": 1}
 
 
 def test_a_configured_comparison_joins_a_finished_study(repository, finished, tmp_path):

@@ -149,14 +149,28 @@ def test_forest_plot_leaves_out_undefined_values_and_refuses_to_be_empty():
 
 
 def test_auroc_chart_leaves_the_place_of_an_undefined_label_empty():
-    rows = pd.DataFrame(
-        {"experiment": "a", "label": ["Mass", "Hernia"], "value": [0.8, 0.7], "low": [0.7, 0.6], "high": [0.9, 0.8]}
-    )
-    gap = rows.assign(**{name: rows[name].where(rows["label"] == "Mass") for name in ("value", "low", "high")})
+    ends = {"value": [0.8, 0.7], "low": [0.7, 0.6], "high": [0.9, 0.8], "floor": [0.62, 0.58]}
+    rows = pd.DataFrame({"experiment": "a", "label": ["Mass", "Hernia"], **ends})
+    gap = rows.assign(**{name: rows[name].where(rows["label"] == "Mass") for name in ends})
     labels = ("Mass", "Hernia")
     full, empty = (charts.auroc_chart(each, {"a": "baseline"}, labels) for each in (rows, gap))
     assert decoded(full).shape == decoded(empty).shape
     assert count(full, BLUE) > count(empty, BLUE) > 0
+
+
+def test_auroc_chart_draws_each_labels_floor_in_its_place():
+    ends = {"value": [0.8, 0.7], "low": [0.7, 0.6], "high": [0.9, 0.8], "floor": [0.62, np.nan]}
+    rows = pd.DataFrame({"experiment": "a", "label": ["Mass", "Hernia"], **ends})
+    pictures = [
+        decoded(charts.auroc_chart(rows.assign(floor=floors), {"a": "baseline"}, ("Mass", "Hernia")))
+        for floors in ([0.62, np.nan], [np.nan, 0.62], [0.56, np.nan], [np.nan, np.nan])
+    ]
+    first, second, lower = (np.argwhere((each != pictures[3]).any(axis=-1)) for each in pictures[:3])
+    assert len(first) and len(second) and len(lower), "a floor is drawn"
+    assert lower[:, 1].mean() < first[:, 1].mean() - 5 and abs(lower[:, 0].mean() - first[:, 0].mean()) < 2
+    assert np.ptp(first[:, 0]) < 40 and np.ptp(first[:, 1]) < 40, "and nothing but a marker"
+    assert abs(first[:, 1].mean() - second[:, 1].mean()) < 2, "equal floors stand one above the other"
+    assert abs(first[:, 0].mean() - second[:, 0].mean()) > 20
 
 
 def test_detection_sheet_draws_truth_green_and_only_predictions_at_the_threshold():

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from cxr.experiments import EXPERIMENTS
+from cxr.metrics import judging
+from cxr.metrics.names import judged
 from cxr.report import headline, render
 from cxr.report import inputs as report_inputs
 from cxr.report import rows as report_rows
@@ -16,7 +18,7 @@ PROTOCOLS = ("paper", "sound")
 SELECTED = {"paper": [(7, 300), (2, 500)], "sound": [(1, 100)]}  # best first, which is no order of names or numbers
 
 
-def row(protocol, experiment, metric, label, value, floor=0.5, gap=(0.01, 0.03), higher=1):
+def row(protocol, experiment, metric, label, value, floor=0.5, gap=(0.01, 0.03), higher=1, p_holm=0.001, patients=60):
     """A metric row; gap: the interval of the difference. All numbers differ, so that none can stand in another's place."""
     ends = {"low": value - 0.01, "high": value + 0.02, "floor_low": floor - 0.03, "floor_high": floor + 0.04}
     difference = {"difference": sum(gap) / 2, "difference_low": gap[0], "difference_high": gap[1]}
@@ -27,19 +29,25 @@ def row(protocol, experiment, metric, label, value, floor=0.5, gap=(0.01, 0.03),
         "label": label,
         "floor_name": "a constant",
     }
-    return names | {"value": value, "floor": floor} | ends | difference | {
-        "higher_is_better": higher, "support": 60, "note": ""
+    found = names | {"value": value, "floor": floor} | ends | difference | {
+        "higher_is_better": higher, "support": 70, "patients": patients, "p": p_holm / 2, "p_holm": p_holm, "note": "",
+        "constant": floor, "metadata": math.nan, "history": math.nan,
     }  # fmt: skip
+    return found | {"verdict": judging.verdict(found | {"judged": judged(metric, label)}, 0.95)}
 
 
 ROWS = [
-    row("paper", "baseline_sigmoid", "loss", "", 0.31, higher=0, gap=(0.01, 0.03)),  # worse
-    row("paper", "baseline_sigmoid", "accuracy", "", 0.91, floor=0.9, gap=(-0.01, 0.03)),  # indistinguishable
+    row("paper", "baseline_softmax", "accuracy", "findings", 0.21, p_holm=0.2),  # indistinguishable, by its p-value
+    row("paper", "baseline_sigmoid", "loss", "", 0.33, higher=0, gap=(0.01, 0.03)),  # not judged: with No Finding
+    row("paper", "baseline_sigmoid", "loss", "mean14", 0.31, higher=0, gap=(0.01, 0.03)),  # worse
+    row("paper", "baseline_sigmoid", "accuracy", "", 0.92, floor=0.9),  # not judged: with No Finding
+    row("paper", "baseline_sigmoid", "accuracy", "mean14", 0.91, floor=0.9, gap=(-0.01, 0.03)),  # indistinguishable
     row("paper", "baseline_sigmoid", "auroc", "mean14", 0.61),  # better
-    row("paper", "transfer_c7_s300", "accuracy", "", 0.73),  # better
-    row("paper", "transfer_c2_s500", "accuracy", "", 0.22, gap=(-0.03, -0.01)),  # worse
+    row("paper", "transfer_c7_s300", "accuracy", "mean14", 0.73),  # better
+    row("paper", "transfer_c2_s500", "accuracy", "mean14", 0.22, gap=(-0.03, -0.01)),  # worse
     row("paper", "transfer_c7_s300", "label_sensitivity", "No Finding", 0.95),  # not judged
-    row("sound", "transfer_c1_s100", "accuracy", "", 0.11, gap=(math.nan, math.nan)),  # undefined
+    row("sound", "baseline_sigmoid", "auroc", "mean14", 0.64, patients=9),  # too few patients
+    row("sound", "transfer_c1_s100", "accuracy", "mean14", 0.11, gap=(math.nan, math.nan)),  # undefined
     row("paper", "gridcnn", "f1_weighted", "all", 0.25, gap=(-0.3, -0.2)),  # worse
     row("paper", "gridcnn", "f1_weighted", "large_both", 0.35),  # better
     row("sound", "gridcnn", "f1_weighted", "all", 0.45),  # better
@@ -80,7 +88,7 @@ def table(inputs):
 
 def test_every_measured_number_stands_in_its_row_with_its_floor_and_both_intervals(table):
     shown = table.set_index(["protocol", "experiment", "metric", "label"])
-    names = ["value", "low", "high", "floor", "floor_low", "floor_high"]
+    names = ["value", "low", "high", "floor", "floor_low", "floor_high", "support", "patients", "p_holm"]
     for expected in ROWS[:-1]:
         found = shown.loc[tuple(expected[name] for name in ("protocol", "experiment", "metric", "label"))]
         assert found[names].tolist() == pytest.approx([expected[name] for name in names], nan_ok=True)
@@ -92,17 +100,20 @@ def test_every_measured_number_stands_in_its_row_with_its_floor_and_both_interva
 def test_the_verdict_is_that_of_the_difference_and_only_of_what_is_judged(table):
     shown = table.set_index(["protocol", "experiment", "metric", "label"])["verdict"]
     assert [shown["paper", "baseline_sigmoid", metric, label] for metric, label in (
-        ("loss", ""), ("accuracy", ""), ("auroc", "mean14")
-    )] == ["worse", "indistinguishable", "better"]  # fmt: skip
-    assert shown["paper", "transfer_c2_s500", "accuracy", ""] == "worse"
+        ("loss", "mean14"), ("accuracy", "mean14"), ("auroc", "mean14"), ("loss", ""), ("accuracy", "")
+    )] == ["worse", "indistinguishable", "better", "descriptive", "descriptive"]  # fmt: skip
+    assert shown["paper", "baseline_softmax", "accuracy", "findings"] == "indistinguishable"
+    assert shown["paper", "transfer_c2_s500", "accuracy", "mean14"] == "worse"
+    assert shown["sound", "baseline_sigmoid", "auroc", "mean14"] == "too_few"
     assert shown["paper", "transfer_c7_s300", "label_sensitivity", "No Finding"] == "descriptive"
-    assert shown["sound", "transfer_c1_s100", "accuracy", ""] == "undefined"
+    assert shown["sound", "transfer_c1_s100", "accuracy", "mean14"] == "undefined"
     assert shown["sound", "gridcnn", "mse", "all"] == "not measured"
     assert shown["sound", "yolo_finetuned", "images_with_prediction", "all"] == "descriptive"
 
 
 def test_the_pairs_stand_in_the_order_of_their_choice(inputs, table):
     accuracies = table[(table["metric"] == "accuracy") & table["experiment"].str.startswith("transfer")]
+    accuracies = accuracies[accuracies["label"] == "mean14"]
     assert accuracies[["protocol", "experiment"]].to_numpy().tolist() == [
         ["paper", "transfer_c7_s300"], ["sound", "transfer_c1_s100"], ["paper", "transfer_c2_s500"], ["sound", "transfer"]
     ]  # fmt: skip
@@ -131,12 +142,14 @@ def test_the_papers_number_is_of_the_same_metric_label_and_rank(inputs, family, 
 
 
 def test_where_the_paper_prints_nothing_nothing_stands_beside_ours(inputs):
-    for family, rank, metric in (
-        ("baseline_sigmoid", 0, "auroc"),
-        ("transfer", 2, "accuracy"),
-        ("gridcnn", 0, "map50"),
+    for family, rank, metric, label in (
+        ("baseline_sigmoid", 0, "auroc", ""),
+        ("baseline_sigmoid", 0, "accuracy", "mean14"),
+        ("transfer", 0, "accuracy", "mean14"),
+        ("transfer", 2, "accuracy", ""),
+        ("gridcnn", 0, "map50", ""),
     ):
-        assert report_rows.in_paper(report_rows.make_row(inputs, family, rank, metric, "")) is None
+        assert report_rows.in_paper(report_rows.make_row(inputs, family, rank, metric, label)) is None
 
 
 def told(inputs):
@@ -145,20 +158,33 @@ def told(inputs):
 
 def test_the_first_line_counts_verdicts_over_all_protocols(inputs):
     assert told(inputs)["In all"] == (
-        "9 headline numbers against their floors (the best predictors that never look at an image): 4 better, "
-        "1 indistinguishable, 3 worse, 1 undefined. “Better” and “worse” mean that the interval of the paired difference "
-        "excludes 0."
+        "11 headline numbers against their floors (the best predictors that never look at an image): 4 better, "
+        "2 indistinguishable, 3 worse, 1 not judged for want of 10 patients, 1 undefined. “Better” and “worse” mean that the "
+        "paired difference can be told from chance."
     )
+
+
+def test_a_number_of_too_few_patients_is_counted_but_not_as_better():
+    found = [told(make_inputs(metrics=pd.DataFrame([row("sound", "baseline_sigmoid", "auroc", "mean14", 0.64, patients=many)])))
+             for many in (9, 10)]  # fmt: skip
+    few, enough = (each["In all"].split("): ")[1].split(". ")[0] for each in found)
+    assert few == "0 better, 0 indistinguishable, 0 worse, 1 not judged for want of 10 patients"
+    assert enough == "1 better, 0 indistinguishable, 0 worse"
 
 
 def test_each_protocols_line_names_what_is_better_and_worse(inputs):
     assert told(inputs)["Protocol paper"] == (
-        "3 of 7 better than the floor: sigmoid baseline (AUROC); transfer, 1st pair (Accuracy); grid CNN (F1 weighted, large). "
-        "1 of 7 indistinguishable from the floor: sigmoid baseline (Accuracy). "
-        "3 of 7 worse than the floor: sigmoid baseline (Loss); transfer, 2nd pair (Accuracy); grid CNN (F1 weighted)."
+        "3 of 8 better than the floor: sigmoid baseline (AUROC); transfer, 1st pair (Accuracy of the findings); "
+        "grid CNN (F1 weighted, large). "
+        "2 of 8 indistinguishable from the floor: softmax baseline (Accuracy of the findings); "
+        "sigmoid baseline (Accuracy of the findings). "
+        "3 of 8 worse than the floor: sigmoid baseline (Loss of the findings); "
+        "transfer, 2nd pair (Accuracy of the findings); grid CNN (F1 weighted)."
     )
     assert told(inputs)["Protocol sound"] == (
-        "1 of 2 better than the floor: grid CNN (F1 weighted). 1 of 2 undefined: transfer, 1st pair (Accuracy)."
+        "1 of 3 better than the floor: grid CNN (F1 weighted). "
+        "1 of 3 not judged for want of 10 patients: sigmoid baseline (AUROC). "
+        "1 of 3 undefined: transfer, 1st pair (Accuracy of the findings)."
     )
 
 
@@ -180,8 +206,9 @@ def test_what_is_missing_is_counted_but_for_what_was_skipped(inputs):
 
 def test_the_headline_is_the_papers_experiments_with_one_row_a_pair(inputs):
     rows = headline.numbers(inputs)
-    transfer = [(each.rank, each.metric) for each in rows if each.family == "transfer"]
-    assert transfer == [(rank, metric) for rank in (0, 1) for metric in ("accuracy", "auroc", "label_sensitivity")]
+    transfer = [(each.rank, each.metric, each.label) for each in rows if each.family == "transfer"]
+    wanted = [("accuracy", ""), ("accuracy", "mean14"), ("auroc", "mean14"), ("label_sensitivity", "No Finding")]
+    assert transfer == [(rank, *number) for rank in (0, 1) for number in wanted]
     assert {each.family for each in rows} == {each.name for each in EXPERIMENTS}
     without = headline.numbers(make_inputs(selected={}))
     assert not [each for each in without if each.family == "transfer"]

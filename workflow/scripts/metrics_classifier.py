@@ -11,7 +11,7 @@ with jobs.opened(snakemake, f"metrics {job.protocol} {job.experiment}", os.envir
         experiment=(job.protocol, job.experiment),
         activation=snakemake.params.activation,
         predictions=Path(snakemake.input.predictions),
-        train_split=Path(snakemake.input.train),
+        floors=Path(snakemake.input.floors),
         test_split=Path(snakemake.input.test),
         settings=Evaluation(**snakemake.params.evaluation),
         seed=snakemake.params.seed,

@@ -26,13 +26,18 @@ def write_all(
 
     sizes: numbers of images as text, "all" for every image. lists: official train_val and test, or none. The box split
     is made over the whole box list (`box_table`); `records` tells which images are usable. <role>_images: without labels
-    and boxes, for jobs that must not depend on them. boxes_fold<fold>/train_labels: the boxed training images with all
+    and boxes, for jobs that must not depend on them. <role>_metadata of a size: age, sex, view and follow-up number of its
+    training and test images, for the image-free predictors. boxes_fold<fold>/train_labels: the boxed training images with all
     their labels, including those without a box.
     """
     table = _records(records)
     official = [splits.read_image_list(path) for path in lists]
     for size in sizes:
-        _write(of_size(table, size, rule, seed, official), folder / size, tell)
+        roles = of_size(table, size, rule, seed, official)
+        _write(roles, folder / size, tell)
+        for role in ("train", "test"):
+            described = roles[role][["image"]].merge(table[splits.METADATA_COLUMNS], on="image", how="left")
+            splits.write_split(described, folder / size / f"{role}_metadata.csv")
     everything, _ = box_list.read_box_table(box_table, None)
     folds = splits.box_folds(
         everything,

@@ -21,6 +21,8 @@ from cxr.labels import LABELS, SEPARATOR
 ROLES = ("train", "validation", "test")
 SPLIT_COLUMNS = ["image", "patient", "labels", "digest"]
 IMAGE_COLUMNS = ["image", "patient", "digest"]
+METADATA = ["follow_up", "age", "sex", "view"]
+METADATA_COLUMNS = ["image", "patient", *METADATA]
 BOX_SPLIT_COLUMNS = [*SPLIT_COLUMNS, "boxes"]
 LIST_FIELDS = re.compile(r"[,;\t]|\s+(?=[01](?:\s|$))")  # what separates the fields of an official list's line
 LIST_HEADERS = frozenset(["imageindex", "image", "images", "imageid", "imagename", "filename", "file", "name"])
@@ -392,6 +394,18 @@ def read_images(path: str | Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype={"image": "str", "patient": np.int64, "digest": "str"}, usecols=IMAGE_COLUMNS)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not a list of images ({error}); delete it and run the splits again") from None
+
+
+def read_metadata(path: str | Path) -> pd.DataFrame:
+    """Read what is known of a split's images besides labels: ``METADATA_COLUMNS``, age and follow_up float64 (missing: NaN),
+    sex and view as text (missing: "").
+    """
+    numbers = {"follow_up": np.float64, "age": np.float64}
+    try:
+        table = pd.read_csv(path, dtype="str", keep_default_na=False)[METADATA_COLUMNS]
+        return table.replace({name: {"": "nan"} for name in numbers}).astype({"patient": np.int64, **numbers})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: is not a split's metadata ({error}); delete it and run the splits again") from None
 
 
 def read_image_list(path: str | Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics.bootstrap import Estimate, chunks, mean_of_defined, ratio, running_sums
+from cxr.metrics.bootstrap import Estimate, chunks, mean_of, ratio, running_sums
 from cxr.metrics.image_boxes import ImageBoxes
 
 COCO_OVERLAPS = np.linspace(0.5, 0.95, 10)
@@ -136,9 +137,12 @@ def mean_precision(predicted: list[ImageBoxes], drawn: list[ImageBoxes], overlap
 
 
 def precision_estimates(
-    predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
+    predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray, counted: Sequence[bool] | None = None
 ) -> dict[tuple[str, str], Estimate]:
-    """mAP50 and mAP50-95 with their bootstrap samples, by metric and label ("all", a finding; ``_any``: any class)."""
+    """mAP50 and mAP50-95 with their bootstrap samples, by metric and label ("all", a finding; ``_any``: any class).
+
+    counted: of each finding, whether the mean is over it too (`bootstrap.mean_of`).
+    """
     once = np.ones((1, len(drawn)), dtype=np.uint16)
 
     def both(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +153,7 @@ def precision_estimates(
     estimates = {}
     for name, levels in (("map50", slice(0, 1)), ("map50_95", slice(None))):
         single = [_averaged(value, resampled, levels) for value, resampled in classes]
-        estimates[name, "all"] = mean_of_defined(single)
+        estimates[name, "all"] = mean_of(single, counted)
         estimates |= {(name, finding): estimate for finding, estimate in zip(BOXED_FINDINGS, single, strict=True)}
         estimates[f"{name}_any", "all"] = _averaged(*regardless, levels)
     return estimates

@@ -4,8 +4,7 @@ Patients, not images, are drawn with replacement, because images of one patient 
 scored on the same draws, so the interval of their difference is paired.
 """
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,15 +63,18 @@ def weighted_ratios(numerator: np.ndarray, denominator: np.ndarray, weights: np.
     return [Estimate(float(value), samples[:, column]) for column, value in enumerate(values)]
 
 
-def mean_of_defined(estimates: list[Estimate]) -> Estimate:
-    """Mean over the estimates with a defined value; a resample that leaves some undefined averages the others."""
-    defined = [estimate for estimate in estimates if np.isfinite(estimate.value)]
-    if not defined:
+def mean_of(estimates: Sequence[Estimate], counted: Sequence[bool] | None = None) -> Estimate:
+    """Mean over the defined estimates, of those the ones that are `counted`, or all where none is; NaN without any.
+
+    The mean is undefined in a resample in which one of them is, so that every resample averages over the same estimates.
+    """
+    defined = [np.isfinite(estimate.value) for estimate in estimates]
+    wanted = np.logical_and(defined, True if counted is None else counted)
+    chosen = [each for each, use in zip(estimates, wanted if wanted.any() else defined, strict=True) if use]
+    if not chosen:
         return Estimate(np.nan, np.full_like(estimates[0].samples, np.nan))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        samples = np.nanmean([estimate.samples for estimate in defined], axis=0)
-    return Estimate(float(np.mean([estimate.value for estimate in defined])), samples)
+    samples = np.mean([estimate.samples for estimate in chosen], axis=0)
+    return Estimate(float(np.mean([estimate.value for estimate in chosen])), samples)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 No model is trained or loaded here: a new metric needs only the prediction files. Intervals: see `bootstrap`.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -11,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cxr.errors import InputError
-from cxr.labels import FINDINGS, LABELS, to_matrix
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
-from cxr.metrics.floors import ClassificationFloors, fit_classification
-from cxr.metrics.guesses import binary_cross_entropy, categorical_cross_entropy
-from cxr.metrics.ranking import ranking_scores
-from cxr.metrics.table import metric_row, metric_table
+from cxr.labels import FINDINGS, LABELS, SEPARATOR, to_matrix
+from cxr.metrics import judging
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Column, Guess, areas, columns
+from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
+from cxr.metrics.table import Row, metric_row, metric_table
 
 
 def classification_table(
@@ -24,41 +25,44 @@ def classification_table(
     experiment: str,
     predictions: pd.DataFrame,
     truth: pd.DataFrame,
-    train: pd.DataFrame,
+    ladder: Ladder,
     *,
     activation: Literal["softmax", "sigmoid"],
     samples: int,
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Score a classifier's saved predictions beside the constants fitted on its training split.
+    """Score a classifier's saved predictions beside the image-free predictors fitted on its training split.
 
-    predictions: image and 15 columns of probabilities, named as in ``LABELS``. truth, train: split tables (image, patient,
-    labels). samples: number of bootstrap samples. confidence: level of the intervals. Returns the metric table:
+    predictions: image and 15 columns of probabilities, named as in ``LABELS``. truth: split table (image, patient,
+    labels). ladder: what the image-free predictors say of the same images. samples: number of bootstrap samples.
+    confidence: level of the intervals. Returns the metric table:
 
-    - loss (label ""): sigmoid: binary cross-entropy, mean over images and 15 labels; softmax: Keras' categorical
-      cross-entropy with multi-hot targets, -Σ y·log p, mean over images. Probabilities are clipped at 1e-7.
+    - loss (label ""): sigmoid: binary cross-entropy, mean over images and 15 labels, with "mean14" for the findings alone
+      and one row per label; softmax: Keras' categorical cross-entropy with multi-hot targets, -Σ y·log p, mean over images.
+      Probabilities are clipped at 1e-7.
     - accuracy (label ""): sigmoid: mean over images and 15 labels, with "mean14" for the findings alone and one row
       per label; a label is predicted where its probability exceeds 0.5, as in Keras; softmax: Keras' categorical
       accuracy, the share of images whose highest probability is that of their first label in the order of ``LABELS``.
+    - loss, accuracy of label "findings" (softmax): the same on the images with a finding, over the outputs of the findings,
+      scaled to sum 1.
     - subset_accuracy (sigmoid): share of images with all 15 labels right.
     - label_sensitivity, a row per label: share of the images with the label for which it is predicted, by a probability
       above 0.5 (sigmoid) or by the highest one (softmax).
-    - auroc, auprc: a row per label, and "mean14" (findings) and "mean15" over the labels for which they are defined; the
-      note names the others.
+    - auroc, auprc: a row per label, and "mean14" (findings) and "mean15" over the labels that enough patients have
+      (`mean_labels`); the note names the others.
 
-    support is the number of images, or of images with the label. Raises InputError where predictions and truth do not
-    cover the same images, or a probability lies outside [0, 1].
+    The floor of each score is the candidate that was best at it on the training images (`Ladder.floor`). support is the
+    number of images, or of images with the label. Raises InputError where predictions and truth do not cover the same
+    images, or a probability lies outside [0, 1].
     """
     who = f"predictions of {experiment} ({protocol})"
-    probabilities = aligned_probabilities(predictions, truth, who)
-    targets = to_matrix(truth["labels"]).astype(np.float64)
-    floors = fit_classification(to_matrix(train["labels"]))
-    weights = bootstrap_weights(truth["patient"].to_numpy(), samples, seed)
-    columns = _sigmoid_columns if activation == "sigmoid" else _softmax_columns
-    rows = _mean_rows(list(columns(probabilities, targets, floors)), weights, confidence)
-    rows += _ranking_rows(probabilities, targets, weights, confidence)
-    return metric_table(protocol, experiment, rows)
+    model = Guess.of_model(aligned_probabilities(predictions, truth, who))
+    if list(ladder.images) != truth["image"].tolist():
+        raise InputError(f"{who}: the floors are of other images than the split; delete the floors' file and run again")
+    scored = _Scored.of(truth, ladder, bootstrap_weights(truth["patient"].to_numpy(), samples, seed))
+    rows = [*_mean_rows(model, scored, activation, confidence), *_ranking_rows(model, scored, confidence)]
+    return metric_table(protocol, experiment, rows, confidence)
 
 
 def aligned_probabilities(predictions: pd.DataFrame, truth: pd.DataFrame, who: str) -> np.ndarray:
@@ -106,108 +110,156 @@ def check_same_images(found: pd.Series, expected: pd.Series, who: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Column:
-    """A score that is Σ w·numerator / Σ w·denominator: numerators of model and floor, (N,) each."""
+class _Scored:
+    """The test images: patient (N,), targets (N, 15), bootstrap weights (B, N), and `fewer_patients` (15,)."""
 
-    metric: str
-    label: str
-    model: np.ndarray
-    floor: np.ndarray
-    floor_name: str
-    denominator: np.ndarray
+    patients: np.ndarray
+    targets: np.ndarray
+    ladder: Ladder
+    weights: np.ndarray
+    fewer: np.ndarray
 
-
-def _sigmoid_columns(probabilities: np.ndarray, targets: np.ndarray, floors: ClassificationFloors) -> Iterator[_Column]:
-    ones, findings = np.ones(len(targets)), len(FINDINGS)
-    predicted = probabilities > 0.5
-    right, floor_right = predicted == targets, floors.majority == targets
-    loss = binary_cross_entropy(targets, probabilities).mean(axis=1)
-    floor_loss = binary_cross_entropy(targets, floors.prevalence).mean(axis=1)
-    majority = "majority of each label in training"
-    yield _Column("loss", "", loss, floor_loss, "training prevalence", ones)
-    yield _Column("accuracy", "", right.mean(axis=1), floor_right.mean(axis=1), majority, ones)
-    means = (matrix[:, :findings].mean(axis=1) for matrix in (right, floor_right))
-    yield _Column("accuracy", "mean14", *means, majority, ones)
-    for index, label in enumerate(LABELS):
-        yield _Column("accuracy", label, right[:, index], floor_right[:, index], majority, ones)
-    exact = (targets == floors.label_set).all(axis=1)
-    name = f"most frequent label set in training: {floors.label_set_name}"
-    yield _Column("subset_accuracy", "", right.all(axis=1), exact, name, ones)
-    for index, label in enumerate(LABELS):
-        present = targets[:, index]
-        hits, floor_hits = present * predicted[:, index], present * floors.majority[index]
-        yield _Column("label_sensitivity", label, hits, floor_hits, majority, present)
+    @classmethod
+    def of(cls, truth: pd.DataFrame, ladder: Ladder, weights: np.ndarray) -> "_Scored":
+        targets = to_matrix(truth["labels"]).astype(np.float64)
+        patients = truth["patient"].to_numpy()
+        return cls(patients, targets, ladder, weights, fewer_patients(targets, patients))
 
 
-def _softmax_columns(probabilities: np.ndarray, targets: np.ndarray, floors: ClassificationFloors) -> Iterator[_Column]:
-    ones = np.ones(len(targets))
-    first, guess = targets.argmax(axis=1), probabilities.argmax(axis=1)
-    loss = categorical_cross_entropy(targets, probabilities)
-    floor_loss = categorical_cross_entropy(targets, floors.prior)
-    always = f"always {LABELS[floors.first_label]}"
-    yield _Column("loss", "", loss, floor_loss, "training prior", ones)
-    yield _Column("accuracy", "", guess == first, first == floors.first_label, always, ones)
-    for index, label in enumerate(LABELS):
-        present = targets[:, index]
-        hits, floor_hits = present * (guess == index), present * (floors.first_label == index)
-        yield _Column("label_sensitivity", label, hits, floor_hits, always, present)
+def fewer_patients(targets: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Count the patients with an image that has a label, and those with one that has not; return the fewer, (15,) int.
+
+    targets: (N, 15) of 0 and 1. patients: (N,).
+    """
+    number = np.unique(patients, return_inverse=True)[1]
+    counts = np.bincount(number)
+    having = np.stack([np.bincount(number, weights=column) for column in np.asarray(targets, np.float64).T], axis=1)
+    return np.minimum((having > 0).sum(axis=0), (having < counts[:, None]).sum(axis=0))
 
 
-def _mean_rows(columns: list[_Column], weights: np.ndarray, confidence: float) -> list[dict[str, object]]:
-    denominators = np.stack([column.denominator for column in columns], axis=1)
-    models = weighted_ratios(np.stack([column.model for column in columns], axis=1), denominators, weights)
-    floors = weighted_ratios(np.stack([column.floor for column in columns], axis=1), denominators, weights)
-    return [
-        metric_row(
+def mean_labels(fewer: np.ndarray, count: int) -> list[int]:
+    """Return the labels, of the first `count`, that a mean of AUROC or AUPRC is over: a set that no resample changes.
+
+    fewer: (15,) patients with or without the label, whichever are fewer. They are the labels with at least
+    `judging.FEWEST` such patients; where there is none, those with any, and the mean gets no verdict.
+    """
+    enough = [at for at in range(count) if fewer[at] >= judging.FEWEST]
+    return enough or [at for at in range(count) if fewer[at] > 0]
+
+
+CONSTANTS = {  # how the constant that is best for a score is called
+    (SIGMOID, "loss"): "training prevalence",
+    (SIGMOID, "accuracy"): "majority of each label in training",
+    (SIGMOID, "label_sensitivity"): "majority of each label in training",
+    (SIGMOID, "subset_accuracy"): "most frequent label set in training",
+    (SOFTMAX, "loss"): "training prior",
+}
+
+
+def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float) -> Iterator[Row]:
+    ladder, prefix = scored.ladder, "softmax_" if activation == SOFTMAX else ""
+    mine = list(columns(model, scored.targets, activation))
+    theirs = {name: list(columns(guess, scored.targets, activation)) for name, guess in ladder.guesses.items()}
+    keys = [(prefix + column.metric, column.label) for column in mine]
+    floors = [ladder.floor(*key) for key in keys]
+    denominators = np.stack([column.denominator for column in mine], axis=1)
+    estimates = [
+        weighted_ratios(np.stack([column.numerator for column in each], axis=1), denominators, scored.weights)
+        for each in (mine, [theirs[name][at] for at, name in enumerate(floors)])
+    ]
+    for at, (column, value, floor) in enumerate(zip(mine, *estimates, strict=True)):
+        total = column.denominator.sum()
+        rungs = {
+            rung: float(theirs[name][at].numerator.sum() / total)
+            for rung in RUNGS
+            if total and (name := ladder.of_rung(rung, *keys[at]))
+        }
+        constant = _constant_name(ladder.guesses[CONSTANT], activation, column)
+        yield metric_row(
             column.metric,
             column.label,
-            model,
+            value,
             floor,
-            column.floor_name,
+            constant if floors[at] == CONSTANT else floors[at],
             confidence=confidence,
-            support=int(column.denominator.sum()),
-            note="" if np.isfinite(model.value) else "no image has the label",
+            support=int(total),
+            patients=_patients(column, scored),
+            note="" if np.isfinite(value.value) else "no image has the label" if column.label in LABELS else "no image",
+            rungs=rungs,
         )
-        for column, model, floor in zip(columns, models, floors, strict=True)
-    ]
 
 
-def _ranking_rows(
-    probabilities: np.ndarray, targets: np.ndarray, weights: np.ndarray, confidence: float
-) -> list[dict[str, object]]:
-    once = np.ones((1, len(targets)), dtype=np.uint16)
-    areas: dict[str, list[Estimate]] = {"auroc": [], "auprc": []}
-    for index in range(len(LABELS)):
-        values = ranking_scores(targets[:, index], probabilities[:, index], once)
-        resampled = ranking_scores(targets[:, index], probabilities[:, index], weights)
-        for name, value, drawn in zip(areas, values, resampled, strict=True):
-            areas[name].append(Estimate(float(value[0]), drawn))
-    prevalences = weighted_ratios(targets, np.ones_like(targets), weights)
-    halves = [Estimate(0.5, np.full(len(weights), 0.5))] * len(LABELS)
-    halves, prevalences = (
-        [_where_defined(floor, score) for floor, score in zip(constants, areas[name], strict=True)]
-        for name, constants in (("auroc", halves), ("auprc", prevalences))
-    )
-    floors = {"auroc": (halves, "any constant: 0.5"), "auprc": (prevalences, "any constant: test prevalence")}
-    rows = []
-    for metric, scores in areas.items():
-        constants, floor_name = floors[metric]
-        for label, count in (("mean14", len(FINDINGS)), ("mean15", len(LABELS))):
-            undefined = [name for name, score in zip(LABELS, scores[:count], strict=False) if np.isnan(score.value)]
-            note = f"mean over {count - len(undefined)} labels; undefined: {', '.join(undefined)}" if undefined else ""
-            means = mean_of_defined(scores[:count]), mean_of_defined(constants[:count])
-            rows.append((metric, label, *means, floor_name, len(targets), note))
-        for label, score, constant, present in zip(LABELS, scores, constants, targets.T, strict=True):
-            counts = f"{int(present.sum())} of {len(present)} images have the label"
-            note = "" if np.isfinite(score.value) else f"undefined: {counts}"
-            rows.append((metric, label, score, constant, floor_name, int(present.sum()), note))
-    return [metric_row(*row[:5], confidence=confidence, support=row[5], note=row[6]) for row in rows]
+def _patients(column: Column, scored: _Scored) -> int:
+    if column.label in LABELS:
+        return int(scored.fewer[LABELS.index(column.label)])
+    return len(np.unique(scored.patients[column.denominator > 0]))
 
 
-def _where_defined(floor: Estimate, score: Estimate) -> Estimate:
-    """The floor, with NaN wherever its score is NaN."""
-    value = floor.value if np.isfinite(score.value) else np.nan
-    return Estimate(value, np.where(np.isnan(score.samples), np.nan, floor.samples))
+def _constant_name(said: Guess, activation: str, column: Column) -> str:
+    if column.metric == "subset_accuracy" and len(said.sets):
+        labels = SEPARATOR.join(label for label, present in zip(LABELS, said.sets[0], strict=True) if present)
+        return f"most frequent label set in training: {labels}"
+    index = said.finding if column.label == AMONG_FINDINGS else said.first
+    return CONSTANTS.get((activation, column.metric)) or f"always {LABELS[index[0]]}"
+
+
+def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[Row]:
+    cached = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, scored.weights))
+    once = np.ones((1, len(scored.targets)), dtype=np.uint16)
+    values = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, once))
+    for number, metric in enumerate(("auroc", "auprc")):
+        for label, at in _ranked(scored):
+            floor = scored.ladder.floor(metric, label)
+            rungs = {
+                rung: float(np.mean([values(name, each)[number].value for each in at]))
+                for rung in RUNGS
+                if at and (name := scored.ladder.of_rung(rung, metric, label))
+            }
+            nothing = Estimate(np.nan, np.full(len(scored.weights), np.nan))
+            found = [mean_of([cached(name, each)[number] for each in at]) if at else nothing for name in ("", floor)]
+            yield metric_row(
+                metric,
+                label,
+                *found,
+                CONSTANT_RANKING[metric] if floor == CONSTANT else floor,
+                confidence=confidence,
+                support=_support(label, scored),
+                patients=int(scored.fewer[at].min()) if at else 0,
+                note=_ranking_note(label, at, scored),
+                rungs=rungs,
+            )
+
+
+CONSTANT_RANKING = {"auroc": "any constant: 0.5", "auprc": "any constant: the mean over random rankings"}
+
+
+def _said(name: str, model: Guess, scored: _Scored) -> Guess:
+    return scored.ladder.guesses[name] if name else model
+
+
+def _ranked(scored: _Scored) -> Iterator[tuple[str, list[int]]]:
+    """Yield the rows of a ranking score: (label, indices of the labels that it is over)."""
+    yield "mean14", mean_labels(scored.fewer, len(FINDINGS))
+    yield "mean15", mean_labels(scored.fewer, len(LABELS))
+    for at, label in enumerate(LABELS):
+        yield label, [at] if scored.fewer[at] else []
+
+
+def _support(label: str, scored: _Scored) -> int:
+    return int(scored.targets[:, LABELS.index(label)].sum()) if label in LABELS else len(scored.targets)
+
+
+def _ranking_note(label: str, at: list[int], scored: _Scored) -> str:
+    if label in LABELS:
+        has = f"{_support(label, scored)} of {len(scored.targets)} images have the label"
+        return "" if at else f"undefined: {has}"
+    count = len(FINDINGS) if label == "mean14" else len(LABELS)
+    left_out = [LABELS[each] for each in range(count) if each not in at]
+    if not left_out:
+        return ""
+    few = bool(at) and scored.fewer[at].min() >= judging.FEWEST
+    why = f"fewer than {judging.FEWEST} patients with or without the label" if few else "undefined"
+    return f"mean over {len(at)} labels; {why}: {', '.join(left_out)}"
 
 
 def first_names(names: pd.Series, count: int = 3) -> str:

@@ -26,13 +26,14 @@ from cxr.boxes import cell_targets, is_large
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_estimates, area_scores, binarise, cell_scores
 from cxr.metrics.average_precision import precision_estimates
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.detections import Cells, ImageBoxes, coverages
 from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
+from cxr.metrics.judging import FEWEST
 from cxr.metrics.names import ANY_CLASS, of, parts
 from cxr.metrics.pooling import Fold, Pooled, Thresholds, images_with
-from cxr.metrics.table import metric_row, metric_table
+from cxr.metrics.table import Row, metric_row, metric_table
 
 SUBSETS = ("all", "large_both", "large_either", "large_area")
 FROC_COLUMNS = [
@@ -111,9 +112,10 @@ def score_folds(
             "",
             confidence=confidence,
             support=len(answered),
+            patients=len(np.unique(pooled.patients)),
         )
     )
-    return metric_table(protocol, experiment, rows), froc
+    return metric_table(protocol, experiment, rows, confidence), froc
 
 
 def _froc(pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], confidence: float) -> pd.DataFrame:
@@ -133,7 +135,7 @@ def _froc(pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], confid
 # Areas
 
 
-def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[dict[str, object]]:
+def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Row]:
     rows = []
     floors = pooled.maps(lambda floors: floors.maps, pooled.everywhere)
     for subset, target in _targets(pooled.drawn):
@@ -146,7 +148,8 @@ def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[d
                     model = area_scores(pooled.answers.boxes if mode else pooled.kept, target, weighted=bool(mode))
                 else:
                     model = cell_scores(cell_target, pooled.answers.cells if mode else pooled.marked)
-                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence)[0]
+                patients = len(np.unique(pooled.patients[counted]))
+                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence, patients)[0]
     return rows
 
 
@@ -157,33 +160,45 @@ def _targets(drawn: list[ImageBoxes]) -> Iterator[tuple[str, list[np.ndarray]]]:
         yield subset, [image.boxes[is_large(image.boxes)[sense]] for image in drawn]
 
 
-def _finding_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[dict[str, object]]:
-    rows, scores, floors = [], [], []
+def _finding_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Row]:
+    rows, scores = [], []
     for finding in BOXED_FINDINGS:
         at, target = images_with(finding, pooled.drawn)
         cut = np.array([thresholds.of(finding) for thresholds in pooled.thresholds])[pooled.fold[at]]
         model = cell_scores(target, binarise(pooled.answers.of_finding(finding, at), cut[:, None, None]))
         maps = pooled.maps(lambda floors, finding=finding: floors.of_finding(finding), at)
         constants = {name: cell_scores(target, constant) for name, constant in maps.items()}
-        mine, f1, floor = _family(
-            "", finding, model, constants, np.ones(len(at), dtype=bool), weights[:, at], confidence,
+        patients = len(np.unique(pooled.patients[at]))
+        mine, *f1 = _family(
+            "", finding, model, constants, np.ones(len(at), dtype=bool), weights[:, at], confidence, patients,
             note=_finding_note(pooled, finding, at),
         )  # fmt: skip
         rows += mine
-        scores.append(f1)
-        floors.append(floor)
-    return [
-        *rows,
-        metric_row(
-            "f1",
-            MEAN_OF_FINDINGS,
-            mean_of_defined(scores),
-            mean_of_defined(floors),
-            "the best of each finding",
-            confidence=confidence,
-            support=sum(bool(np.isfinite(f1.value)) for f1 in scores),
-        ),
-    ]
+        scores.append((finding, patients, *f1))
+    return [*rows, _mean_of_findings(scores, confidence)]
+
+
+def _mean_of_findings(scores: list[tuple[str, int, Estimate, Estimate]], confidence: float) -> Row:
+    """The mean over the findings of which enough patients have a box; where there is none, over those that are defined."""
+    names, patients, f1, floors = zip(*scores, strict=True)
+    counted = np.array(patients) >= FEWEST
+    used = [count for count in patients if count >= FEWEST] or [count for count in patients if count]
+    left_out = [name for name, use in zip(names, counted, strict=True) if not use and counted.any()]
+    return metric_row(
+        "f1",
+        MEAN_OF_FINDINGS,
+        mean_of(f1, counted),
+        mean_of(floors, counted),
+        "the best of each finding",
+        confidence=confidence,
+        support=len(used),
+        patients=min(used, default=0),
+        note=_left_out_note(left_out),
+    )
+
+
+def _left_out_note(findings: Sequence[str]) -> str:
+    return f"without {', '.join(findings)}: fewer than {FEWEST} patients have such a box" if findings else ""
 
 
 def _finding_note(pooled: Pooled, finding: str, at: np.ndarray) -> str:
@@ -215,8 +230,9 @@ def _family(
     counted: np.ndarray,
     weights: np.ndarray,
     confidence: float,
+    patients: int,
     note: str = "",
-) -> tuple[list[dict[str, object]], Estimate, Estimate]:
+) -> tuple[list[Row], Estimate, Estimate]:
     """Rows of precision, recall and F1 of one kind, beside those of the floor map with the best F1; and the two F1s."""
     scores = area_estimates(model, counted, weights)
     floors = {name: area_estimates(constant, counted, weights) for name, constant in constants.items()}
@@ -237,6 +253,7 @@ def _family(
             best,
             confidence=confidence,
             support=int(support),
+            patients=patients,
             note="; ".join(filter(None, [note, *(notes if counted.any() else [])])),
         )
         for name, score, floor, support in zip(
@@ -246,7 +263,7 @@ def _family(
     return rows, scores[2], floors[best][2]
 
 
-def _mse_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[dict[str, object]]:
+def _mse_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Row]:
     target = cell_targets([image.boxes for image in pooled.drawn])
     maps = pooled.maps(lambda floors: floors.maps, pooled.everywhere)
     names = list(maps)
@@ -264,34 +281,44 @@ def _mse_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[di
             names[best],
             confidence=confidence,
             support=len(target),
+            patients=len(np.unique(pooled.patients)),
         )
     ]
 
 
 # Boxes
 
+MEANS = ("map50", "map50_95", "froc_mean", "froc")  # of "all": means over the findings
+
 
 def _box_rows(
     pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], weights: np.ndarray, confidence: float
-) -> list[dict[str, object]]:
-    model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights) | froc_estimates(drawn)
+) -> list[Row]:
+    patients = {label: _patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
+    counted = [patients[finding] >= FEWEST for finding in BOXED_FINDINGS]
+    model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights, counted)
+    model |= froc_estimates(drawn, counted)
     floors = {
-        name: _box_estimates(boxes, boxes, pooled.drawn, weights) | froc_estimates(constants[name])
+        name: _box_estimates(boxes, boxes, pooled.drawn, weights, counted) | froc_estimates(constants[name], counted)
         for name, boxes in pooled.constants.items()
     }
+    left_out = [name for name, use in zip(BOXED_FINDINGS, counted, strict=True) if not use and any(counted)]
+    used = [count for name, count in patients.items() if name != "all" and count]
     foreign = pooled.answers.foreign
     nothing = Estimate(np.nan, np.full(len(weights), np.nan))
     rows = []
     for (metric, label), score in model.items():
         higher = of(metric).higher_is_better
-        undefined = foreign and ANY_CLASS not in parts(metric).endings
+        any_class = ANY_CLASS in parts(metric).endings
+        mean = label == "all" and not any_class and parts(metric).stem in MEANS
+        undefined = foreign and not any_class
         best, others = _best({name: estimates[metric, label] for name, estimates in floors.items()}, higher)
-        boxes = sum(
-            int(len(image.labels) if label == "all" else (image.labels == label).sum()) for image in pooled.drawn
-        )
+        boxes = sum(len(image.labels if label == "all" else image.of_label(label).labels) for image in pooled.drawn)
+        telling = min([count for count in used if count >= FEWEST] or used, default=0) if mean else patients[label]
         notes = [
             "undefined: the predicted classes are not findings" if undefined else "",
             "" if boxes or not higher else "no such box in the split",
+            _left_out_note(left_out) if mean else "",
             others,
         ]
         rows.append(
@@ -303,17 +330,28 @@ def _box_rows(
                 best,
                 confidence=confidence,
                 support=boxes if higher else len(pooled.drawn),
+                patients=telling if higher else len(np.unique(pooled.patients)),
                 note="; ".join(filter(None, notes)),
             )
         )
     return rows
 
 
+def _patients_with(label: str, pooled: Pooled) -> int:
+    """Count the patients with a box of the label ("all": any box)."""
+    has = [len(image.labels if label == "all" else image.of_label(label).labels) > 0 for image in pooled.drawn]
+    return len(np.unique(pooled.patients[np.array(has, dtype=bool)]))
+
+
 def _box_estimates(
-    predicted: list[ImageBoxes], kept: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.ndarray
+    predicted: list[ImageBoxes],
+    kept: list[ImageBoxes],
+    drawn: list[ImageBoxes],
+    weights: np.ndarray,
+    counted: Sequence[bool],
 ) -> dict[tuple[str, str], Estimate]:
     """Scores of boxes by metric and label; kept: predicted boxes that reach the threshold."""
-    return precision_estimates(predicted, drawn, weights) | hit_estimates(kept, drawn, weights)
+    return precision_estimates(predicted, drawn, weights, counted) | hit_estimates(kept, drawn, weights)
 
 
 def _best(floors: dict[str, Estimate], higher_is_better: bool) -> tuple[str, str]:

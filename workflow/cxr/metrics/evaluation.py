@@ -11,9 +11,10 @@ import pandas as pd
 
 from cxr import experiments
 from cxr.data import splits
-from cxr.metrics import classification
+from cxr.metrics import classification, image_free
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
+from cxr.metrics.ladder import Ladder
 from cxr.metrics.pooling import Fold, Thresholds, choose_thresholds
 from cxr.runtime.jobs import Job
 from cxr.runtime.journal import Journal
@@ -52,24 +53,41 @@ def write_classifier(
     experiment: experiments.Key,
     activation: Literal["softmax", "sigmoid"],
     predictions: Path,
-    train_split: Path,
+    floors: Path,
     test_split: Path,
     settings: Evaluation,
     seed: int,
     table: Path,
 ) -> None:
-    """Score a classifier on its test split; the floors are constants fitted on its training split."""
+    """Score a classifier on its test split, beside the image-free predictors fitted on its training split.
+
+    floors: what `write_ladder` wrote for the split.
+    """
     rows = classification.classification_table(
         *experiment,
         pd.read_csv(predictions),
         splits.read_split(test_split),
-        splits.read_split(train_split),
+        Ladder.load(floors),
         activation=activation,
         samples=settings.bootstrap,
         confidence=settings.confidence,
         seed=seed,
     )
     rows.to_csv(table, index=False, float_format="%.6g")
+
+
+def write_ladder(
+    *, train: Path, train_metadata: Path, test_metadata: Path, seed: int, ladder: Path, tell: Journal
+) -> None:
+    """Fit the image-free predictors on a training split and write what they say of the test images, as NPZ.
+
+    train: the split; *_metadata: age, sex, view and follow-up number of the images of both roles. No test label is read.
+    """
+    known = splits.read_split(train)
+    described, asked = splits.read_metadata(train_metadata), splits.read_metadata(test_metadata)
+    found = image_free.climb(known.merge(described.drop(columns="patient"), on="image", how="left"), asked, seed)
+    found.save(ladder)
+    tell(f"{len(found.rungs)} image-free predictors of {len(asked)} images, fitted on {len(known)}")
 
 
 def write_detector(

@@ -8,11 +8,11 @@ import pandas as pd
 
 from cxr.data import csv_cells, label_list, split_files, splits
 from cxr.labels import FINDINGS, LABELS, to_matrix
-from cxr.metrics import ladder
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of_defined, weighted_ratios
-from cxr.metrics.guesses import SIGMOID, SOFTMAX, Guess, columns
-from cxr.metrics.ladder import Ladder
-from cxr.metrics.ranking import ranking_scores
+from cxr.metrics import image_free
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.classification import fewer_patients, mean_labels
+from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Guess, areas, columns
+from cxr.metrics.ladder import RUNGS, Ladder
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation, Split
 
@@ -29,7 +29,8 @@ SHOWN = (  # metric as in the cross-validation, label
         ("loss", ""),
         ("loss", "mean14"),
     ),
-    *(("softmax_accuracy", ""), ("softmax_loss", "")),
+    *(("softmax_accuracy", ""), ("softmax_accuracy", AMONG_FINDINGS)),
+    *(("softmax_loss", ""), ("softmax_loss", AMONG_FINDINGS)),
 )
 
 
@@ -59,7 +60,7 @@ def write(
         for size in sizes:
             roles = split_files.of_size(records, size, rule, seed, official)
             train, test = (_described(roles[role], records) for role in ("train", "test"))
-            found = ladder.climb(train, test.drop(columns="labels"), seed)
+            found = image_free.climb(train, test.drop(columns="labels"), seed)
             tell(f"{name}, {rule.rule}, size {size}: {len(train)} training and {len(test)} test images")
             told = {"protocol": name, "rule": rule.rule, "size": size} | _counts(train, test)
             rows += [told | row for row in _rows(found, test, settings, seed)]
@@ -69,7 +70,7 @@ def write(
 
 
 def _described(split: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    return split.merge(records[["image", *ladder.METADATA]], on="image", how="left")
+    return split.merge(records[["image", *splits.METADATA]], on="image", how="left")
 
 
 def _counts(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, int]:
@@ -86,18 +87,17 @@ def _counts(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, int]:
 def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) -> Iterator[dict[str, object]]:
     targets = to_matrix(test["labels"]).astype(np.float64)
     weights = bootstrap_weights(test["patient"].to_numpy(), settings.bootstrap, seed)
-    scores = found.scores.set_index(["metric", "label"])
-    areas: dict[str, dict[str, Estimate]] = {}
-    chosen = ladder.choose(found.scores, found.rungs)
+    ranked = mean_labels(fewer_patients(targets, test["patient"].to_numpy()), len(FINDINGS))
+    means: dict[str, tuple[Estimate, Estimate]] = {}
     for key in SHOWN:
-        for rung in ladder.RUNGS:
-            names = [name for name in found.guesses if found.rungs[name] == rung]
-            if not names:
+        for rung in RUNGS:
+            name = found.of_rung(rung, *key)
+            if name is None:
                 continue
-            name = ladder.best(names, key[0], scores.loc[key])
             if key[0] in ("auroc", "auprc"):
-                areas.setdefault(name, _areas(found.guesses[name], targets, weights))
-                estimate = areas[name][key[0]]
+                if name not in means:
+                    means[name] = _areas(found.guesses[name], targets, ranked, weights)
+                estimate = means[name][key[0] == "auprc"]
             else:
                 estimate = _mean(found.guesses[name], targets, weights, key)
             low, high = estimate.interval(settings.confidence)
@@ -109,27 +109,19 @@ def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) ->
                 "value": estimate.value,
                 "low": low,
                 "high": high,
-                "cross_validated": scores.loc[key, name],
-                "floor": int(name == chosen[key]),
-                "labels": _defined(targets) if key[0] in ("auroc", "auprc") else len(FINDINGS if key[1] else LABELS),
+                "cross_validated": found.score(name, *key),
+                "floor": int(name == found.floor(*key)),
+                "labels": len(ranked) if key[0] in ("auroc", "auprc") else len(FINDINGS if key[1] else LABELS),
             }
 
 
-def _defined(targets: np.ndarray) -> int:
-    positives = targets[:, : len(FINDINGS)].sum(axis=0)
-    return int(((positives > 0) & (positives < len(targets))).sum())
-
-
-def _areas(guess: Guess, targets: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:
-    once = np.ones((1, len(targets)), dtype=np.uint16)
-    found: dict[str, list[Estimate]] = {"auroc": [], "auprc": []}
-    for at in range(len(FINDINGS)):
-        values, drawn = (ranking_scores(targets[:, at], guess.probabilities[:, at], each) for each in (once, weights))
-        if np.isfinite(values[0][0]):
-            for name, value, samples in zip(found, values, drawn, strict=True):
-                found[name].append(Estimate(float(value[0]), samples))
-    nothing = [Estimate(np.nan, np.full(len(weights), np.nan))]
-    return {name: mean_of_defined(estimates or nothing) for name, estimates in found.items()}
+def _areas(guess: Guess, targets: np.ndarray, labels: list[int], weights: np.ndarray) -> tuple[Estimate, Estimate]:
+    """Mean AUROC and AUPRC over these labels."""
+    if not labels:
+        nothing = Estimate(np.nan, np.full(len(weights), np.nan))
+        return nothing, nothing
+    auroc, auprc = zip(*(areas(guess, targets, at, weights) for at in labels), strict=True)
+    return mean_of(auroc), mean_of(auprc)
 
 
 def _mean(guess: Guess, targets: np.ndarray, weights: np.ndarray, key: tuple[str, str]) -> Estimate:
@@ -152,13 +144,15 @@ def as_text(table: pd.DataFrame, confidence: float) -> str:
             f"{protocol}: split rule '{rule}', size {size}: {first.train_images:,} training images of "
             f"{first.train_patients:,} patients; {first.test_images:,} test images of {first.test_patients:,} patients, "
             f"{first.shared_patients:,} of them also in training",
-            f"  {'':24}" + "".join(f"{rung:28}" for rung in ladder.RUNGS),
+            f"  {'':28}" + "".join(f"{rung:28}" for rung in RUNGS),
         ]
-        for (metric, _), rows in block.groupby(["metric", "label"], sort=False):
+        for (metric, label), rows in block.groupby(["metric", "label"], sort=False):
             by_rung = {row.rung: row for row in rows.itertuples()}
-            cells = (_cell(by_rung[rung]) if rung in by_rung else "-" for rung in ladder.RUNGS)
-            labels = "" if metric.startswith("softmax") else f", {rows['labels'].iloc[0]} labels"
-            lines.append(f"  {metric.replace('_', ' ') + labels:24}" + "".join(f"{cell:28}" for cell in cells).rstrip())
+            cells = (_cell(by_rung[rung]) if rung in by_rung else "-" for rung in RUNGS)
+            labels = f", {rows['labels'].iloc[0]} labels"
+            if metric.startswith("softmax"):
+                labels = ", findings" if label else ""
+            lines.append(f"  {metric.replace('_', ' ') + labels:28}" + "".join(f"{cell:28}" for cell in cells).rstrip())
     return "\n".join(lines) + "\n"
 
 

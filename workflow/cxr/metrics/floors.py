@@ -14,7 +14,7 @@ import pandas as pd
 from cxr.boxes import FRAME, GRID, cell_targets, parse_box_text
 from cxr.data.splits import place
 from cxr.errors import InputError
-from cxr.labels import BOXED_FINDINGS, LABELS, SEPARATOR
+from cxr.labels import BOXED_FINDINGS, FINDINGS, LABELS, SEPARATOR
 
 WHOLE_IMAGE = "whole image"
 MEAN_MASK = "mean training mask"
@@ -34,6 +34,7 @@ class ClassificationFloors:
     majority: (15,) uint8, 1 where more than half of the images have it; the constant with the best accuracy per label.
     prior: (15,) float64, prevalence scaled to sum 1; the constant with the least categorical cross-entropy.
     first_label: index of the most frequent first label; the constant with the best categorical accuracy.
+    first_finding: the same among the findings, of the images with one; 0 where no image has one.
     label_set: (15,) uint8, the most frequent combination; the constant with the best exact-match accuracy.
     """
 
@@ -41,6 +42,7 @@ class ClassificationFloors:
     majority: np.ndarray
     prior: np.ndarray
     first_label: int
+    first_finding: int
     label_set: np.ndarray
 
     @property
@@ -58,11 +60,13 @@ def fit_classification(labels: np.ndarray) -> ClassificationFloors:
         raise InputError("the training split holds no image, so no image-free floor can be fitted; enlarge it")
     prevalence = labels.mean(axis=0)
     sets, counts = np.unique(labels, axis=0, return_counts=True)
+    ill = labels[:, : len(FINDINGS)]
     return ClassificationFloors(
         prevalence=prevalence,
         majority=(prevalence > 0.5).astype(np.uint8),
         prior=prevalence / prevalence.sum(),
         first_label=int(np.bincount(labels.argmax(axis=1), minlength=len(LABELS)).argmax()),
+        first_finding=int(np.bincount(ill[ill.any(axis=1)].argmax(axis=1), minlength=len(FINDINGS)).argmax()),
         label_set=sets[counts.argmax()],
     )
 

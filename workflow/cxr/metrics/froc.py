@@ -7,18 +7,19 @@ confidence enter together. Between two such points the curve is a straight line,
 at random achieves, so a floor with few distinct confidences is not understated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cxr.boxes import iou
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics.bootstrap import Estimate, mean_of_defined
+from cxr.metrics.bootstrap import Estimate, mean_of
 from cxr.metrics.image_boxes import ImageBoxes
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per image, as in LUNA16
 OVERLAP = 0.1
-CURVE = np.geomspace(1 / 16, 16, 33)  # rates at which the curve is drawn; they include RATES
+CURVE = 2.0 ** (np.arange(-16, 17) / 4)  # rates at which the curve is drawn, 1/16 to 16; they hold RATES exactly
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,14 @@ def curves(predicted: list[ImageBoxes], drawn: list[ImageBoxes], weights: np.nda
     )
 
 
-def froc_estimates(drawn: Curves) -> dict[tuple[str, str], Estimate]:
+def froc_estimates(drawn: Curves, counted: Sequence[bool] | None = None) -> dict[tuple[str, str], Estimate]:
     """Sensitivity at each of ``RATES`` and their mean, by metric and label.
 
     froc_<rate>, froc_mean: for each finding, over its own boxes; for "all", the mean over the findings. The same names
-    ending in ``_any``: label "all", over all boxes regardless of label.
+    ending in ``_any``: label "all", over all boxes regardless of label. counted: of each finding, whether the mean is over it
+    too (`bootstrap.mean_of`).
     """
-    places = [[at] for at in np.searchsorted(CURVE, np.multiply(RATES, 0.999))]
+    places = [[at] for at in np.searchsorted(CURVE, RATES)]
     estimates = {}
     for name, at in [*zip((f"froc_{rate:g}" for rate in RATES), places, strict=True), ("froc_mean", np.ravel(places))]:
         every = {
@@ -118,6 +120,6 @@ def froc_estimates(drawn: Curves) -> dict[tuple[str, str], Estimate]:
             for label in drawn.value
         }
         estimates[f"{name}_any", "all"] = every.pop("all")
-        estimates[name, "all"] = mean_of_defined([*every.values()])
+        estimates[name, "all"] = mean_of([*every.values()], counted)
         estimates |= {(name, finding): estimate for finding, estimate in every.items()}
     return estimates

@@ -6,42 +6,51 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr.labels import FINDINGS, LABELS
-from cxr.metrics.ranking import ranking_scores
+from cxr.metrics.bootstrap import Estimate
+from cxr.metrics.ranking import expected_average_precision, ranking_scores
 
 EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
+AMONG_FINDINGS = "findings"  # label of a softmax's scores on images with a finding, over the outputs of the findings
 
 
 @dataclass(frozen=True)
 class Guess:
     """A predictor's word on N images.
 
-    probabilities: (N, 15) float64, in the order of ``LABELS``. first: (N,) the label that it holds for the first one of the
-    image. sets: (N, 15) of 0 and 1, the labels that it holds for the image's.
+    probabilities: (N, 15) float64, in the order of ``LABELS``. first: (N,) index of the label that it takes for the image's
+    first; finding: (N,) the same, of a finding. sets: (N, 15) of 0 and 1, the labels that it takes for the image's.
     """
 
     probabilities: np.ndarray
     first: np.ndarray
+    finding: np.ndarray
     sets: np.ndarray
 
     @classmethod
     def of_model(cls, probabilities: np.ndarray) -> "Guess":
         """Read a network's outputs as Keras does: the highest one, and those above 0.5."""
-        return cls(probabilities, probabilities.argmax(axis=1), probabilities > 0.5)
+        findings = probabilities[:, : len(FINDINGS)].argmax(axis=1)
+        return cls(probabilities, probabilities.argmax(axis=1), findings, probabilities > 0.5)
 
     @classmethod
     def empty(cls, count: int) -> "Guess":
-        return cls(
-            np.full((count, len(LABELS)), np.nan), np.zeros(count, np.int64), np.zeros((count, len(LABELS)), bool)
-        )
+        nothing, first = np.full((count, len(LABELS)), np.nan), np.zeros(count, np.int64)
+        return cls(nothing, first, first.copy(), np.zeros((count, len(LABELS)), bool))
 
     def put(self, where: np.ndarray, other: "Guess") -> None:
         """Fill in what another guess says of the images `where` (N,) bool."""
-        self.probabilities[where], self.first[where], self.sets[where] = other.probabilities, other.first, other.sets
+        self.probabilities[where], self.first[where] = other.probabilities, other.first
+        self.finding[where], self.sets[where] = other.finding, other.sets
 
-    def shares(self) -> np.ndarray:
-        """Probabilities scaled to sum 1 per image: of all outputs that do, those with the least categorical cross-entropy."""
-        return self.probabilities / self.probabilities.sum(axis=1, keepdims=True)
+    def shares(self, labels: int = len(LABELS)) -> np.ndarray:
+        """Scale the probabilities of the first so many labels to sum 1 per image; where all are 0, they become equal.
+
+        Of all outputs that sum to 1, the shares of a predictor of each label have the least categorical cross-entropy.
+        """
+        wanted = self.probabilities[:, :labels]
+        total = wanted.sum(axis=1, keepdims=True)
+        return np.divide(wanted, total, out=np.full_like(wanted, 1 / labels), where=total > 0)
 
 
 @dataclass(frozen=True)
@@ -85,9 +94,31 @@ def _softmax(guess: Guess, targets: np.ndarray) -> Iterator[Column]:
     ones = np.ones(len(targets))
     yield Column("loss", "", categorical_cross_entropy(targets, guess.shares()), ones)
     yield Column("accuracy", "", (guess.first == targets.argmax(axis=1)).astype(np.float64), ones)
+    ill = targets[:, : len(FINDINGS)]
+    any_finding = ill.any(axis=1).astype(np.float64)
+    loss = categorical_cross_entropy(ill, guess.shares(len(FINDINGS)))
+    yield Column("loss", AMONG_FINDINGS, any_finding * loss, any_finding)
+    yield Column("accuracy", AMONG_FINDINGS, any_finding * (guess.finding == ill.argmax(axis=1)), any_finding)
     for index, label in enumerate(LABELS):
         present = targets[:, index]
         yield Column("label_sensitivity", label, present * (guess.first == index), present)
+
+
+def areas(guess: Guess, targets: np.ndarray, at: int, weights: np.ndarray) -> tuple[Estimate, Estimate]:
+    """Estimate AUROC and AUPRC of one label (its index) for resampled images.
+
+    targets: (N, 15) of 0 and 1. weights: (B, N) from ``bootstrap_weights``. A predictor that says the same of all images
+    ranks at random: its AUPRC is the expected average precision of that (`ranking.expected_average_precision`), not the
+    prevalence, which it exceeds where positives are few. In a resample it moves with the prevalence.
+    """
+    truth, scores = targets[:, at], guess.probabilities[:, at]
+    once = np.ones((1, len(truth)), dtype=np.uint16)
+    values, drawn = (ranking_scores(truth, scores, each) for each in (once, weights))
+    found = [Estimate(float(value[0]), samples) for value, samples in zip(values, drawn, strict=True)]
+    if len(truth) and np.ptp(scores) == 0:
+        above = expected_average_precision(int(truth.sum()), len(truth)) - found[1].value
+        found[1] = Estimate(found[1].value + above, found[1].samples + above)
+    return found[0], found[1]
 
 
 def point_scores(guess: Guess, targets: np.ndarray, fold: np.ndarray) -> dict[tuple[str, str], float]:
@@ -103,8 +134,8 @@ def point_scores(guess: Guess, targets: np.ndarray, fold: np.ndarray) -> dict[tu
             total = column.denominator.sum()
             value = column.numerator.sum() / total if total else np.nan
             found[before + column.metric, column.label] = float(value)
-    areas = np.array([_folded_areas(guess.probabilities[:, at], targets[:, at], fold) for at in range(len(LABELS))])
-    for metric, values in zip(("auroc", "auprc"), areas.T, strict=True):
+    by_label = np.array([_folded_areas(guess.probabilities[:, at], targets[:, at], fold) for at in range(len(LABELS))])
+    for metric, values in zip(("auroc", "auprc"), by_label.T, strict=True):
         for label, count in (("mean14", len(FINDINGS)), ("mean15", len(LABELS))):
             defined = values[:count][np.isfinite(values[:count])]
             found[metric, label] = float(defined.mean()) if len(defined) else np.nan
@@ -113,15 +144,17 @@ def point_scores(guess: Guess, targets: np.ndarray, fold: np.ndarray) -> dict[tu
 
 
 def _folded_areas(scores: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> tuple[float, float]:
-    areas, positives = [], []
+    found, positives = [], []
     for number in np.unique(fold):
         held = fold == number
         once = np.ones((1, int(held.sum())), dtype=np.uint16)
         auroc, auprc = ranking_scores(truth[held], scores[held], once)
         if np.isfinite(auroc[0]):
-            areas.append((auroc[0], auprc[0]))
+            random = np.ptp(scores[held]) == 0
+            expected = expected_average_precision(int(truth[held].sum()), int(held.sum())) if random else auprc[0]
+            found.append((auroc[0], expected))
             positives.append(int(truth[held].sum()))
-    return tuple(np.average(areas, axis=0, weights=positives)) if areas else (np.nan, np.nan)
+    return tuple(np.average(found, axis=0, weights=positives)) if found else (np.nan, np.nan)
 
 
 def binary_cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -3,16 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cxr.labels import NO_FINDING
+
 LABEL_NAMES = {
     "": "",
     "all": "all boxes",
     "mean8": "mean of the boxed findings",
     "mean14": "mean of the 14 findings",
     "mean15": "mean of all 15 labels",
+    "findings": "among the findings, on images with one",
     "large_both": "large (w > 384, h > 256)",
     "large_either": "large (the same, or turned)",
     "large_area": "large (w × h > 384 × 256)",
 }
+WITH_NO_FINDING = ("", NO_FINDING)
 
 
 @dataclass(frozen=True)
@@ -20,15 +24,16 @@ class Metric:
     """A metric, whatever the endings of its name (``ENDINGS``).
 
     name: for readers. meaning: its glossary entry, "" where `MORE_GLOSSARY` explains it. higher_is_better: whether the
-    higher of two values is better. judged: compared with its floor in the tables paper / ours / floor; a metric that can be
-    traded for its counterpart is only shown there. at: its names end in a level, as in ``iou_hit_0.25``; shown: the levels
-    in these tables.
+    higher of two values is better. judged: compared with its floor; a metric that can be traded for its counterpart is only
+    shown beside it. unjudged: labels of the rows that are only shown, because a shift of the share of "No Finding" moves
+    them. at: its names end in a level, as in ``iou_hit_0.25``; shown: the levels in the tables paper / ours / floor.
     """
 
     name: str
     meaning: str = ""
     higher_is_better: bool = True
     judged: bool = True
+    unjudged: tuple[str, ...] = ()
     at: bool = False
     shown: tuple[str, ...] | None = None
 
@@ -36,17 +41,23 @@ class Metric:
 METRICS = {
     "loss": Metric(
         "Loss",
-        "Cross-entropy on the test images, natural logarithm: categorical (softmax) or binary, mean over labels.",
+        "Cross-entropy on the test images, natural logarithm: categorical (softmax) or binary, mean over labels. Judged over "
+        "the 14 findings; with “No Finding” it is only shown.",
         higher_is_better=False,
+        unjudged=WITH_NO_FINDING,
     ),
     "accuracy": Metric(
         "Accuracy",
-        "Softmax: share of images whose highest output is their first label. Sigmoid: share of image–label pairs right at 0.5.",
+        "Softmax: share of images whose highest output is their first label. Sigmoid: share of image–label pairs right at 0.5. "
+        "Judged over the 14 findings; with “No Finding” it is only shown, because a shift of that label's share moves it.",
+        unjudged=WITH_NO_FINDING,
     ),
-    "subset_accuracy": Metric("Exact-match accuracy", "Share of images with all 15 labels right."),
+    "subset_accuracy": Metric("Exact-match accuracy", "Share of images with all 15 labels right.", judged=False),
     "auroc": Metric("AUROC", "Probability that an image with the label ranks above one without; 0.5 for any constant."),
     "auprc": Metric(
-        "AUPRC", "Average precision of the ranking; for an image-free predictor, the label's share of the test images."
+        "AUPRC",
+        "Average precision of the ranking; for a constant, the mean over random rankings: the label's share of the test images, "
+        "and more where few have it.",
     ),
     "label_sensitivity": Metric(
         "Sensitivity", "Share of the images with a label for which the label is predicted.", judged=False
@@ -72,9 +83,11 @@ METRICS = {
         "Mean share of true boxes found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per image.",
     ),
     "froc": Metric("FROC at", at=True, shown=("1",)),
-    "iou_hit": Metric("IoU hit", at=True),
-    "iobb_hit": Metric("IoBB hit", at=True),
-    "centre_hit": Metric("Centre hit", "Share of true boxes that hold the centre of a predicted box of the finding."),
+    "iou_hit": Metric("IoU hit", judged=False, at=True),
+    "iobb_hit": Metric("IoBB hit", judged=False, at=True),
+    "centre_hit": Metric(
+        "Centre hit", "Share of true boxes that hold the centre of a predicted box of the finding.", judged=False
+    ),
     "false_positives_per_image": Metric(
         "False positives per image",
         "Predicted boxes whose IoU with every true box is below 0.1, per image.",
@@ -92,13 +105,25 @@ ENDINGS = {WEIGHTED: ", weighted", IN_PIXELS: ", in pixels", ANY_CLASS: ", any c
 MORE_GLOSSARY = (
     (
         "Floor",
-        "The best predictor that never looks at an image, fitted on the same training images and scored on the same test images.",
+        "The best predictor that never looks at an image, fitted on the same training images and scored on the same test images. "
+        "For labels there are up to three rungs: a constant; age, sex, view and follow-up number; these and the labels of the "
+        "patient's training images. The floor is the one that is best in a cross-validation on the training images.",
+    ),
+    (
+        "Verdict",
+        "Better or worse: the interval of the paired difference excludes 0, and its p-value (t-distribution on the bootstrap "
+        "error; Holm's correction over the labels of a table) is below one minus the level of the intervals. No verdict below "
+        "10 patients that tell of the number (of a label: the fewer of those with it and those without); marked below 20.",
     ),
     ("Interval", "Percentile bootstrap: patients, not images, are resampled with replacement."),
     ("Weighted", "Areas weighted by the predicted confidence instead of cut at a threshold."),
     ("In pixels", "Exact areas instead of cells of the 16 × 16 grid."),
     ("IoU, IoBB", "Intersection of two boxes over their union; over the area of the predicted box."),
-    ("IoU hit, IoBB hit", "Share of true boxes that a predicted box of the finding overlaps by at least this much."),
+    (
+        "IoU hit, IoBB hit",
+        "Share of true boxes that a predicted box of the finding overlaps by at least this much. Not judged: more boxes find "
+        "more, at any number of false positives.",
+    ),
     ("FROC at", "Share of true boxes found, with an IoU of at least 0.1, at this many false positives per image."),
     (
         "F1 of a finding",
@@ -134,6 +159,11 @@ def parts(metric: str) -> Parts:
 def of(metric: str) -> Metric:
     """Return a metric's entry in `METRICS`. Raises KeyError if it has none."""
     return METRICS[parts(metric).stem]
+
+
+def judged(metric: str, label: str) -> bool:
+    """Return whether a row is compared with its floor."""
+    return of(metric).judged and label not in of(metric).unjudged
 
 
 def metric_name(metric: str) -> str:

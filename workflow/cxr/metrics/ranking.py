@@ -41,3 +41,16 @@ def ranking_scores(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
         auprc[rows] = ratio((gained * precision).sum(axis=1), all_true)
         done += len(part)
     return auroc, auprc
+
+
+def expected_average_precision(positives: int, count: int) -> float:
+    """Return the mean average precision of `count` images in random order, `positives` of them positive.
+
+    The rank k holds a positive with probability P/N; its precision is then (1 + (k - 1)(P - 1)/(N - 1)) / k in the mean.
+    NaN without a positive.
+    """
+    if not positives:
+        return np.nan
+    ranks = np.arange(1, count + 1)
+    others = (positives - 1) / max(count - 1, 1)
+    return float(((1 + (ranks - 1) * others) / ranks).mean())

@@ -1,11 +1,15 @@
-"""The metric table: one row per score, with its floor and their difference, each with its interval."""
+"""The metric table: one row per score, with its floor and their difference, each with its interval, and the verdict."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, minus
-from cxr.metrics.names import of
+from cxr.metrics.names import judged, of
 
+RUNG_COLUMNS = ["constant", "metadata", "history"]
 METRIC_COLUMNS = [
     "protocol",
     "experiment",
@@ -23,8 +27,14 @@ METRIC_COLUMNS = [
     "difference_high",
     "higher_is_better",
     "support",
+    "patients",
+    "p",
+    "p_holm",
+    "verdict",
+    *RUNG_COLUMNS,
     "note",
 ]
+Row = dict[str, object]
 
 
 def metric_row(
@@ -36,12 +46,15 @@ def metric_row(
     *,
     confidence: float,
     support: int,
+    patients: int,
     note: str = "",
-) -> dict[str, object]:
-    """Write an estimate and its floor as a row of the metric table (``METRIC_COLUMNS`` less protocol, experiment).
+    rungs: Mapping[str, float] | None = None,
+) -> Row:
+    """Write an estimate and its floor as a row of the metric table, less the columns that `metric_table` adds.
 
-    metric: one of `names.METRICS`. Without a floor, the floor's columns are
-    NaN. The note gains the number of bootstrap samples in which the score is undefined.
+    metric: one of `names.METRICS`. support: number of images or boxes behind the score. patients: how many tell of it
+    (`judging.p_value`). rungs: values of the image-free predictors of each rung, for the numbers that have a ladder. Without
+    a floor, the floor's columns are NaN. The note gains the number of bootstrap samples in which the score is undefined.
     """
     nothing = Estimate(np.nan, np.full_like(score.samples, np.nan))
     floor = nothing if floor is None else floor
@@ -67,11 +80,19 @@ def metric_row(
         "difference_high": difference_high,
         "higher_is_better": int(of(metric).higher_is_better),
         "support": support,
+        "patients": patients,
+        "p": judging.p_value(difference, patients) if judged(metric, label) else np.nan,
+        **{name: (rungs or {}).get(name, np.nan) for name in RUNG_COLUMNS},
         "note": note,
     }
 
 
-def metric_table(protocol: str, experiment: str, rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Gather rows of ``metric_row`` into a table with ``METRIC_COLUMNS``."""
-    whole = [{"protocol": protocol, "experiment": experiment, **row} for row in rows]
-    return pd.DataFrame(whole, columns=METRIC_COLUMNS)
+def metric_table(protocol: str, experiment: str, rows: list[Row], confidence: float) -> pd.DataFrame:
+    """Gather rows of ``metric_row`` into a table with ``METRIC_COLUMNS``: corrects the p-values and gives the verdicts."""
+    table = pd.DataFrame([{"protocol": protocol, "experiment": experiment, **row} for row in rows])
+    table["p_holm"] = judging.correct(table)
+    table["verdict"] = [
+        judging.verdict(row | {"judged": judged(row["metric"], row["label"])}, confidence)
+        for row in table.to_dict("records")
+    ]
+    return table[METRIC_COLUMNS]

@@ -14,6 +14,7 @@ import pandas as pd
 from cxr.data import splits
 from cxr.labels import to_matrix
 from cxr.metrics import classification, floors
+from cxr.metrics.judging import BETTER
 from cxr.report.figures import charts
 from cxr.runtime.journal import Journal
 
@@ -61,7 +62,7 @@ def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) 
     row: dict[str, Any] = {"test_images": len(truth), **decisions(probabilities, majority)}
     for metric, label in METRICS:
         mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
-        row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in ESTIMATES}
+        row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in (*ESTIMATES, "verdict")}
     run = json.loads(facts.read_text(encoding="utf-8"))
     for when, numbers in run["added_layer"].items():
         row |= {f"{name}_{when}": value for name, value in numbers.items()}
@@ -96,14 +97,14 @@ def decisions(probabilities: np.ndarray, majority: np.ndarray) -> dict[str, floa
 
 def verdict(row: Mapping[str, Any]) -> str:
     """Return the outcome of a model, by two questions: does it decide as the majority classifier does (except for
-    LIKE_MAJORITY of the decisions), and does it rank images better than chance (the interval of its mean AUROC over the
-    14 findings lies above 0.5)?
+    LIKE_MAJORITY of the decisions), and does it rank images better than its floor (the verdict on its mean AUROC over the 14
+    findings)?
 
-    COLLAPSED: decides as the majority, ranks no better than chance. HIDDEN: decides as the majority, but ranks better than
-    chance: what it learned does not reach the threshold 0.5, so no accuracy shows it. GUESSING: decides differently, ranks
-    no better than chance. LEARNED: decides differently, ranks better than chance.
+    COLLAPSED: decides as the majority, ranks no better than the floor. HIDDEN: decides as the majority, but ranks better
+    than the floor: what it learned does not reach the threshold 0.5, so no accuracy shows it. GUESSING: decides differently,
+    ranks no better than the floor. LEARNED: decides differently, ranks better than the floor.
     """
-    ranks = bool(row["auroc_low"] > 0.5)
+    ranks = row["auroc_verdict"] == BETTER
     if row["unlike_majority"] <= LIKE_MAJORITY:
         return HIDDEN if ranks else COLLAPSED
     return LEARNED if ranks else GUESSING

@@ -6,13 +6,26 @@ from collections.abc import Sequence
 import pandas as pd
 
 from cxr.experiments import BY_NAME, EXPERIMENTS, TITLES, family
+from cxr.metrics.judging import BETTER, FEWEST, SAME, TOO_FEW, UNDEFINED, WORSE
 from cxr.metrics.names import metric_name
 from cxr.report import paper
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import Row, in_paper, make_row
 from cxr.report.sections.data import split_name
-from cxr.report.verdicts import BETTER, DESCRIPTIVE, SAME, UNDEFINED, WORSE, verdict
+
+COUNTED = {
+    BETTER: "better",
+    SAME: "indistinguishable",
+    WORSE: "worse",
+    TOO_FEW: f"not judged for want of {FEWEST} patients",
+    UNDEFINED: "undefined",
+}
+ALWAYS = (BETTER, SAME, WORSE)
+COPIED = (
+    *("value", "low", "high", "floor", "floor_low", "floor_high", "floor_name"),
+    *("difference", "difference_low", "difference_high", "support", "patients", "p_holm"),
+)
 
 
 def numbers(inputs: ReportInputs) -> list[Row]:
@@ -38,12 +51,8 @@ def table(inputs: ReportInputs) -> pd.DataFrame:
                     "metric": row.metric,
                     "label": row.label,
                     "paper": "" if entry is None else entry["value"],
-                    **{
-                        name: (cell or {}).get(name)
-                        for name in ("value", "low", "high", "floor", "floor_low", "floor_high")
-                    },
-                    "floor_name": (cell or {}).get("floor_name"),
-                    "verdict": "not measured" if cell is None else verdict(cell) if row.judged else DESCRIPTIVE,
+                    **{name: (cell or {}).get(name) for name in COPIED},
+                    "verdict": "not measured" if cell is None else cell["verdict"],
                 }
             )
     return pd.DataFrame(found)
@@ -52,19 +61,19 @@ def table(inputs: ReportInputs) -> pd.DataFrame:
 def lines(inputs: ReportInputs, headline: Sequence[Row]) -> list[tuple[str, str]]:
     """Return (what, sentence) computed from the numbers: count, each protocol, leakage, and missing numbers."""
     judged = [
-        (row, protocol, verdict(cell))
+        (row, protocol, cell["verdict"])
         for row in headline
         if row.judged
         for protocol, cell in row.cells.items()
         if cell is not None
     ]
-    counts = {kind: sum(found == kind for _, _, found in judged) for kind in (BETTER, SAME, WORSE, UNDEFINED)}
+    counts = {kind: sum(found == kind for _, _, found in judged) for kind in (BETTER, SAME, WORSE, TOO_FEW, UNDEFINED)}
     found = [
         (
             "In all",
             f"{len(judged)} headline numbers against their floors (the best predictors that never look at an image): "
-            f"{', '.join(f'{count} {kind}' for kind, count in counts.items() if count or kind != UNDEFINED)}. “Better” and "
-            "“worse” mean that the interval of the paired difference excludes 0.",
+            f"{', '.join(f'{count} {COUNTED[kind]}' for kind, count in counts.items() if count or kind in ALWAYS)}. “Better” "
+            "and “worse” mean that the paired difference can be told from chance.",
         )
     ]
     for protocol in inputs.protocols:
@@ -83,6 +92,7 @@ def _by_verdict(rows: Sequence[tuple[Row, str]]) -> str:
         (BETTER, "better than the floor"),
         (SAME, "indistinguishable from the floor"),
         (WORSE, "worse than the floor"),
+        (TOO_FEW, COUNTED[TOO_FEW]),
         (UNDEFINED, "undefined"),
     ):
         by_title: dict[str, list[str]] = {}
@@ -98,7 +108,9 @@ def _by_verdict(rows: Sequence[tuple[Row, str]]) -> str:
 
 def _brief(row: Row) -> str:
     name = metric_name(row.metric).replace(", weighted", " weighted").replace(", any class", " any class")
-    return f"{name}, large" if row.label in paper.LARGE else name
+    if row.label in paper.LARGE:
+        return f"{name}, large"
+    return f"{name} of the findings" if row.label in ("mean14", "findings") and name in ("Loss", "Accuracy") else name
 
 
 def _short(row: Row) -> str:
@@ -148,12 +160,13 @@ def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | Non
         for protocol, cell in row.cells.items():
             if row.judged and cell is not None and cell["higher_is_better"] and math.isfinite(cell["value"]):
                 name = f"{_short(row)}: {_brief(row)}"
-                rows.append({**cell, "name": name, "series": protocol, "verdict": verdict(cell)})
+                rows.append({**cell, "name": name, "series": protocol})
     if not rows:
         return None
     return style.embedded(
         charts.interval_chart(pd.DataFrame(rows)),
         "Headline numbers beside their floors",
         "Headline numbers for which higher is better. Left: value (filled) and floor (hollow), each with its interval. "
-        "Right: their paired difference. An interval clear of the dashed line is better (blue) or worse (orange) than the floor.",
+        "Right: their paired difference. Blue: better than the floor; orange: worse. Sample sizes are in the table "
+        "above.",
     )

@@ -19,7 +19,7 @@ from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import groups, pair_name
 from cxr.report.sections import collapse, data, detectors, experiments, runs
-from cxr.report.verdicts import VERDICTS, interval, number, signed, verdict
+from cxr.report.verdicts import VERDICTS, interval, number, signed
 
 TEMPLATE = Path(__file__).with_name("template.html.j2")
 
@@ -54,7 +54,7 @@ def build(inputs: ReportInputs) -> str:
 def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     """Return the page's tables by name, to be written as CSV."""
     found = {
-        "metrics": inputs.metrics.assign(verdict=[verdict(row) for row in inputs.metrics.to_dict("records")]),
+        "metrics": inputs.metrics,
         "headline": headline.table(inputs),
         "paper": pd.DataFrame([vars(number) for number in paper.NUMBERS]),
         "leakage": inputs.leakage,
@@ -110,9 +110,9 @@ def _auroc_charts(inputs: ReportInputs) -> list[dict[str, str]]:
                 style.embedded(
                     figures.auroc_chart(rows, names),
                     f"AUROC by label, protocol {protocol}",
-                    f"Protocol {protocol}: AUROC by label on each classifier's own test images. Where a mark is missing, no test "
-                    "image has the label and AUROC is undefined. A classifier whose interval reaches the dashed line is "
-                    "indistinguishable from a predictor that never looks at an image.",
+                    f"Protocol {protocol}: AUROC by label on each classifier's own test images, with intervals; hollow diamonds: "
+                    "the floor of each. Dashed: 0.5, what any constant has. Where a mark is missing, no test image has the label "
+                    "and AUROC is undefined. Verdicts and numbers of patients are in the tables.",
                 )
             )
     return charts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxr.experiments import TITLES, family, pair
-from cxr.metrics.names import metric_name, of, row_name
+from cxr.metrics.names import judged, metric_name, row_name
 from cxr.report import paper
 from cxr.report.inputs import ReportInputs
 from cxr.report.verdicts import cell_texts
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def judged(self) -> bool:
-        return of(self.metric).judged
+        return judged(self.metric, self.label)
 
     @property
     def pair(self) -> str:
@@ -57,10 +57,7 @@ def make_row(inputs: ReportInputs, family: str, rank: int, metric: str, label: s
 
 def _shown(row: Row, named_label: bool = True) -> dict[str, Any]:
     """Prepare a row for the page; named_label: include the label in its name, if no heading shows it."""
-    cells = {
-        protocol: {**(cell_texts(cell, row.judged) or {}), "missing": cell is None}
-        for protocol, cell in row.cells.items()
-    }
+    cells = {protocol: {**(cell_texts(cell) or {}), "missing": cell is None} for protocol, cell in row.cells.items()}
     return {
         "name": row_name(row.metric, row.label) if named_label else metric_name(row.metric),
         "cells": cells,

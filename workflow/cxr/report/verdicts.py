@@ -6,13 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-BETTER, SAME, WORSE, UNDEFINED, DESCRIPTIVE = "better", "indistinguishable", "worse", "undefined", "descriptive"
+from cxr.metrics.judging import BETTER, DESCRIPTIVE, FEW, SAME, TOO_FEW, UNDEFINED, WORSE
+
+RUNGS = {"constant": "constant", "metadata": "metadata", "history": "with history"}
 VERDICTS = {  # sign and word of a chip under the heading "against floor"
     BETTER: ("▲", "better"),
     SAME: ("≈", "indistinguishable"),
     WORSE: ("▼", "worse"),
     UNDEFINED: ("–", "undefined"),
     DESCRIPTIVE: ("·", "not judged"),
+    TOO_FEW: ("·", "too few patients"),
 }
 
 
@@ -36,21 +39,13 @@ def signed(value: Any) -> str:
     return f"+{text}" if text and value > 0 and text.strip("0.") else text
 
 
-def verdict(row: Mapping[str, Any]) -> str:
-    """Return the verdict: whether a metric row's paired difference to its floor excludes zero, and on which side."""
-    low, high = row["difference_low"], row["difference_high"]
-    if not (math.isfinite(row["value"]) and math.isfinite(low) and math.isfinite(high)):
-        return UNDEFINED
-    if low <= 0 <= high:
-        return SAME
-    return BETTER if (low > 0) == bool(row["higher_is_better"]) else WORSE
-
-
-def cell_texts(row: Mapping[str, Any] | None, judged: bool = True) -> dict[str, Any] | None:
-    """Prepare a metric row for the page: texts of value, floor and difference, and the verdict."""
+def cell_texts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Prepare a metric row for the page: texts of value, floor and difference, the verdict, and the size of the sample."""
     if row is None:
         return None
     support = "" if missing(row["support"]) else f" (support {int(row['support'])})"
+    few = row["verdict"] in (BETTER, WORSE) and row["patients"] < FEW
+    rungs = [f"{words} {number(row[name])}" for name, words in RUNGS.items() if number(row[name])]
     return {
         "value": number(row["value"]) or f"undefined{support}",
         "defined": bool(number(row["value"])),
@@ -58,10 +53,13 @@ def cell_texts(row: Mapping[str, Any] | None, judged: bool = True) -> dict[str, 
         "floor": number(row["floor"]) or ("no floor" if not row["floor_name"] else "undefined"),
         "floor_interval": interval(row["floor_low"], row["floor_high"]),
         "floor_name": row["floor_name"],
+        "rungs": ", ".join(rungs) if len(rungs) > 1 else "",
         "difference": signed(row["difference"]),
         "difference_interval": interval(row["difference_low"], row["difference_high"]),
-        "verdict": verdict(row) if judged else DESCRIPTIVE,
+        "verdict": row["verdict"],
+        "few": f"only {int(row['patients'])} patients" if few else "",
         "support": "" if missing(row["support"]) else f"{int(row['support']):,}",
+        "patients": "" if missing(row["patients"]) else f"{int(row['patients']):,}",
         "note": row["note"],
         "lower": not row["higher_is_better"],
     }

@@ -35,7 +35,8 @@ from cxr.report.figures.style import (
 
 SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "D"), (PURPLE, "^"), (ORANGE, "v"), (GREY, "P"))
 COLLAPSE_COLOURS = {"collapsed": VERMILION, "guesses": GREY, "ranks only": ORANGE, "learned": BLUE}
-VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "undefined": GREY}
+VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "too_few": GREY, "undefined": GREY}
+VERDICT_WORDS = {"too_few": "too few patients for a verdict"}
 DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7AB", "#F7F7F7", "#A9CCE3", BLUE])
 
 
@@ -198,7 +199,7 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
             Line2D([], [], color=GREY, marker="D", markerfacecolor="white", linestyle="", markersize=4.4, label="floor")
         )
         handles += [
-            Line2D([], [], color=VERDICT_COLOURS[verdict], linewidth=2.4, label=verdict)
+            Line2D([], [], color=VERDICT_COLOURS[verdict], linewidth=2.4, label=VERDICT_WORDS.get(verdict, verdict))
             for verdict in VERDICT_COLOURS
             if (rows["verdict"] == verdict).any() and verdict != "undefined"
         ]
@@ -247,6 +248,7 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
         quiet(made, "Spread of its logits", grid="x")
         for index, place in enumerate(places):
             _whiskers(worth, aurocs.loc[[index]], "value", np.array([place]), colours[index], "o")
+        worth.scatter(jobs["auroc_floor"], places, marker="D", s=16, facecolor="white", edgecolor=GREY, zorder=2)
         worth.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         quiet(worth, "AUROC, mean of 14", grid="x")
         given.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
@@ -276,7 +278,7 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
 def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequence[str] = LABELS) -> bytes:
     """Draw the AUROC of each label, with intervals, for several classifiers.
 
-    metrics: columns experiment, label, value, low, high. names: experiment → name in the legend, in drawing order.
+    metrics: columns experiment, label, value, low, high, floor. names: experiment → name in the legend, in drawing order.
     A label whose AUROC is undefined has an empty place.
     """
     with styled():
@@ -288,9 +290,12 @@ def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequenc
             chosen = metrics[(metrics["experiment"] == experiment) & metrics["label"].isin(place)]
             height = chosen["label"].map(place).to_numpy(dtype=float) + ((len(names) - 1) / 2 - index) * step
             _whiskers(ax, chosen, "value", height, colour, marker)
+            ax.scatter(
+                chosen["floor"], height, marker="D", s=13, facecolor="white", edgecolor=colour, linewidth=0.8, zorder=2
+            )
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=5, label=name)
         ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        ax.annotate("image-free: 0.5", (0.5, len(labels) - 0.45), fontsize=8, color=INK, ha="center", va="bottom")
+        ax.annotate("any constant: 0.5", (0.5, len(labels) - 0.45), fontsize=8, color=INK, ha="center", va="bottom")
         for edge in range(len(labels) - 1):
             ax.axhline(edge + 0.5, color=FAINT, linewidth=0.6, zorder=0)
         ax.set_yticks(list(place.values()), [label.replace("_", " ") for label in place])

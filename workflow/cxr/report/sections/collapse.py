@@ -12,21 +12,22 @@ from cxr.report.figures import charts
 VERDICTS = {  # verdict: (class of its chip, what such models do)
     collapse.COLLAPSED: (
         "worse",
-        "the majority classifier's decisions; images ranked no better than chance",
+        "the majority classifier's decisions; images ranked no better than the floor",
     ),
-    collapse.HIDDEN: ("same", "the majority classifier's decisions; images ranked better than chance"),
+    collapse.HIDDEN: ("same", "the majority classifier's decisions; images ranked better than the floor"),
     collapse.GUESSING: (
         "same",
-        "other decisions; images ranked no better than chance",
+        "other decisions; images ranked no better than the floor",
     ),
     collapse.LEARNED: (
         "better",
-        "other decisions; images ranked better than chance",
+        "other decisions; images ranked better than the floor",
     ),
 }
 CAPTION = (
     "Protocol {protocol}, one row per model. Left: how much the added layer's input varies between images, relative to its "
-    "length. Middle: how much its logits vary between images. Right: AUROC on the test images, mean of the 14 findings."
+    "length. Middle: how much its logits vary between images. Right: AUROC on the test images, mean of the "
+    "findings; hollow: its floor."
 )
 CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "frozen batch norm"}
 

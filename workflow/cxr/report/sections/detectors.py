@@ -6,10 +6,11 @@ from typing import Any
 
 from cxr.experiments import TITLES
 from cxr.metrics.floors import MEAN_MASK
-from cxr.metrics.names import of, row_name
+from cxr.metrics.judging import BETTER, SAME, WORSE
+from cxr.metrics.names import row_name
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
-from cxr.report.verdicts import BETTER, SAME, UNDEFINED, WORSE, cell_texts, interval, number, signed, verdict
+from cxr.report.verdicts import cell_texts, interval, number, signed
 
 DETECTION = (  # rows of the table with all detectors side by side
     ("f1_weighted", "all"),
@@ -39,7 +40,7 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
         names = sorted(found[found["protocol"] == protocol]["experiment"], key=lambda name: order.get(name, len(order)))
         rows = []
         for metric, label in DETECTION:
-            cells = [cell_texts(inputs.metric(protocol, name, metric, label), of(metric).judged) for name in names]
+            cells = [cell_texts(inputs.metric(protocol, name, metric, label)) for name in names]
             if any(cell and cell["defined"] for cell in cells):
                 rows.append({"name": row_name(metric, label), "cells": cells})
         if rows:
@@ -57,9 +58,9 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
 def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
     """Compare the grid CNN's F1, weighted as in the paper, with that of the mean training mask."""
     row = inputs.metric(protocol, "gridcnn", "f1_weighted", "all")
-    if row is None or verdict(row) == UNDEFINED:
+    words = {BETTER: "above", SAME: "indistinguishable from", WORSE: "below"}
+    if row is None or row["verdict"] not in words:
         return ""
-    words = {BETTER: "above", SAME: "indistinguishable from", WORSE: "below"}[verdict(row)]
     other = re.search(rf"{MEAN_MASK} (\d\.\d+)", row["note"])
     uncut = (
         f" The same mask without a threshold, its shares used as confidences, has {number(float(other[1]))}."
@@ -70,7 +71,8 @@ def _mask_sentence(inputs: ReportInputs, protocol: str) -> str:
         f"Under {protocol}, the grid CNN's F1, weighted by confidence, is {number(row['value'])} "
         f"{interval(row['low'], row['high'])}; the {row['floor_name']}, which never looks at an image, has {number(row['floor'])} "
         f"{interval(row['floor_low'], row['floor_high'])} on the same images. The difference is "
-        f"{signed(row['difference'])} {interval(row['difference_low'], row['difference_high'])}: {words} the floor.{uncut}"
+        f"{signed(row['difference'])} {interval(row['difference_low'], row['difference_high'])}: {words[row['verdict']]} the "
+        f"floor ({int(row['support']):,} images).{uncut}"
     )
 
 

@@ -14,7 +14,7 @@ from cxr.report.inputs import SOURCE, ReportInputs
 from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
 from cxr.report.verdicts import cell_texts, number, signed
 
-OVERALL = ("", "all", "mean8", "mean14", "mean15", *paper.LARGE)  # labels that are not one finding
+OVERALL = ("", "all", "mean8", "mean14", "findings", "mean15", *paper.LARGE)  # labels that are not one finding
 CURVES = {  # name of a history's curve → (metric, labels to look for)
     "loss": (("loss", ""), ("mse", "all")),
     "accuracy": (("accuracy", ""),),

@@ -9,9 +9,9 @@ from cxr.data.label_list import read_label_table
 from cxr.data.splits import read_image_list
 from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
-from cxr.metrics import ladder
 from cxr.metrics.guesses import Guess, best_sets, point_scores
-from cxr.metrics.ladder import CONSTANT, choose, climb, history_features, metadata_features
+from cxr.metrics.image_free import SMOOTHED, climb, history_features, metadata_features
+from cxr.metrics.ladder import CONSTANT, Ladder
 
 
 def images(patients: list[int], labels: list[str], **columns: object) -> pd.DataFrame:
@@ -32,18 +32,17 @@ def made(count: int, seed: int, per_patient: int = 1, sick: float = 0.5) -> pd.D
     return images([*patients], labels, view=views, follow_up=np.arange(count) % per_patient)
 
 
-def row(found: ladder.Ladder, metric: str, label: str) -> pd.Series:
+def row(found: Ladder, metric: str, label: str) -> pd.Series:
     return found.scores.set_index(["metric", "label"]).loc[(metric, label)]
 
 
 def test_a_label_that_goes_by_the_view_lifts_the_metadata_above_the_constant() -> None:
     found = climb(made(400, 1), made(200, 2).assign(patient=lambda table: table["patient"] + 10_000), 0)
-    chosen = choose(found.scores, found.rungs)
-    assert found.rungs[chosen["auroc", "Effusion"]] == "metadata"
-    assert found.rungs[chosen["loss", "Effusion"]] == "metadata"
+    assert found.rungs[found.floor("auroc", "Effusion")] == "metadata"
+    assert found.rungs[found.floor("loss", "Effusion")] == "metadata"
     assert row(found, "auroc", "Effusion")[CONSTANT] == 0.5
     assert "history" not in found.rungs.values()  # no patient of the test images is in training
-    guess = found.guesses[chosen["auroc", "Effusion"]].probabilities[:, LABELS.index("Effusion")]
+    guess = found.guesses[found.floor("auroc", "Effusion")].probabilities[:, LABELS.index("Effusion")]
     assert roc_auc_score(["Effusion" in text for text in made(200, 2)["labels"]], guess) > 0.75
 
 
@@ -51,10 +50,9 @@ def test_a_label_that_goes_by_the_patient_is_known_to_the_history_alone() -> Non
     whole = made(600, 1, per_patient=3)
     test = (np.arange(600) % 3) == 1
     found = climb(whole[~test], whole[test].drop(columns="labels"), 0)
-    chosen = choose(found.scores, found.rungs)
-    assert found.rungs[chosen["auroc", "Mass"]] == "history"
-    assert found.rungs[choose(found.scores, found.rungs, "metadata")["auroc", "Mass"]] != "history"
-    said = found.guesses[chosen["auroc", "Mass"]].probabilities[:, LABELS.index("Mass")]
+    assert found.rungs[found.floor("auroc", "Mass")] == "history"
+    assert found.rungs[found.of_rung("metadata", "auroc", "Mass")] == "metadata"
+    said = found.guesses[found.floor("auroc", "Mass")].probabilities[:, LABELS.index("Mass")]
     assert roc_auc_score(["Mass" in text for text in whole[test]["labels"]], said) > 0.95
 
 
@@ -112,13 +110,24 @@ def test_missing_metadata_is_a_case_of_its_own() -> None:
     assert (metadata_features(table.assign(age=[50.0, 50.0]))[0] != found[0]).any()  # 50 is not "missing"
 
 
+def test_a_label_that_few_images_have_is_not_said_to_be_impossible() -> None:
+    """The raw prevalence is 0 in the folds without the one image, so that the smoothed one has the better cross-entropy."""
+    train = images([*range(60)], [NO_FINDING] * 40 + ["Mass"] * 19 + ["Hernia"])
+    found = climb(train, train.drop(columns="labels").assign(patient=-1), 0)
+    assert found.floor("loss", "Hernia") != CONSTANT and found.floor("softmax_loss", "") != CONSTANT
+    assert row(found, "loss", "Hernia")[SMOOTHED] < row(found, "loss", "Hernia")[CONSTANT]
+    edema = LABELS.index("Edema")
+    assert found.guesses[SMOOTHED].probabilities[:, edema] == pytest.approx(0.5 / 61)
+
+
 def test_a_label_with_too_few_examples_gets_its_prevalence() -> None:
     train = made(200, 5)
     train.loc[:8, "labels"] = "Hernia"
     found = climb(train, train.drop(columns="labels").assign(patient=-1), 0)
     hernia = LABELS.index("Hernia")
-    for guess in found.guesses.values():
-        assert guess.probabilities[:, hernia] == pytest.approx(9 / 200)
+    assert found.guesses[CONSTANT].probabilities[:, hernia] == pytest.approx(9 / 200)
+    for name in (name for name in found.guesses if name != CONSTANT):
+        assert found.guesses[name].probabilities[:, hernia] == pytest.approx(9.5 / 201)
     with pytest.raises(InputError, match="no image-free floor"):
         climb(train.head(0), train, 0)
 
@@ -127,7 +136,7 @@ def test_the_images_of_one_patient_cannot_be_held_out_and_have_no_cross_validate
     train = made(40, 7, per_patient=40)
     found = climb(train, train.assign(patient=-1).drop(columns="labels"), 0)
     assert found.scores[[*found.guesses]].isna().all(axis=None)
-    assert set(choose(found.scores, found.rungs).values()) == {CONSTANT}
+    assert {found.floor(*key) for key in found.scores[["metric", "label"]].itertuples(index=False)} == {CONSTANT}
 
 
 def test_the_choice_is_the_best_score_the_lower_rung_of_equals_and_the_least_loss() -> None:
@@ -135,8 +144,10 @@ def test_the_choice_is_the_best_score_the_lower_rung_of_equals_and_the_least_los
     rows = [("auroc", "x", 0.5, 0.6, 0.7), ("loss", "x", 0.3, 0.2, 0.25), ("softmax_loss", "", 2.0, 1.0, 3.0)]
     rows += [("accuracy", "x", 0.9, 0.9, 0.9), ("auroc", "y", np.nan, np.nan, np.nan)]
     scores = pd.DataFrame(rows, columns=["metric", "label", *rungs])
-    assert [*choose(scores, rungs).values()] == ["b", "a", "a", CONSTANT, CONSTANT]
-    assert choose(scores, rungs, "metadata")["auroc", "x"] == "a"
+    found = Ladder((), {}, rungs, scores)
+    assert [found.floor(*row[:2]) for row in rows] == ["b", "a", "a", CONSTANT, CONSTANT]
+    assert found.of_rung("metadata", "auroc", "x") == "a" and found.of_rung("other", "auroc", "x") is None
+    assert found.floor("auroc", "not scored") == CONSTANT
 
 
 def test_scores_of_one_fold_are_those_of_scikit_learn() -> None:
@@ -177,9 +188,8 @@ def test_age_sex_view_and_follow_up_number_tell_0_63_of_the_official_test_list()
     tested = records["image"].isin(read_image_list(OFFICIAL / "test_list.txt"))
     train, test = records[~tested], records[tested]
     found = climb(train, test.drop(columns="labels"), 0)
-    chosen = choose(found.scores, found.rungs)
     targets = to_matrix(test["labels"])
-    best = found.guesses[chosen["auroc", "mean14"]]
+    best = found.guesses[found.floor("auroc", "mean14")]
     value = np.mean([roc_auc_score(targets[:, at], best.probabilities[:, at]) for at in range(len(FINDINGS))])
     assert 0.623 < value < 0.645
-    assert found.rungs[chosen["auroc", "mean14"]] == "metadata"
+    assert found.rungs[found.floor("auroc", "mean14")] == "metadata"

@@ -1,0 +1,74 @@
+"""The verdict on a number: whether its difference to the floor can be told from chance.
+
+A difference is called if two things hold: its bootstrap interval excludes 0, and its p-value, corrected for the labels of
+the table, is below 1 - confidence. The p-value takes the difference over its bootstrap standard error from a t-distribution
+with one degree of freedom less than there are patients who tell of the number: with few of them the percentile interval
+alone is far too narrow. Below `FEWEST` such patients there is no verdict; below `FEW` it is marked. The benchmark
+benchmarks/verdicts.py measures how often the rule calls a difference where there is none.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxr.labels import LABELS
+from cxr.metrics.bootstrap import Estimate
+
+BETTER, SAME, WORSE, UNDEFINED, DESCRIPTIVE = "better", "indistinguishable", "worse", "undefined", "descriptive"
+TOO_FEW = "too_few"
+FEWEST, FEW = 10, 20  # patients
+
+
+def p_value(difference: Estimate, patients: float) -> float:
+    """Return the two-sided p-value of a difference; NaN where it is undefined or fewer than two patients tell of it.
+
+    patients: those who tell of the number; of a ranking, the smaller of those with and without the label.
+    """
+    samples = difference.samples[np.isfinite(difference.samples)]
+    if not np.isfinite(difference.value) or len(samples) < 2 or not patients >= 2:
+        return np.nan
+    error = samples.std(ddof=1) * np.sqrt(patients / (patients - 1))  # the bootstrap divides by n, a t-test by n - 1
+    if error == 0:
+        return float(difference.value == 0)
+    return float(2 * stats.t.sf(abs(difference.value) / error, patients - 1))
+
+
+def holm(values: Sequence[float]) -> np.ndarray:
+    """Correct p-values for their number by Holm's step-down procedure; those that are NaN do not count."""
+    values = np.asarray(values, dtype=np.float64)
+    corrected = np.full(len(values), np.nan)
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected
+
+
+def correct(table: pd.DataFrame) -> pd.Series:
+    """Return the p-values of a metric table, those of the labels of each metric corrected together.
+
+    Rows with too few patients are no tests: they neither count nor get a value. A mean over labels, or a subset of the
+    boxes, stands for itself.
+    """
+    values = table["p"].where(table["patients"] >= FEWEST)
+    found = values.copy()
+    labelled = table["label"].isin(LABELS)
+    for _, rows in table[labelled].groupby(["protocol", "experiment", "metric"]):
+        found.loc[rows.index] = holm(values.loc[rows.index].to_list())
+    return found
+
+
+def verdict(row: Mapping[str, object], confidence: float) -> str:
+    """Return the verdict on a row of the metric table; its p_holm is there already."""
+    value, low, high = (float(row[name]) for name in ("value", "difference_low", "difference_high"))
+    if not row["judged"]:
+        return DESCRIPTIVE
+    if not np.isfinite(value) or not np.isfinite(float(row["difference"])):
+        return UNDEFINED
+    if not row["patients"] >= FEWEST:
+        return TOO_FEW
+    if not np.isfinite([low, high]).all():
+        return UNDEFINED
+    if low <= 0 <= high or not row["p_holm"] < round(1 - confidence, 12):
+        return SAME
+    return BETTER if (float(row["difference"]) > 0) == bool(row["higher_is_better"]) else WORSE

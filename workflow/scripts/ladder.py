@@ -1,0 +1,19 @@
+import os
+from pathlib import Path
+
+from cxr.metrics import evaluation
+from cxr.runtime import jobs
+
+wildcards = snakemake.wildcards
+with jobs.opened(snakemake, f"floors {wildcards.protocol} {wildcards.size}", os.environ) as (
+    tell,
+    out,
+):
+    evaluation.write_ladder(
+        train=Path(snakemake.input.train),
+        train_metadata=Path(snakemake.input.train_metadata),
+        test_metadata=Path(snakemake.input.test_metadata),
+        seed=snakemake.params.seed,
+        ladder=out["ladder"],
+        tell=tell,
+    )
