@@ -57,6 +57,9 @@ class Study:
         (self.root / "boxes.csv").write_text(
             f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{NAMES[0]},Mass,10,20,300,400,,,\n"
         )
+        self.tables = preflight.Tables(self.root / "labels.csv", self.root / "boxes.csv")
+        out = self.root.parent / "out"
+        self.images = preflight.ImageOutputs(out / "index.csv", out / "rejected.csv", out / "notes.json")
         self.decoded: list[str] = []
         self.said: list[str] = []
         plain = decode.decode
@@ -68,19 +71,16 @@ class Study:
         monkeypatch.setattr(image_cache, "decode", counted)
         monkeypatch.setattr(duplicates, "decode", counted)
 
-    def preflight(self, store: str = "store", **settings) -> Told:
+    def preflight(self, store: str = "store", workers: int = 2, **settings) -> Told:
         out, store = self.root.parent / "out", self.root.parent / store
         out.mkdir(exist_ok=True)
         self.decoded.clear()
         preflight.decode_images(
-            root=self.root,
-            label_table=self.root / "labels.csv",
-            box_table=self.root / "boxes.csv",
-            folder=store,
-            **{"size": 32, "box_size": 64, "include": [], "exclude": [], "bits": 0, "workers": 2} | settings,
-            index=out / "index.csv",
-            rejected=out / "rejected.csv",
-            notes=out / "notes.json",
+            images=preflight.ImageFolder(self.root, **{"include": [], "exclude": [], "bits": 0} | settings),
+            tables=self.tables,
+            cache=preflight.ImageCache(store, 32, 64),
+            workers=workers,
+            outputs=self.images,
             tell=self.said.append,
         )
         index = image_index.read_index(out / "index.csv").set_index("image", drop=False)
@@ -110,28 +110,28 @@ def looked_at(study: Study) -> dict:
     study.preflight()
     out = study.root.parent / "out"
     return {
-        "label_table": study.root / "labels.csv",
-        "box_table": study.root / "boxes.csv",
+        "tables": study.tables,
         "lists": [],
-        "index": out / "index.csv",
-        "rejected_files": out / "rejected.csv",
-        "image_notes": out / "notes.json",
+        "images": study.images,
         "root": study.root,
-        **{name: out / name for name in ("records_path", "boxes_path", "rejected_path", "summary", "text")},
+        "outputs": preflight.RecordOutputs(
+            **{name: out / f"{name}_written" for name in ("records", "boxes", "rejected", "summary", "text")}
+        ),
         "tell": lambda text: None,
     }
 
 
 @pytest.mark.parametrize("damage", [b"", b"[1", b"{}", b"[1]", b"\xff\xfe\0", None])
-@pytest.mark.parametrize("name", ["image_notes", "rejected_files", "index"])
+@pytest.mark.parametrize("name", ["notes", "rejected", "index"])
 def test_a_file_of_our_own_that_is_damaged_is_named_with_what_to_do(study: Study, name, damage):
     arguments = looked_at(study)
     preflight.write(**arguments)
-    arguments[name].unlink() if damage is None else arguments[name].write_bytes(damage)
+    path = getattr(study.images, name)
+    path.unlink() if damage is None else path.write_bytes(damage)
     with pytest.raises(InputError) as caught:
         preflight.write(**arguments)
     text = str(caught.value)
-    assert text.startswith(f"{arguments[name]}: ") and "again" in text
+    assert text.startswith(f"{path}: ") and "again" in text
 
 
 # ---- several files of one name

@@ -6,15 +6,10 @@ from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "images", os.environ) as (tell, out):
     preflight.decode_images(
-        root=Path(snakemake.params.root),
-        label_table=Path(snakemake.input.labels),
-        box_table=Path(snakemake.input.boxes),
-        folder=Path(snakemake.params.store),
-        **snakemake.params.settings,
-        **snakemake.params.data,
+        images=preflight.ImageFolder(Path(snakemake.params.root), **snakemake.params.data),
+        tables=preflight.Tables(Path(snakemake.input.labels), Path(snakemake.input.boxes)),
+        cache=preflight.ImageCache(Path(snakemake.params.store), **snakemake.params.settings),
         workers=snakemake.threads,
-        index=out["index"],
-        rejected=out["rejected"],
-        notes=out["notes"],
+        outputs=preflight.ImageOutputs(**out),
         tell=tell,
     )

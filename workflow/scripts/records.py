@@ -6,17 +6,14 @@ from cxr.runtime import jobs
 
 with jobs.opened(snakemake, "records", os.environ) as (tell, out):
     preflight.write(
-        label_table=Path(snakemake.input.labels),
-        box_table=Path(snakemake.input.boxes),
+        tables=preflight.Tables(Path(snakemake.input.labels), Path(snakemake.input.boxes)),
         lists=[Path(path) for path in snakemake.input.lists],
-        index=Path(snakemake.input.index),
-        rejected_files=Path(snakemake.input.rejected_files),
-        image_notes=Path(snakemake.input.image_notes),
+        images=preflight.ImageOutputs(
+            index=Path(snakemake.input.index),
+            rejected=Path(snakemake.input.rejected_files),
+            notes=Path(snakemake.input.image_notes),
+        ),
         root=Path(snakemake.params.root),
-        records_path=out["records"],
-        boxes_path=out["boxes"],
-        rejected_path=out["rejected"],
-        summary=out["summary"],
-        text=out["text"],
+        outputs=preflight.RecordOutputs(**out),
         tell=tell,
     )
