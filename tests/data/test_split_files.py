@@ -71,7 +71,10 @@ def assert_same(found, expected):
 def test_every_setting_of_the_classification_split_counts_as_what_it_is(study, split, size):
     study.write()
     expected = splits.classification_split(
-        study.records, rule="patient", size=size, seed=3, validation=0.3, test=0.15, max_validation=9, max_test=7
+        study.records,
+        Split(rule="patient", validation=0.3, test=0.15, max_validation=9, max_test=7),
+        size=size,
+        seed=3,
     )
     assert_same(study.read(split), expected)
     assert [len(expected[role]) for role in ("validation", "test")] == [9, 7], "both limits are reached"

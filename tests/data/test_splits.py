@@ -27,9 +27,9 @@ from cxr.data.splits import (
 )
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, LABELS
+from cxr.settings import Split
 
 RULES = ("image", "patient", "official")
-SHARES = {"validation": 0.1, "test": 0.1}
 PLACES = [0.620711, 0.321121]
 
 
@@ -61,9 +61,12 @@ def official_lists(records: pd.DataFrame) -> dict[str, set[str]]:
     return {"official_train": set(records["image"][~tested]), "official_test": set(records["image"][tested])}
 
 
-def split(records: pd.DataFrame, rule: str, size: int = 0, seed: int = 0, **more) -> dict[str, pd.DataFrame]:
-    lists = official_lists(records) if rule == "official" else {}
-    return classification_split(records, rule=rule, size=size, seed=seed, **{**SHARES, **lists, **more})
+def split(
+    records: pd.DataFrame, rule: str, size: int = 0, seed: int = 0, *, lists: dict | None = None, **more
+) -> dict[str, pd.DataFrame]:
+    official = official_lists(records) | (lists or {}) if rule == "official" else {}
+    settings = Split(**{"rule": rule, "validation": 0.1, "test": 0.1} | more)
+    return classification_split(records, settings, size=size, seed=seed, **official)
 
 
 def images(parts: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
@@ -204,9 +207,10 @@ def test_at_most_so_many(records, rule):
 
 def test_the_official_test_list_is_the_test_set(records):
     lists = official_lists(records)
-    parts = split(records, "official", official_test=lists["official_test"] | {"99999999_000.png"})
+    more = {"official_test": lists["official_test"] | {"99999999_000.png"}}
+    parts = split(records, "official", lists=more)
     assert set(parts["test"]["image"]) == lists["official_test"]
-    without_train_list = split(records, "official", official_train=None)
+    without_train_list = split(records, "official", lists={"official_train": None})
     assert images(without_train_list) == images(split(records, "official"))
 
 
@@ -264,13 +268,13 @@ def test_a_role_without_images_stops(rule):
 def test_official_lists_that_do_not_fit_stop(records):
     lists = official_lists(records)
     with pytest.raises(InputError, match=r"data\.test_list"):
-        split(records, "official", official_test=None)
+        split(records, "official", lists={"official_test": None})
     torn = {"official_train": lists["official_train"] - {"00000001_000.png"}}
     with pytest.raises(InputError, match=r"1 usable images are in neither official list .*00000001_000\.png"):
-        split(records, "official", **torn)
+        split(records, "official", lists=torn)
     crossing = {"official_test": lists["official_test"] | {"00000001_000.png"}}
     with pytest.raises(InputError, match=r"1 patients are in both official lists \(the first: 1\)"):
-        split(records, "official", **crossing)
+        split(records, "official", lists=crossing)
 
 
 # the box split
@@ -618,9 +622,7 @@ def test_real_official_lists(real, nih_sample):
     assert (len(train), len(test)) == (86_524, 25_596)
     assert train | test == set(records["image"])
     assert set(boxes["image"]) <= test
-    parts = classification_split(
-        records, rule="official", size=0, seed=0, **SHARES, official_train=train, official_test=test
-    )
+    parts = split(records, "official", lists={"official_train": train, "official_test": test})
     assert len(parts["test"]) == 25_596
     assert len(parts["train"]) + len(parts["validation"]) == 86_524
     assert leakage(parts)["patients_shared"].tolist() == [0, 0, 0]

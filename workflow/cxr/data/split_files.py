@@ -63,13 +63,9 @@ def of_size(
     train_list, test_list = official or (None, None)
     return splits.classification_split(
         records,
+        rule,
         size=0 if size == "all" else int(size),
         seed=seed,
-        rule=rule.rule,
-        validation=rule.validation,
-        test=rule.test,
-        max_validation=rule.max_validation,
-        max_test=rule.max_test,
         official_train=train_list,
         official_test=test_list,
     )

@@ -17,6 +17,7 @@ from cxr.boxes import format_box_text
 from cxr.data import tables
 from cxr.errors import InputError
 from cxr.labels import LABELS, SEPARATOR
+from cxr.settings import Split
 
 ROLES = ("train", "validation", "test")
 SPLIT_COLUMNS = ["image", "patient", "labels", "digest"]
@@ -37,29 +38,26 @@ def place(seed: int, identity: str) -> float:
 
 def classification_split(
     records: pd.DataFrame,
+    settings: Split,
     *,
-    rule: str,
     size: int,
     seed: int,
-    validation: float,
-    test: float,
     official_train: set[str] | None = None,
     official_test: set[str] | None = None,
-    max_validation: int = 0,
-    max_test: int = 0,
 ) -> dict[str, pd.DataFrame]:
     """Split usable records (at least the columns ``SPLIT_COLUMNS``) into the roles train, validation and test.
 
-    rule "image" (the paper's): images at random, patients may cross; a set of size s holds s images over all roles, in
-    the given shares (``role_counts``). rule "patient": patients at random. rule "official": test is the release's test
+    settings.rule "image" (the paper's): images at random, patients may cross; a set of size s holds s images over all
+    roles, in the given shares (``role_counts``). "patient": patients at random. "official": test is the release's test
     list, the other patients go to train and validation at random. For these two rules, validation and test are the same
-    for every size, and size s is the first s training images. size 0: all images. max_validation, max_test: use at most
-    this many images of the role, the first in order; 0: all.
+    for every size, and size s is the first s training images. size 0: all images. Where settings limit validation or
+    test, the first images in order are used.
 
     Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in hash order: a prefix of the table of
     every larger size. Raises InputError if the size is larger than the data, a role is empty, or the official lists
     do not fit the records or each other.
     """
+    rule, validation, test = settings.rule, settings.validation, settings.test
     roles = {
         "image": lambda: _drawn_roles(records["image"], seed, validation, test),
         "patient": lambda: _drawn_roles(records["patient"], seed, validation, test),
@@ -86,7 +84,7 @@ def classification_split(
                 f"of {len(records)}; the largest possible size is {available['train']}"
             )
         counts = available | {"train": size}
-    limits = {"train": 0, "validation": max_validation, "test": max_test}
+    limits = {"train": 0, "validation": settings.max_validation, "test": settings.max_test}
     counts = {role: min(count, limits[role] or count) for role, count in counts.items()}
     return {role: split[role].head(counts[role])[SPLIT_COLUMNS].reset_index(drop=True) for role in ROLES}
 
