@@ -98,9 +98,12 @@ def test_pictures_are_drawn_of_new_images_of_any_name(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(overlays.xrays, "prediction_overlay", lambda pixels, **said: drawn.append(said) or b"")
     overlays.write(
-        name="run", index=tmp_path / "i.csv", pixels=tmp_path / "p.u8", side=64, classes=tmp_path / "c.csv",
-        boxes=tmp_path / "b.csv", cells=tmp_path / "m.npz", thresholds=thresholds, folder=tmp_path / "out",
-        facts={kind: tmp_path / f"{kind}.json" for kind in ("classes", "boxes", "cells")},
+        name="run", images=new_images.Prepared(tmp_path / "i.csv", tmp_path / "p.u8", 64),
+        predictions=overlays.Predictions(
+            *(tmp_path / name for name in ("c.csv", "b.csv", "m.npz")),
+            facts={kind: tmp_path / f"{kind}.json" for kind in ("classes", "boxes", "cells")},
+        ),
+        thresholds=thresholds, folder=tmp_path / "out",
         provenance=tmp_path / "provenance.json", tell=lambda text: None,
     )  # fmt: skip
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.png" for name in NAMES}

@@ -12,9 +12,8 @@ from cxr.classifiers import baseline, fit, transfer
 from cxr.detectors import files as detector_files
 from cxr.detectors.gridcnn import training as gridcnn
 from cxr.errors import InputError
-from cxr.inference import classes_and_cells
+from cxr.inference import classes_and_cells, new_images
 from cxr.inference import files as prediction_files
-from cxr.inference import new_images as prepared
 from cxr.labels import LABELS
 from cxr.runtime.checksums import sha256_of
 from cxr.runtime.journal import Journal
@@ -79,8 +78,8 @@ def best(folder, scores, metric):
     return [folder / experiment / "model.pt" for experiment in scores]
 
 
-def new_images(folder, study, side):
-    """The study's test images as new ones of this side in pixels; return their table and pixels as files."""
+def prepared(folder, study, side):
+    """The study's test images as new ones of this side in pixels."""
     names = study.names("test")
     pixels = study.read(names).repeat(side // 64, 1).repeat(side // 64, 2)
     (folder / "pixels.u8").write_bytes(pixels.tobytes())
@@ -88,7 +87,7 @@ def new_images(folder, study, side):
         {"image": names, "kind": "PNG", "width": side, "height": side, "side": side, "left": 0, "top": 0}
     )
     table.assign(digest="d").to_csv(folder / "table.csv", index=False)
-    return folder / "table.csv", folder / "pixels.u8"
+    return new_images.Prepared(folder / "table.csv", folder / "pixels.u8", side)
 
 
 def told(tmp_path):
@@ -99,11 +98,11 @@ def told(tmp_path):
 def test_the_best_classifier_says_of_a_picture_what_it_said_in_the_study(results, tmp_path, winner):
     folder, study = results
     models = best(folder, {BASELINE: 0.6, LONG: 0.5} | {winner: 0.7}, "auroc")
-    inputs = prediction_files.Inputs(models, folder, *new_images(tmp_path, study, 64), 64)
     with Journal(tmp_path / "log.txt", "test") as tell:
         classes_and_cells.classes(
-            source_weights=folder / "source.pt", metric="auroc", inputs=inputs, outputs=told(tmp_path),
-            run=plain(0, CPU, tell),
+            source_weights=folder / "source.pt", metric="auroc",
+            candidates=prediction_files.Candidates(models, folder), images=prepared(tmp_path, study, 64),
+            outputs=told(tmp_path), run=plain(0, CPU, tell),
         )  # fmt: skip
     found, expected = (pd.read_csv(path) for path in (tmp_path / "predictions", folder / winner / "predictions.csv"))
     assert found.columns.tolist() == ["image", *LABELS] and found["image"].tolist() == study.names("test")
@@ -118,9 +117,10 @@ def test_the_best_grid_cnn_says_of_a_picture_what_it_said_in_the_study(results, 
     """New images lie twice as large in the cache as this network reads them."""
     folder, study = results
     scores = {f"gridcnn/sound/fold{number}": 0.7 if number == fold else 0.3 for number in (0, 1)}
-    inputs = prediction_files.Inputs(best(folder, scores, "f1"), folder, *new_images(tmp_path, study, 128), 128)
+    candidates = prediction_files.Candidates(best(folder, scores, "f1"), folder)
+    images = prepared(tmp_path, study, 128)
     with Journal(tmp_path / "log.txt", "test") as tell:
-        classes_and_cells.cells(inputs=inputs, outputs=told(tmp_path), run=plain(0, CPU, tell))
+        classes_and_cells.cells(candidates=candidates, images=images, outputs=told(tmp_path), run=plain(0, CPU, tell))
     with (
         np.load(tmp_path / "predictions") as found,
         np.load(folder / f"gridcnn/sound/fold{fold}/predictions.npz") as wanted,
@@ -149,10 +149,10 @@ def test_boxes_of_a_tall_picture_lose_their_margins_and_get_them_back():
     frame = pd.DataFrame(
         [("tall.png", 0.9, 307.2, 512.0, 614.4, 1024.0), ("tall.png", 0.8, 0.0, 0.0, 512.0, 102.4),
          ("tall.png", 0.7, 0.0, 0.0, 250.0, 1024.0), ("tall.png", 0.6, 700.0, 0.0, 1024.0, 512.0)],
-        columns=["image", "confidence", *prepared.BOX],
+        columns=["image", "confidence", *new_images.BOX],
     )  # fmt: skip
-    own = prepared.to_own_pixels(frame, index)
+    own = new_images.to_own_pixels(frame, index)
     assert own["confidence"].tolist() == [0.9, 0.8, 0.6], "what lies on a margin alone is dropped"
     expected = [[10, 100, 70, 200], [0, 0, 50, 20], [700 / 5.12 - 50, 0, 100, 100]]
-    np.testing.assert_allclose(own[prepared.BOX], expected, atol=1e-9)
-    np.testing.assert_allclose(prepared.to_frame(own, index)[prepared.BOX].iloc[0], frame[prepared.BOX].iloc[0])
+    np.testing.assert_allclose(own[new_images.BOX], expected, atol=1e-9)
+    np.testing.assert_allclose(new_images.to_frame(own, index)[new_images.BOX].iloc[0], frame[new_images.BOX].iloc[0])

@@ -11,6 +11,7 @@ from cxr.detectors import torchvision_detector
 from cxr.detectors.yolo import trainer
 from cxr.inference import detections
 from cxr.inference import files as prediction_files
+from cxr.inference.new_images import Prepared
 from cxr.runtime.journal import Journal
 from cxr.settings import TorchvisionDetector
 from cxr.training.device import Device
@@ -106,12 +107,12 @@ def test_every_image_has_its_own_boxes_and_a_last_batch_is_filled_up_without_a_t
     assert model.seen[0].shape[2:] == (SIDE, SIDE), "read at the side of the network"
 
 
-def new_images(folder):
+def prepared(folder):
     """One wide picture, 200 × 100 pixels: 50 pixels of margin above and below, 5.12 of the frame a pixel."""
     row = {"image": "wide.png", "kind": "PNG", "width": 200, "height": 100, "side": 200, "left": 0, "top": 50}
     pd.DataFrame([row | {"digest": "d"}]).to_csv(folder / "table.csv", index=False)
     (folder / "pixels.u8").write_bytes(bytes(SIDE * SIDE))
-    return folder / "table.csv", folder / "pixels.u8", SIDE
+    return Prepared(folder / "table.csv", folder / "pixels.u8", SIDE)
 
 
 def trained_model(folder, experiment, score):
@@ -145,10 +146,10 @@ def test_the_better_detector_predicts_and_its_boxes_are_written_in_the_pixels_of
     monkeypatch.setattr(torchvision_detector, "restore", lambda path, device: (asked.update(weights=path), chosen))
     monkeypatch.setattr(torchvision_detector, "predict", lambda *_: table("torchvision", 0))
     models = [trained_model(tmp_path, name, 0.6 if name == winner else 0.5) for name in (YOLO, OTHER)]
-    inputs = prediction_files.Inputs(models, tmp_path, *new_images(tmp_path))
+    candidates, images = prediction_files.Candidates(models, tmp_path), prepared(tmp_path)
     outputs = prediction_files.Outputs(tmp_path / "boxes.csv", tmp_path / "boxes.json")
     with Journal(tmp_path / "log.txt", "test") as tell:
-        detections.boxes(image_size=320, inputs=inputs, outputs=outputs, run=plain(0, CPU, tell))
+        detections.boxes(image_size=320, candidates=candidates, images=images, outputs=outputs, run=plain(0, CPU, tell))
     found = pd.read_csv(tmp_path / "boxes.csv")
     label = "yolo" if winner == YOLO else "torchvision"
     assert found.to_numpy().tolist() == [["wide.png", label, 0.9, 50, 50, 100, 75]], "one lay on a margin alone"

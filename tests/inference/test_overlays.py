@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.inference import overlays
+from cxr.inference import new_images, overlays
 from cxr.labels import LABELS
 from cxr.runtime.journal import Journal
 
@@ -59,9 +59,11 @@ def drawn(tmp_path, monkeypatch):
         (tmp_path / f"{name}_threshold.json").write_text(json.dumps(content), encoding="utf-8")
     with Journal(tmp_path / "log.txt", "test") as tell:
         overlays.write(
-            name="study", index=tmp_path / "table.csv", pixels=tmp_path / "pixels.u8", side=SIDE,
-            classes=tmp_path / "classes.csv", boxes=tmp_path / "boxes.csv", cells=tmp_path / "cells.npz",
-            facts={kind: tmp_path / f"{kind}.json" for kind in MODELS},
+            name="study", images=new_images.Prepared(tmp_path / "table.csv", tmp_path / "pixels.u8", SIDE),
+            predictions=overlays.Predictions(
+                *(tmp_path / name for name in ("classes.csv", "boxes.csv", "cells.npz")),
+                facts={kind: tmp_path / f"{kind}.json" for kind in MODELS},
+            ),
             thresholds=[tmp_path / f"{name}_threshold.json" for name in CUTS], folder=tmp_path / "overlays",
             provenance=tmp_path / "provenance.json", tell=tell,
         )  # fmt: skip

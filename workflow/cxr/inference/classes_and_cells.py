@@ -16,6 +16,7 @@ from cxr.data import csv_cells
 from cxr.detectors.gridcnn import training as gridcnn
 from cxr.errors import InputError
 from cxr.inference import files as prediction_files
+from cxr.inference.new_images import Prepared
 from cxr.labels import LABELS
 from cxr.settings import GridCNN
 from cxr.training.loop import infer
@@ -26,13 +27,14 @@ def classes(
     *,
     source_weights: Path,
     metric: str,
-    inputs: prediction_files.Inputs,
+    candidates: prediction_files.Candidates,
+    images: Prepared,
     outputs: prediction_files.Outputs,
     run: Run,
 ) -> None:
     """Write 15 probabilities per image (columns image, then the labels) by the best sigmoid classifier."""
-    chosen = inputs.best(metric, run)
-    table, pixels = inputs.images()
+    chosen = candidates.best(metric, run)
+    table, pixels = images.opened()
     network = classifier(chosen.model, source_weights)
     objective = sigmoid_objective(np.array(chosen.facts["prevalence"]), chosen.facts["balanced"])
     confidences = infer(network, table["image"].tolist(), pixels.read, objective, run.device)
@@ -41,14 +43,16 @@ def classes(
     outputs.write_facts(chosen, run)
 
 
-def cells(*, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
+def cells(
+    *, candidates: prediction_files.Candidates, images: Prepared, outputs: prediction_files.Outputs, run: Run
+) -> None:
     """Write an NPZ with the grid CNN's predictions for the squared images, in the format of a study's predictions."""
-    chosen = inputs.best("f1", run)
+    chosen = candidates.best("f1", run)
     content = _load(chosen.model)
     settings = GridCNN(**content["settings"])
     network, objective = gridcnn.untrained(settings)
     _fill(network, content["state"], chosen.model)
-    table, pixels = inputs.images()
+    table, pixels = images.opened()
     names = table["image"].tolist()
 
     def read(wanted: Sequence[str]) -> np.ndarray:

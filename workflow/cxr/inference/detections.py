@@ -9,19 +9,26 @@ from cxr.detectors import torchvision_detector
 from cxr.detectors.yolo import trainer
 from cxr.inference import files as prediction_files
 from cxr.inference import new_images
-from cxr.inference.new_images import Pixels
+from cxr.inference.new_images import Pixels, Prepared
 from cxr.training.runs import Run
 
 SHOWN = 0.001  # lowest confidence of a box that is written
 
 
-def boxes(*, image_size: int, inputs: prediction_files.Inputs, outputs: prediction_files.Outputs, run: Run) -> None:
+def boxes(
+    *,
+    image_size: int,
+    candidates: prediction_files.Candidates,
+    images: Prepared,
+    outputs: prediction_files.Outputs,
+    run: Run,
+) -> None:
     """Write image, label, confidence, x0, y0, x1, y1 (pixels of the image, end exclusive), by falling confidence.
 
     The detector with the best validation mAP50 predicts. image_size: side in pixels at which YOLO reads an image.
     """
-    chosen = inputs.best("map50", run)
-    table, pixels = inputs.images()
+    chosen = candidates.best("map50", run)
+    table, pixels = images.opened()
     predict = PREDICTORS[chosen.experiment.partition("/")[0]]
     found = predict(chosen.model, table["image"].tolist(), pixels, image_size, run)
     own = new_images.to_own_pixels(found, table)

@@ -1,40 +1,27 @@
-"""Inputs and outputs of all jobs that predict new images."""
+"""What every job that predicts new images reads and writes."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from cxr.inference import champion, new_images
+from cxr.inference import champion
 from cxr.inference.champion import Champion
-from cxr.inference.new_images import Pixels
 from cxr.runtime.jobs import Job
 from cxr.training.runs import Run
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Trained models to choose from, below a run's `results`, and the prepared new images (`prepare`): their table, and
-    their pixels `side` wide."""
+class Candidates:
+    """Trained models of one kind, below a run's `results`; the best of them predicts."""
 
     models: Sequence[Path]
     results: Path
-    index: Path
-    pixels: Path
-    side: int
 
     @classmethod
-    def of(cls, job: Job) -> "Inputs":
+    def of(cls, job: Job) -> "Candidates":
         """Return those of a workflow's job."""
-        return cls(
-            [Path(path) for path in job.input.models],
-            Path(job.params.results),
-            Path(job.input.table),
-            Path(job.input.pixels),
-            job.params.side,
-        )
+        return cls([Path(path) for path in job.input.models], Path(job.params.results))
 
     def best(self, metric: str, run: Run) -> Champion:
         """Choose the model with the best validation metric (``champion.choose``)."""
@@ -43,11 +30,6 @@ class Inputs:
             f"{chosen.experiment}, the best by validation {metric} ({chosen.score:.4f}) of {len(self.models)} models"
         )
         return chosen
-
-    def images(self) -> tuple[pd.DataFrame, Pixels]:
-        """Return the table of the new images and their pixels."""
-        table = new_images.read_index(self.index)
-        return table, Pixels(self.pixels, table, self.side)
 
 
 @dataclass(frozen=True)

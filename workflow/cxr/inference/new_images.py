@@ -1,5 +1,6 @@
 """Prepared new images (`prepare`): their pixels, and conversion between the 1024 frame and their own pixels."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from cxr.boxes import FRAME
 from cxr.data import made
 from cxr.errors import InputError
+from cxr.runtime.jobs import Job
 
 BOX = ["x0", "y0", "x1", "y1"]
 
@@ -25,6 +27,25 @@ class Pixels:
     def read(self, names: list[str]) -> np.ndarray:
         """Return pixels (N, side, side) uint8 of the named images."""
         return np.stack([self.maps[self.rows[name]] for name in names])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Prepared new images: their table (index), and their pixels, `side` wide."""
+
+    index: Path
+    pixels: Path
+    side: int
+
+    @classmethod
+    def of(cls, job: Job) -> "Prepared":
+        """Return those of a workflow's job."""
+        return cls(Path(job.input.table), Path(job.input.pixels), job.params.side)
+
+    def opened(self) -> tuple[pd.DataFrame, Pixels]:
+        """Return the table of the new images and their pixels."""
+        table = read_index(self.index)
+        return table, Pixels(self.pixels, table, self.side)
 
 
 def read_index(path: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,21 @@ PICTURE = re.compile(r"\.png~*$")
 TITLE = 60  # characters of an image's name above its picture
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of new images. facts: of the three models, by what they predict (classes, boxes, cells)."""
+
+    classes: Path
+    boxes: Path
+    cells: Path
+    facts: Mapping[str, Path]
+
+
 def write(
     *,
     name: str,
-    index: Path,
-    pixels: Path,
-    side: int,
-    classes: Path,
-    boxes: Path,
-    cells: Path,
-    facts: Mapping[str, Path],
+    images: new_images.Prepared,
+    predictions: Predictions,
     thresholds: Sequence[Path],
     folder: Path,
     provenance: Path,
@@ -39,18 +45,16 @@ def write(
 ) -> None:
     """Draw a picture below `folder` for every image (`file_name`), and write the provenance (JSON).
 
-    name: of the run. facts: of the three models, by what they predict (classes, boxes, cells). thresholds:
-    <detector>_threshold.json of the study: boxes below are not drawn, cells below not outlined.
+    name: of the run. thresholds: <detector>_threshold.json of the study: boxes below are not drawn, cells below not outlined.
     """
-    models = {kind: made.read_json(path) for kind, path in facts.items()}
+    models = {kind: made.read_json(path) for kind, path in predictions.facts.items()}
     cuts = {path.stem.removesuffix("_threshold"): made.read_json(path)["folds"] for path in thresholds}
     cut = {kind: _threshold(models[kind]["experiment"], cuts) for kind in ("boxes", "cells")}
-    table = new_images.read_index(index)
-    stored = new_images.Pixels(pixels, table, side)
-    probabilities = made.read_names(classes, ["image", *LABELS]).set_index("image")
-    found = made.read_names(boxes, ["image", "label", "confidence", *new_images.BOX])
+    table, stored = images.opened()
+    probabilities = made.read_names(predictions.classes, ["image", *LABELS]).set_index("image")
+    found = made.read_names(predictions.boxes, ["image", "label", "confidence", *new_images.BOX])
     drawn = new_images.to_frame(found[found["confidence"] >= cut["boxes"]], table)
-    with np.load(cells) as file:
+    with np.load(predictions.cells) as file:
         maps = dict(zip(file["images"].tolist(), file["confidence"], strict=True))
     for row in table.itertuples():
         mine = drawn[drawn["image"] == row.image].head(BOXES)
