@@ -53,7 +53,7 @@ def predicted(monkeypatch, model, names=("a.png",), side=SIDE, **options):
     grey = {name: np.full((side, side), 10 * number, np.uint8) for number, name in enumerate(names, 1)}
     return trainer.predict(
         weights=None, names=list(names), pixels=lambda wanted: np.stack([grey[name] for name in wanted]),
-        image_size=SIDE, device=CPU, progress=lambda text: None, **options,
+        image_size=SIDE, run=plain(0, CPU, lambda text: None), **options,
     )  # fmt: skip
 
 

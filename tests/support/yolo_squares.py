@@ -14,6 +14,7 @@ from cxr.detectors.yolo import trainer as detector
 from cxr.settings import Yolo
 from cxr.training.checkpoint import Keeper
 from cxr.training.device import Device
+from cxr.training.runs import Run, plain
 
 CPU = Device(torch.device("cpu"), bfloat16=False)
 FINDINGS = ("Mass", "Nodule")
@@ -73,21 +74,20 @@ def read(folder: Path) -> labels.DataSet:
 
 
 def tune(data_set: Path, run_folder: Path, settings: Yolo = SMALL, **changes: object) -> detector.Tuned:
-    arguments = {
-        "weights": None, "architecture": "yolo-nano.yaml", "seed": 1, "device": CPU, "keeper": NOTHING_KEPT, **changes
-    }  # fmt: skip
+    given = {"weights": None, "architecture": "yolo-nano.yaml"}
+    about = {"seed": 1, "device": CPU, "keeper": NOTHING_KEPT, "tell": lambda text: None}
     return detector.fine_tune(
         data=read(data_set),
         run_folder=run_folder,
         settings=settings,
-        threads=1,
-        **{"progress": lambda text: None, **arguments},
+        run=Run(**{name: changes.get(name, value) for name, value in about.items()}),
+        **given | {name: value for name, value in changes.items() if name not in about},
     )
 
 
 def predict(weights: Path, data: Squares, **changes: object) -> pd.DataFrame:
-    arguments = {"names": data.split["image"].tolist(), "image_size": 64, "progress": lambda text: None, **changes}
-    return detector.predict(weights=weights, pixels=data.pixels, device=CPU, **arguments)
+    arguments = {"names": data.split["image"].tolist(), "image_size": 64, **changes}
+    return detector.predict(weights=weights, pixels=data.pixels, run=plain(1, CPU, lambda text: None), **arguments)
 
 
 def judge(trainer: detector._Trainer, fitness: Sequence[float] = JUDGED) -> tuple[dict[str, float], float]:

@@ -24,7 +24,7 @@ from cxr.labels import BOXED_FINDINGS
 from cxr.settings import Yolo
 from cxr.training.checkpoint import Keeper
 from cxr.training.device import Device
-from cxr.training.runs import Run
+from cxr.training.runs import Run, plain
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_resumed_equals_uninterrupted(
             tune(ten_set, tmp_path / "often", settings, keeper=Stopping(tmp_path / "state", at), **changes)
     told: list[str] = []
     keeper = Keeper(tmp_path / "state", "key", 1e9, told.append)
-    often = tune(ten_set, tmp_path / "often", settings, keeper=keeper, progress=told.append, **changes)
+    often = tune(ten_set, tmp_path / "often", settings, keeper=keeper, tell=told.append, **changes)
     full, rest = divmod(sum(stops), 4)
     assert any(f"going on after step {full * 3 + rest} of {epochs * 3}" in text for text in told)
     assert_same(often, once)
@@ -171,7 +171,7 @@ class Dying(Keeper):
 kind = {"dying": Dying, "stopped": Keeper}[sys.argv[1]]
 keeper = kind(Path("state"), "key", 1e9, print)
 tell = lambda text: print(text, flush=True)
-tests.tune(Path(sys.argv[2]), Path("run"), tests.LONGER, keeper=keeper, progress=tell)
+tests.tune(Path(sys.argv[2]), Path("run"), tests.LONGER, keeper=keeper, tell=tell)
 """
 
 
@@ -626,7 +626,7 @@ def test_what_could_fetch_install_or_run_is_replaced_wherever_it_was_imported_to
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_no_model_is_fetched_to_try_the_precision_with(bfloat16: bool) -> None:
     """ultralytics' amp=True downloads one on a GPU."""
-    overrides = detector._overrides(SMALL, None, 1, Device(torch.device("cuda"), bfloat16), 1)
+    overrides = detector._overrides(SMALL, None, plain(1, Device(torch.device("cuda"), bfloat16), print))
     assert overrides["amp"] == ("bf16" if bfloat16 else False)
 
 
@@ -662,7 +662,7 @@ def test_fine_tuning_transfers_all_but_the_class_outputs(
 ) -> None:
     told: list[str] = []
     settings = Yolo(image_size=64, epochs=1, batch=4, freeze=10, keep="best")
-    tuned = tune(data_set, tmp_path / "run", settings, weights=coco_weights, progress=told.append)
+    tuned = tune(data_set, tmp_path / "run", settings, weights=coco_weights, tell=told.append)
     source = detector._load(coco_weights)
     assert tuned.weights.name == "best.pt"
     assert tuned.facts["tensors"] == len(source.state_dict())

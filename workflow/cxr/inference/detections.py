@@ -43,8 +43,7 @@ def _by_yolo(model: Path, names: list[str], stored: Pixels, image_size: int, run
         names=names,
         pixels=stored.read,
         image_size=image_size,
-        device=run.device,
-        progress=run.tell,
+        run=run,
         confidence=SHOWN,
     )
 

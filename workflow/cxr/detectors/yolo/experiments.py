@@ -56,11 +56,7 @@ def fine_tune(
         architecture=settings.architecture,
         run_folder=run_folder / "run",
         settings=settings,
-        seed=run.seed,
-        device=run.device,
-        threads=run.threads,
-        progress=run.tell,
-        keeper=run.keeper,
+        run=run,
     )
     shutil.copyfile(tuned.weights, outputs.model)
     _predict(outputs.model, settings.image_size, inputs, outputs, run)
@@ -81,7 +77,6 @@ def _predict(
             names=names,
             pixels=pixels.read,
             image_size=image_size,
-            device=run.device,
-            progress=run.tell,
+            run=run,
         )
         found.to_csv(path, index=False, float_format="%.6g")

@@ -34,8 +34,7 @@ from cxr.detectors.yolo.labels import DataSet
 from cxr.errors import InputError
 from cxr.settings import Yolo
 from cxr.training.batches import batches_of_one_size
-from cxr.training.checkpoint import Keeper
-from cxr.training.device import Device
+from cxr.training.runs import Run
 
 # ultralytics reads these from the environment on import, before code can change them. Its settings file goes to a folder
 # of this process only, so neither the user's settings nor parallel jobs affect a run.
@@ -154,19 +153,15 @@ def fine_tune(
     architecture: str,
     run_folder: Path,
     settings: Yolo,
-    seed: int,
-    device: Device,
-    threads: int,
-    progress: Callable[[str], None],
-    keeper: Keeper,
+    run: Run,
 ) -> Tuned:
     """Train a YOLO on a data set that matches its manifest (``labels.mend``).
 
     data: has the roles train and validation; its ``data.yaml`` is not read. weights: checkpoint to start from (its own
     architecture then counts; a head for another number of classes is replaced), or None to train `architecture` from
-    scratch: a name ultralytics knows (yolo11n.yaml), our ``yolo-nano.yaml``, or a path. threads: of the CPU; on a GPU, of
-    the loader. keeper: keeps the state of an unfinished training, between any two steps. A training resumed from it ends
-    with the weights and the history (except the seconds) of an uninterrupted one: on a CPU, bit for bit.
+    scratch: a name ultralytics knows (yolo11n.yaml), our ``yolo-nano.yaml``, or a path. run.threads: of the CPU; on a GPU,
+    of the loader. run.keeper: keeps the state of an unfinished training, between any two steps. A training resumed from it
+    ends with the weights and the history (except the seconds) of an uninterrupted one: on a CPU, bit for bit.
 
     Leaves ``weights/last.pt`` and ``weights/best.pt`` (best mAP50-95 on validation) in run_folder; ``settings.keep``
     says which one counts. The history has the columns epoch, step, seconds, learning_rate, train_loss, validation_loss
@@ -181,34 +176,31 @@ def fine_tune(
     else:
         _load(weights)
         model = str(weights)
-    saved = keeper.load()
+    saved = run.keeper.load()
     shutil.rmtree(run_folder / "weights", ignore_errors=True)  # leftovers of an earlier attempt
     files = {"model": model, "data": str(data.folder.resolve() / "data.yaml"), "pretrained": weights is not None}
     places = {"project": str(run_folder.resolve().parent), "name": run_folder.name, "exist_ok": True}
     trainer = _Trainer(
-        files | places | _overrides(settings, weights, seed, device, threads),
+        files | places | _overrides(settings, weights, run),
         images=data,
         transfer_from=weights,
-        device=device,
-        threads=threads,
-        progress=progress,
-        keeper=keeper,
+        run=run,
         saved=saved,
     )
     try:
-        with keeper.listening():
+        with run.keeper.listening():
             trainer.train()
     except RuntimeError as error:
         if not any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise
         raise InputError(
             f"yolo.batch = {settings.batch} images of yolo.image_size = {settings.image_size} pixels do not fit into "
-            f"the memory of {device.torch}; lower one of them"
+            f"the memory of {run.device.torch}; lower one of them"
         ) from None
     parameters = list(trainer.model.parameters())
     images = len(trainer.train_loader.dataset)
     facts = {
-        "seed": seed,
+        "seed": run.seed,
         "training_images": images,
         "validation_images": len(trainer.test_loader.dataset),
         "epochs": settings.epochs,
@@ -223,7 +215,7 @@ def fine_tune(
         "weights": "" if weights is None else weights.name,
         "architecture": architecture if weights is None else Path(trainer.model.yaml.get("yaml_file", "")).name,
         "settings": settings.received(),
-        **device.facts(),
+        **run.device.facts(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "ultralytics": ultralytics.__version__,
@@ -237,8 +229,7 @@ def predict(
     names: Sequence[str],
     pixels: Callable[[Sequence[str]], np.ndarray],
     image_size: int,
-    device: Device,
-    progress: Callable[[str], None],
+    run: Run,
     confidence: float = 0.001,
     max_boxes: int = 100,
     batch: int = 16,
@@ -252,12 +243,12 @@ def predict(
 
     Raises InputError if the file is not a YOLO detector.
     """
-    model = _load(weights).fuse(verbose=False).to(device.torch)
+    model = _load(weights).fuse(verbose=False).to(run.device.torch)
     classes = model.names
     found = []
     began = time.perf_counter()
     for part, count in batches_of_one_size(names, batch):
-        grey = torch.from_numpy(np.ascontiguousarray(pixels(part))).to(device.torch)[:, None].float() / 255
+        grey = torch.from_numpy(np.ascontiguousarray(pixels(part))).to(run.device.torch)[:, None].float() / 255
         if grey.shape[-1] != image_size:
             grey = torch.nn.functional.interpolate(
                 grey, size=(image_size, image_size), mode="bilinear", align_corners=False
@@ -277,7 +268,7 @@ def predict(
                 corners = (min(max(corner * FRAME / image_size, 0.0), FRAME) for corner in (x0, y0, x1, y1))
                 found.append((name, classes[int(index)], score, *corners))
     seconds = time.perf_counter() - began
-    progress(f"{len(names)} images, {len(found)} boxes, {len(names) / seconds:.1f} images/s")
+    run.tell(f"{len(names)} images, {len(found)} boxes, {len(names) / seconds:.1f} images/s")
     table = pd.DataFrame(found, columns=COLUMNS)
     order = pd.Series({name: position for position, name in enumerate(names)})
     table["position"] = table["image"].map(order).astype(int)
@@ -304,16 +295,13 @@ class _Trainer(DetectionTrainer):
         *,
         images: DataSet,
         transfer_from: Path | None,
-        device: Device,
-        threads: int,
-        progress: Callable[[str], None],
-        keeper: Keeper,
+        run: Run,
         saved: dict[str, Any] | None,
     ) -> None:
         self.images = images
         super().__init__(overrides=overrides)
-        self.transfer_from, self.arithmetic, self.threads = transfer_from, device, threads
-        self.progress, self.keeper, self.saved = progress, keeper, saved
+        self.transfer_from, self.arithmetic, self.threads = transfer_from, run.device, run.threads
+        self.progress, self.keeper, self.saved = run.tell, run.keeper, saved
         self.transferred = 0
         self.steps_done = 0
         self.rows: list[dict[str, float]] = []  # the history: one row per epoch, added after its validation
@@ -602,9 +590,9 @@ def _ignore_sigterm(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, threads: int) -> dict[str, Any]:
+def _overrides(settings: Yolo, weights: Path | None, run: Run) -> dict[str, Any]:
     """Return every setting that affects a run, by ultralytics' names, independent of its defaults."""
-    on_cpu = device.torch.type == "cpu"
+    on_cpu = run.device.torch.type == "cpu"
     adam = settings.optimizer != "SGD"
     return {
         "task": "detect",
@@ -623,12 +611,12 @@ def _overrides(settings: Yolo, weights: Path | None, seed: int, device: Device, 
         "single_cls": False,
         "classes": None,
         "cache": "ram",
-        "workers": 0 if on_cpu else max(1, min(8, threads)),
-        "device": str(device.torch),
-        "amp": "bf16" if device.bfloat16 and not on_cpu else False,  # True would download a test model
+        "workers": 0 if on_cpu else max(1, min(8, run.threads)),
+        "device": str(run.device.torch),
+        "amp": "bf16" if run.device.bfloat16 and not on_cpu else False,  # True would download a test model
         "compile": False,
         "deterministic": True,
-        "seed": seed,
+        "seed": run.seed,
         "optimizer": settings.optimizer,
         "lr0": settings.learning_rate,
         "lrf": 0.01,
