@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cxr.boxes import CORNERS
 from cxr.data import csv_cells, image_files, preflight
 from cxr.inference import new_images, overlays, prepare
 from cxr.labels import LABELS
@@ -86,7 +87,7 @@ def test_pictures_are_drawn_of_new_images_of_any_name(tmp_path, monkeypatch):
     confidences = pd.DataFrame(np.linspace(0, 1, 15 * len(NAMES)).reshape(-1, 15), columns=list(LABELS))
     csv_cells.write(pd.concat([pd.DataFrame({"image": NAMES}), confidences], axis=1), tmp_path / "c.csv")
     boxes = pd.DataFrame([(name, "Mass", 0.9, 1, 1, 9, 9) for name in NAMES])
-    csv_cells.write(boxes.set_axis(["image", "label", "confidence", *new_images.BOX], axis=1), tmp_path / "b.csv")
+    csv_cells.write(boxes.set_axis(["image", "label", "confidence", *CORNERS], axis=1), tmp_path / "b.csv")
     assert none_runs(tmp_path / "c.csv") and none_runs(tmp_path / "b.csv")
     np.savez(tmp_path / "m.npz", images=np.array(NAMES), confidence=np.zeros((len(NAMES), 16, 16), np.float32))
     for kind, model in (("classes", "baseline/s/sigmoid"), ("boxes", "yolo/s/fold0"), ("cells", "gridcnn/s/fold0")):

@@ -8,7 +8,7 @@ import pytest
 import small_study
 import torch
 
-from cxr.boxes import format_box_text, iou
+from cxr.boxes import PREDICTION_COLUMNS, format_box_text, iou
 from cxr.data.splits import read_split
 from cxr.detectors import files as detector_files
 from cxr.detectors import torchvision_detector
@@ -86,7 +86,7 @@ def test_it_overfits_two_images_and_finds_their_boxes_in_the_1024_frame(tell, ar
     schedule = Schedule(epochs=1, steps=steps, batch=2, optimizer="adam", learning_rate=1e-3)
     network, outcome = train(tell, settings(architecture), schedule)
     found = torchvision_detector.predict(network, list(TRUTH), pictures, BoxGoal(2), CPU)
-    assert found.columns.tolist() == torchvision_detector.COLUMNS
+    assert found.columns.tolist() == PREDICTION_COLUMNS
     assert found[["x0", "y0", "x1", "y1"]].to_numpy().max() <= 1024
     for name, text in TRUTH.items():
         mine = found[found["image"] == name]
@@ -361,7 +361,7 @@ def test_average_precision_in_training_is_that_of_the_report():
     table = detection_scores.detection_table(
         "paper",
         "x",
-        boxes=pd.DataFrame(rows, columns=torchvision_detector.COLUMNS),
+        boxes=pd.DataFrame(rows, columns=PREDICTION_COLUMNS),
         cells=None,
         truth=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),
         train=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),

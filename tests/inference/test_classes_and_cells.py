@@ -8,6 +8,7 @@ import pytest
 import small_study
 import torch
 
+from cxr.boxes import CORNERS
 from cxr.classifiers import baseline, fit, transfer
 from cxr.detectors import files as detector_files
 from cxr.detectors.gridcnn import training as gridcnn
@@ -149,10 +150,10 @@ def test_boxes_of_a_tall_picture_lose_their_margins_and_get_them_back():
     frame = pd.DataFrame(
         [("tall.png", 0.9, 307.2, 512.0, 614.4, 1024.0), ("tall.png", 0.8, 0.0, 0.0, 512.0, 102.4),
          ("tall.png", 0.7, 0.0, 0.0, 250.0, 1024.0), ("tall.png", 0.6, 700.0, 0.0, 1024.0, 512.0)],
-        columns=["image", "confidence", *new_images.BOX],
+        columns=["image", "confidence", *CORNERS],
     )  # fmt: skip
     own = new_images.to_own_pixels(frame, index)
     assert own["confidence"].tolist() == [0.9, 0.8, 0.6], "what lies on a margin alone is dropped"
     expected = [[10, 100, 70, 200], [0, 0, 50, 20], [700 / 5.12 - 50, 0, 100, 100]]
-    np.testing.assert_allclose(own[new_images.BOX], expected, atol=1e-9)
-    np.testing.assert_allclose(new_images.to_frame(own, index)[new_images.BOX].iloc[0], frame[new_images.BOX].iloc[0])
+    np.testing.assert_allclose(own[CORNERS], expected, atol=1e-9)
+    np.testing.assert_allclose(new_images.to_frame(own, index)[CORNERS].iloc[0], frame[CORNERS].iloc[0])

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from cxr.errors import InputError
 
+CORNERS = ["x0", "y0", "x1", "y1"]  # columns of a table of boxes
+PREDICTION_COLUMNS = ["image", "label", "confidence", *CORNERS]  # of a table of predicted boxes
 FRAME = 1024
 GRID = 16
 LARGE_WIDTH, LARGE_HEIGHT = 384, 256  # "larger than 384x256 pixels" (paper, section 2.3)

@@ -7,6 +7,7 @@ import pytest
 from dicoms import write
 from PIL import Image
 
+from cxr.boxes import CORNERS
 from cxr.data.formats import pictures
 from cxr.data.formats.decode import UnusableImage
 from cxr.errors import InputError
@@ -138,11 +139,11 @@ def test_boxes_come_back_to_the_pixels_of_an_image_that_is_not_square(tell, tmp_
     assert (pixels[:32] == 0).all() and (pixels[32:96] == 200).all() and (pixels[96:] == 0).all()
     frame = pd.DataFrame(
         [("wide.png", 0, 256, 512, 512), ("wide.png", 0, 0, 1024, 1024), ("wide.png", 0, 0, 1024, 250)],
-        columns=["image", *new_images.BOX],
-    ).astype(dict.fromkeys(new_images.BOX, float))
+        columns=["image", *CORNERS],
+    ).astype(dict.fromkeys(CORNERS, float))
     own = new_images.to_own_pixels(frame, table)
-    assert own[new_images.BOX].to_numpy().tolist() == [[0, 0, 100, 50], [0, 0, 200, 100]]
-    assert new_images.to_frame(own, table).iloc[0][new_images.BOX].tolist() == [0, 256, 512, 512]
+    assert own[CORNERS].to_numpy().tolist() == [[0, 0, 100, 50], [0, 0, 200, 100]]
+    assert new_images.to_frame(own, table).iloc[0][CORNERS].tolist() == [0, 256, 512, 512]
 
 
 def test_a_folder_without_a_usable_file_is_an_error(tell, tmp_path):

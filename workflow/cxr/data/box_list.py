@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import FRAME
+from cxr.boxes import CORNERS, FRAME
 from cxr.data import tables
 from cxr.data.box_frames import in_shares, judge
 from cxr.errors import InputError
@@ -15,7 +15,7 @@ from cxr.labels import BOXED_FINDINGS, official_label
 
 OVERHANG = 1.0  # pixels that a box may stick out of the frame: rounding
 SMALLEST = 0.001  # pixels that a side needs to survive the three decimals of the box text
-BOX_COLUMNS = ["image", "label", "x0", "y0", "x1", "y1"]
+BOX_COLUMNS = ["image", "label", *CORNERS]
 
 # The release's column names → spellings in mirrors, reduced to lower-case letters and digits.
 NAMES = {
@@ -134,7 +134,7 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     clipped = np.clip(drawn, 0, FRAME)
     left_over = (clipped[:, 2:] - clipped[:, :2]).min(axis=1)
     extra = tables.surplus(sheet, columns.values())
-    corners = pd.DataFrame(clipped, columns=BOX_COLUMNS[2:], index=texts.index)
+    corners = pd.DataFrame(clipped, columns=CORNERS, index=texts.index)
     corners.insert(0, "image", images)
     corners.insert(1, "label", labels)
     unknown = np.zeros(len(images), dtype=bool) if known_images is None else ~images.isin(list(known_images)).to_numpy()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import format_box_text
+from cxr.boxes import CORNERS, format_box_text
 from cxr.data import tables
 from cxr.errors import InputError
 from cxr.labels import LABELS, SEPARATOR
@@ -349,10 +349,9 @@ def _cut(starts: np.ndarray, quota: int) -> int:
 
 def _describe(boxes: pd.DataFrame) -> pd.DataFrame:
     """Labels and box text of each image, independent of the order of the rows."""
-    columns = ["label", "x0", "y0", "x1", "y1"]
-    ranked = boxes.assign(rank=boxes["label"].map(LABELS.index)).sort_values(["image", "rank", *columns[1:]])
+    ranked = boxes.assign(rank=boxes["label"].map(LABELS.index)).sort_values(["image", "rank", *CORNERS])
     drawn: dict[str, list[tuple]] = {}
-    for image, *box in ranked[["image", *columns]].itertuples(index=False, name=None):
+    for image, *box in ranked[["image", "label", *CORNERS]].itertuples(index=False, name=None):
         drawn.setdefault(image, []).append(tuple(box))
     labels = [SEPARATOR.join(dict.fromkeys(box[0] for box in each)) for each in drawn.values()]
     texts = [format_box_text(each) for each in drawn.values()]

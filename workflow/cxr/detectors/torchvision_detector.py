@@ -25,7 +25,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from cxr.boxes import FRAME, parse_box_text
+from cxr.boxes import FRAME, PREDICTION_COLUMNS, parse_box_text
 from cxr.data import splits
 from cxr.data.formats import decode as formats_decode
 from cxr.detectors import files as detector_files
@@ -43,7 +43,6 @@ from cxr.training.resnet import resnet
 from cxr.training.runs import Run
 from cxr.training.tensors import load_tensors, write_tensors
 
-COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 MOST_BOXES = 100  # per image
 LOWEST = 0.001  # lowest confidence of a box that is kept
 PYRAMID = {"resnet50": 256, "resnet18": 256, "resnet10": 64}  # channels
@@ -309,7 +308,7 @@ def predict(
     goal: BoxGoal,
     device: Device,
 ) -> pd.DataFrame:
-    """Return the boxes found on images (`COLUMNS`), in the order of the images, each image's by falling confidence."""
+    """Return the boxes found on images (``PREDICTION_COLUMNS``): images in the order given, boxes by falling confidence."""
     found = infer(network, names, read, goal, device)
     rows = [
         (name, BOXED_FINDINGS[int(label) - 1], confidence, *corners)
@@ -317,7 +316,7 @@ def predict(
         for label, confidence, *corners in sorted(boxes.tolist(), key=lambda box: -box[1])
         if label > 0
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=PREDICTION_COLUMNS)
 
 
 def labelled(text: str) -> np.ndarray:

@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import FRAME
+from cxr.boxes import CORNERS, FRAME
 from cxr.data import made
 from cxr.errors import InputError
 from cxr.runtime.jobs import Job
-
-BOX = ["x0", "y0", "x1", "y1"]
 
 
 class Pixels:
@@ -70,6 +68,6 @@ def to_frame(boxes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     """Convert boxes from pixels of the images to the 1024 frame of the squared images."""
     own = index.set_index("image").loc[boxes["image"]].reset_index(drop=True)
     result = boxes.reset_index(drop=True).copy()
-    for corner, margin in zip(BOX, ("left", "top", "left", "top"), strict=True):
+    for corner, margin in zip(CORNERS, ("left", "top", "left", "top"), strict=True):
         result[corner] = (result[corner] + own[margin]) * FRAME / own["side"]
     return result

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cxr.boxes import CORNERS, PREDICTION_COLUMNS
 from cxr.data import made
 from cxr.inference import new_images
 from cxr.labels import LABELS
@@ -52,7 +53,7 @@ def write(
     cut = {kind: _threshold(models[kind]["experiment"], cuts) for kind in ("boxes", "cells")}
     table, stored = images.opened()
     probabilities = made.read_names(predictions.classes, ["image", *LABELS]).set_index("image")
-    found = made.read_names(predictions.boxes, ["image", "label", "confidence", *new_images.BOX])
+    found = made.read_names(predictions.boxes, PREDICTION_COLUMNS)
     drawn = new_images.to_frame(found[found["confidence"] >= cut["boxes"]], table)
     with np.load(predictions.cells) as file:
         maps = dict(zip(file["images"].tolist(), file["confidence"], strict=True))
@@ -65,7 +66,7 @@ def write(
             xrays.prediction_overlay(
                 stored.read([row.image])[0],
                 window=_window(row),
-                boxes=list(mine[["label", "confidence", *new_images.BOX]].itertuples(index=False, name=None)),
+                boxes=list(mine[["label", "confidence", *CORNERS]].itertuples(index=False, name=None)),
                 cells=maps[row.image],
                 thresholds=(cut["boxes"], cut["cells"]),
                 findings=list(own.head(FINDINGS).items()),

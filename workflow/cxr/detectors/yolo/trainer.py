@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxr.boxes import FRAME
+from cxr.boxes import CORNERS, FRAME, PREDICTION_COLUMNS
 from cxr.detectors.yolo.labels import DataSet
 from cxr.errors import InputError
 from cxr.settings import Yolo
@@ -134,7 +134,6 @@ _fence()
 OWN_ARCHITECTURES = Path(__file__).parent
 OVERLAP = 0.7  # boxes of a class with a higher IoU are one detection
 OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "unable to find an engine")
-COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 
 
 @dataclass(frozen=True)
@@ -269,13 +268,11 @@ def predict(
                 found.append((name, classes[int(index)], score, *corners))
     seconds = time.perf_counter() - began
     run.tell(f"{len(names)} images, {len(found)} boxes, {len(names) / seconds:.1f} images/s")
-    table = pd.DataFrame(found, columns=COLUMNS)
+    table = pd.DataFrame(found, columns=PREDICTION_COLUMNS)
     order = pd.Series({name: position for position, name in enumerate(names)})
     table["position"] = table["image"].map(order).astype(int)
-    table = table.sort_values(
-        ["position", "confidence", "label", "x0", "y0", "x1", "y1"], ascending=[True, False, *[True] * 5]
-    )
-    return table[COLUMNS].reset_index(drop=True)
+    table = table.sort_values(["position", "confidence", "label", *CORNERS], ascending=[True, False, *[True] * 5])
+    return table[PREDICTION_COLUMNS].reset_index(drop=True)
 
 
 class _Trainer(DetectionTrainer):
