@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rasters import raster
 
-from cxr.boxes import FRAME, cell_coverage, format_box_text, iobb, iou, is_large, parse_box_text, pixel_mask
+from cxr.boxes import FRAME, cell_coverage, format_box_text, iobb, iou, is_large, parse_box_text
 from cxr.data.box_list import inspect_box_table, read_box_table
 from cxr.errors import InputError
 
@@ -23,15 +24,6 @@ def random_boxes(rng: np.random.Generator, count: int, step: int = 1) -> np.ndar
     """Boxes with corners on multiples of `step`, some of them partly outside the frame."""
     corners = rng.integers(-64, FRAME + 64, size=(count, 2, 2)) // step * step
     return np.sort(corners, axis=1).reshape(count, 4).astype(float)
-
-
-def raster(boxes: np.ndarray) -> np.ndarray:
-    """Brute force for boxes with whole corners: visit every box's pixels one row at a time."""
-    pixels = np.zeros((FRAME, FRAME), dtype=bool)
-    for x0, y0, x1, y1 in boxes.astype(int):
-        for y in range(max(y0, 0), min(y1, FRAME)):
-            pixels[y, max(x0, 0) : max(x1, 0)] = True
-    return pixels
 
 
 # geometry
@@ -79,19 +71,6 @@ def test_coverage_of_a_grid_that_does_not_divide_the_frame():
     boxes = random_boxes(np.random.default_rng(6), 4)
     total = cell_coverage(boxes, 7).mean(dtype=np.float64)
     assert total == pytest.approx(raster(boxes).mean(), abs=1e-6)
-
-
-def test_pixel_mask_agrees_with_a_raster():
-    rng = np.random.default_rng(7)
-    for count in (0, 1, 4):
-        boxes = random_boxes(rng, count)
-        np.testing.assert_array_equal(pixel_mask(boxes), raster(boxes))
-
-
-def test_pixel_mask_takes_pixels_by_their_centre():
-    # at side 4 a pixel is 256 wide, its centres at 128, 384, 640, 896
-    assert pixel_mask([[128, 0, 640, 129]], side=4).tolist() == [[True, True, False, False]] + [[False] * 4] * 3
-    assert not pixel_mask([[129, 0, 383, 1024]], side=4).any()
 
 
 def test_iou_and_iobb_by_hand():

@@ -15,7 +15,8 @@ from cxr.detectors import torchvision_detector
 from cxr.detectors.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, padded
 from cxr.errors import InputError, Interrupted
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics import detection as detection_scores
+from cxr.metrics.detection import score_folds
+from cxr.metrics.pooling import Fold, Thresholds
 from cxr.runtime.journal import Journal
 from cxr.settings import Augment, Schedule, TorchvisionDetector
 from cxr.training.batches import Stream
@@ -358,18 +359,9 @@ def test_average_precision_in_training_is_that_of_the_report():
         found.append(boxes)
         rows += [(name, BOXED_FINDINGS[int(box[0]) - 1], *box[1:]) for box in boxes]
     texts = [format_box_text((BOXED_FINDINGS[int(row[0]) - 1], *row[1:]) for row in true) for true in truth]
-    table = detection_scores.detection_table(
-        "paper",
-        "x",
-        boxes=pd.DataFrame(rows, columns=PREDICTION_COLUMNS),
-        cells=None,
-        truth=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),
-        train=pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts}),
-        threshold=0.5,
-        samples=100,
-        confidence=0.95,
-        seed=0,
-    )
+    split = pd.DataFrame({"image": names, "patient": range(12), "labels": "", "boxes": texts})
+    fold = Fold(split, split, Thresholds(0.5), pd.DataFrame(rows, columns=PREDICTION_COLUMNS))
+    table, _ = score_folds("paper", "x", [fold], samples=100, confidence=0.95, seed=0)
     expected = table[(table["metric"] == "map50") & (table["label"] == "all")]["value"].iloc[0]
     assert 0.1 < expected < 0.95
     assert torchvision_detector._scores(np.stack(found), padded(truth)) == {"map50": pytest.approx(expected, abs=1e-6)}

@@ -1,14 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rasters import raster
 
-from cxr.boxes import cell_targets, pixel_mask
+from cxr.boxes import cell_targets
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_scores
 from cxr.metrics.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match, mean_precision
 from cxr.metrics.bootstrap import bootstrap_weights
-from cxr.metrics.detection import FROC_COLUMNS, detection_table, score_folds
+from cxr.metrics.detection import FROC_COLUMNS, score_folds
 from cxr.metrics.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
 from cxr.metrics.floors import CUT_MASK, FINDING_CUT, MEAN_MASK, MEDIAN_BOXES, fit_detection
 from cxr.metrics.froc import RATES, curves, findable, froc_estimates, sensitivities
@@ -58,9 +59,7 @@ def score(
     truth: pd.DataFrame, *, boxes=None, cells=None, threshold: float = 0.5, train: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     train = split(TRAIN_TEXTS) if train is None else train
-    table = detection_table(
-        "p", "e", boxes=boxes, cells=cells, truth=truth, train=train, threshold=threshold, **BOOTSTRAP
-    )
+    table, _ = score_folds("p", "e", [Fold(truth, train, Thresholds(threshold), boxes, cells)], **BOOTSTRAP)
     assert list(table.columns) == METRIC_COLUMNS
     assert not table.duplicated(["metric", "label"]).any()
     return table.set_index(["metric", "label"])
@@ -145,10 +144,10 @@ def test_empty_prediction_and_empty_target() -> None:
 def test_areas_agree_with_pixels() -> None:
     for image, truth in zip(random_images(6, 6, 0), random_images(6, 3, 1), strict=True):
         whole = ImageBoxes(image.labels, image.confidence, image.boxes.round())
-        predicted, target = pixel_mask(whole.boxes), pixel_mask(truth.boxes.round())
+        predicted, target = raster(whole.boxes), raster(truth.boxes.round())
         painted = np.zeros((1024, 1024))
         for value, box in zip(whole.confidence, whole.boxes, strict=True):
-            painted = np.maximum(painted, value * pixel_mask(box))
+            painted = np.maximum(painted, value * raster(box))
         binary = area_scores([whole], [truth.boxes.round()], weighted=False)
         weighted = area_scores([whole], [truth.boxes.round()], weighted=True)
         if target.any():

@@ -9,11 +9,12 @@ from cxr.data.box_list import read_box_table
 from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
 from cxr.metrics.classification import classification_table
-from cxr.metrics.detection import detection_table
+from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.floors import CUT_MASK, MEAN_MASK, WHOLE_IMAGE, fit_classification, fit_cut, fit_detection
 from cxr.metrics.image_free import guess_constant
 from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.pooling import Fold, Thresholds
 
 BOOTSTRAP = {"samples": 100, "confidence": 0.95, "seed": 0}
 
@@ -192,16 +193,8 @@ def test_design_counts_of_boxes(nih_sample: Path, real_boxes: pd.DataFrame) -> N
 
 def floor_scores(test: pd.DataFrame, train: pd.DataFrame, floor: str) -> pd.Series:
     maps = np.tile(fit_detection(train).maps[floor], (len(test), 1, 1))
-    table = detection_table(
-        "paper",
-        "x",
-        boxes=None,
-        cells=Cells(test["image"].to_numpy(), maps),
-        truth=test,
-        train=train,
-        threshold=0.5,
-        **BOOTSTRAP,
-    )
+    cells = Cells(test["image"].to_numpy(), maps)
+    table, _ = score_folds("paper", "x", [Fold(test, train, Thresholds(0.5), cells=cells)], **BOOTSTRAP)
     return table[table["label"] == "all"].set_index("metric")["value"]
 
 

@@ -61,20 +61,6 @@ def _segments(lines: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np
     return cuts, inside.astype(np.float64)
 
 
-def pixel_mask(boxes: ArrayLike, side: int = FRAME) -> np.ndarray:
-    """Pixels whose centre lies inside any box, the frame scaled to side×side pixels.
-
-    boxes: (K, 4) in the 1024 frame. Returns (side, side) bool, row = y, column = x.
-    """
-    centres = (np.arange(side) + 0.5) * (FRAME / side)
-    mask = np.zeros((side, side), dtype=bool)
-    for x0, y0, x1, y1 in as_boxes(boxes):
-        left, right = np.searchsorted(centres, [x0, x1])
-        top, bottom = np.searchsorted(centres, [y0, y1])
-        mask[top:bottom, left:right] = True
-    return mask
-
-
 def intersections(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """Areas, (N, M) float64, that each of a: (N, 4) shares with each of b: (M, 4)."""
     a, b = as_boxes(a)[:, None], as_boxes(b)[None]

@@ -27,12 +27,12 @@ from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_estimates, area_scores, binarise, cell_scores
 from cxr.metrics.average_precision import precision_estimates
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
-from cxr.metrics.detections import Cells, ImageBoxes, coverages
+from cxr.metrics.detections import ImageBoxes, coverages
 from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
 from cxr.metrics.judging import FEWEST
 from cxr.metrics.names import ANY_CLASS, of, parts
-from cxr.metrics.pooling import Fold, Pooled, Thresholds, images_with
+from cxr.metrics.pooling import Fold, Pooled, images_with
 from cxr.metrics.table import Row, metric_row, metric_table
 
 SUBSETS = ("all", "large_both", "large_either", "large_area")
@@ -40,24 +40,6 @@ FROC_COLUMNS = [
     "protocol", "experiment", "label", "false_positives_per_image", "value", "low", "high", "floor", "floor_name"
 ]  # fmt: skip
 MEAN_OF_FINDINGS = "mean8"  # label of the mean over the findings that have boxes
-
-
-def detection_table(
-    protocol: str,
-    experiment: str,
-    *,
-    boxes: pd.DataFrame | None,
-    cells: Cells | None,
-    truth: pd.DataFrame,
-    train: pd.DataFrame,
-    threshold: float,
-    samples: int,
-    confidence: float,
-    seed: int,
-) -> pd.DataFrame:
-    """Score a detector on a single split: ``score_folds`` of one fold with one threshold."""
-    fold = Fold(truth, train, Thresholds(threshold), boxes, cells)
-    return score_folds(protocol, experiment, [fold], samples=samples, confidence=confidence, seed=seed)[0]
 
 
 def score_folds(
