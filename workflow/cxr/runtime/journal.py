@@ -19,9 +19,10 @@ INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    r"""Return a text as one line with nothing invisible: newlines, ANSI escapes and the like as \\n, \\x1b, \\u202e.
+    r"""Return any text as one line with nothing invisible: newlines, ANSI escapes and the like as \n, \x1b, \u202e.
 
-    A byte of a file name that is not UTF-8 (Python keeps it as a surrogate) becomes \\xNN.
+    For what is printed or logged; for a path, see `legible`. A byte of a file name that is not UTF-8 (Python keeps it as
+    a surrogate) becomes \xNN.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -96,6 +97,10 @@ class Progress:
 
 
 def legible(path: str | Path) -> str:
-    """Spell a path so that it can be written and printed: bytes that are not UTF-8, and control characters, as \\xNN."""
+    r"""Return a path as UTF-8 text on one line: bytes that are not UTF-8 as \xNN, control characters as \n or \xNN.
+
+    For paths in messages and tables; for any other text, see `visible`. Format characters, which `visible` escapes, stay:
+    tables name images by this spelling.
+    """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text)
