@@ -142,10 +142,10 @@ def test_every_class_that_is_made_of_a_jobs_splits_is_tested_here(repository):
                 if isinstance(method, ast.FunctionDef) and any(each.arg == "job" for each in method.args.args):
                     read = {part.attr for part in ast.walk(method) if isinstance(part, ast.Attribute)}
                     found |= {f"{path.stem}.{node.name}"} if read & {*ROLES, "predicted"} else set()
-    assert found == {"fit.Inputs", "files.Inputs", "evaluation.FoldFiles"}
+    assert found == {"fit.Inputs", "files.BoxedImages", "evaluation.FoldFiles"}
 
 
-@pytest.mark.parametrize("kind", [fit.Inputs, detector_files.Inputs])
+@pytest.mark.parametrize("kind", [fit.Inputs, detector_files.BoxedImages])
 def test_the_files_of_a_training_keep_their_names(kind):
     """What a job is given as its training split is its training split, and so on for all that it reads."""
 

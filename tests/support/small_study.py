@@ -44,9 +44,9 @@ class Study:
             *map(self.split, ROLES), self.folder / "images.csv", self.folder / "store", SIDE, augment or Augment()
         )
 
-    def detector(self) -> detector_files.Inputs:
+    def detector(self) -> detector_files.BoxedImages:
         index, store = self.folder / "images.csv", self.folder / "store"
-        return detector_files.Inputs(self.split("validation"), self.split("test"), index, store, SIDE)
+        return detector_files.BoxedImages(self.split("validation"), self.split("test"), index, store, SIDE)
 
 
 def write(folder: Path) -> Study:

@@ -12,7 +12,7 @@ with runs.of_job(snakemake, f"grid CNN {job.protocol} fold {job.fold}", os.envir
         train_split=Path(snakemake.input.train),
         train_labels=next(map(Path, snakemake.input.get("train_labels", [])), None),
         pretrained=next(map(Path, snakemake.input.get("pretrained", [])), None),
-        inputs=detector_files.Inputs.of(snakemake),
+        inputs=detector_files.BoxedImages.of(snakemake),
         outputs=detector_files.Trained(**out),
         settings=GridCNN(**snakemake.params.settings),
         run=run,

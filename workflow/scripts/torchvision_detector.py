@@ -10,7 +10,7 @@ job = snakemake.wildcards
 with runs.of_job(snakemake, f"torchvision detector {job.protocol} fold {job.fold}", os.environ) as (run, out):
     torchvision_detector.train(
         train_split=Path(snakemake.input.train),
-        inputs=detector_files.Inputs.of(snakemake),
+        inputs=detector_files.BoxedImages.of(snakemake),
         outputs=detector_files.Trained(**out),
         settings=TorchvisionDetector(**snakemake.params.settings),
         run=run,

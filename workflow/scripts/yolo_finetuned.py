@@ -13,7 +13,7 @@ with runs.of_job(snakemake, f"yolo fine-tuned {job.protocol} fold {job.fold}", o
         manifest=Path(snakemake.input.data),
         settings=Yolo(**snakemake.params.settings),
         run_folder=Path(snakemake.params.run_folder),
-        inputs=detector_files.Inputs.of(snakemake),
+        inputs=detector_files.BoxedImages.of(snakemake),
         outputs=detector_files.Trained(**out),
         run=run,
     )

@@ -12,7 +12,7 @@ with runs.of_job(snakemake, f"yolo off the shelf {job.protocol} fold {job.fold}"
         weights_file=Path(settings["pretrained"]),
         sha256=settings["sha256"],
         image_size=settings["image_size"],
-        inputs=detector_files.Inputs.of(snakemake),
+        inputs=detector_files.BoxedImages.of(snakemake),
         outputs=detector_files.Outputs(**out),
         run=run,
     )

@@ -407,7 +407,7 @@ def trained(paths, chosen, folder, tell, labels=True, pretrained=None):
     predictions = {name: folder / f"{name}.npz" for name in ("validation_predictions", "predictions")}
     training.train(
         train_split=paths["train"], train_labels=paths["labels"] if labels else None, pretrained=pretrained,
-        inputs=detector_files.Inputs(paths["validation"], paths["test"], paths["index"], paths["store"], 64),
+        inputs=detector_files.BoxedImages(paths["validation"], paths["test"], paths["index"], paths["store"], 64),
         outputs=detector_files.Trained(**out, **predictions), settings=chosen, run=plain(0, CPU, tell),
     )  # fmt: skip
     return {name: np.load(path) for name, path in predictions.items()}

@@ -473,7 +473,7 @@ def test_the_data_set_is_compared_with_its_manifest_before_a_training(
         seen.append({path: path.read_bytes() for path in data.folder.rglob("*.*")})
         raise Reached
 
-    class Inputs:
+    class Images:
         def pixels(self, run: Run) -> Squares:
             return Squares(data.pictures, data.split)
 
@@ -481,7 +481,7 @@ def test_the_data_set_is_compared_with_its_manifest_before_a_training(
     monkeypatch.setattr(detector, "fine_tune", trained)
     with pytest.raises(Reached):
         experiments.fine_tune(
-            data=folder, manifest=tmp_path / "data.csv", settings=SMALL, run_folder=tmp_path / "run", inputs=Inputs(),
+            data=folder, manifest=tmp_path / "data.csv", settings=SMALL, run_folder=tmp_path / "run", inputs=Images(),
             outputs=None, run=Run(1, CPU, NOTHING_KEPT, told.append),
         )  # fmt: skip
     assert seen == [before]

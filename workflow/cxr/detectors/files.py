@@ -10,8 +10,9 @@ from cxr.training.runs import Run
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a detector's job reads. predicted: file of the images to predict in the end (image, patient, digest)."""
+class BoxedImages:
+    """The boxed images of a detector's job: validation split, images to predict in the end (file with image, patient,
+    digest), and where their pixels are, `box_size` wide."""
 
     validation_split: Path
     predicted: Path
@@ -20,7 +21,7 @@ class Inputs:
     box_size: int
 
     @classmethod
-    def of(cls, job: Job) -> "Inputs":
+    def of(cls, job: Job) -> "BoxedImages":
         """Return those of a workflow's job."""
         return cls(
             Path(job.input.validation),

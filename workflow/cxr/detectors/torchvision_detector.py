@@ -201,7 +201,7 @@ class BoxGoal:
 def train(
     *,
     train_split: Path,
-    inputs: detector_files.Inputs,
+    inputs: detector_files.BoxedImages,
     outputs: detector_files.Trained,
     settings: TorchvisionDetector,
     run: Run,

@@ -39,7 +39,7 @@ def train(
     train_split: Path,
     train_labels: Path | None,
     pretrained: Path | None,
-    inputs: detector_files.Inputs,
+    inputs: detector_files.BoxedImages,
     outputs: detector_files.Trained,
     settings: GridCNN,
     run: Run,

@@ -19,7 +19,7 @@ def off_the_shelf(
     weights_file: Path,
     sha256: str,
     image_size: int,
-    inputs: detector_files.Inputs,
+    inputs: detector_files.BoxedImages,
     outputs: detector_files.Outputs,
     run: Run,
 ) -> None:
@@ -36,7 +36,7 @@ def fine_tune(
     manifest: Path,
     settings: Yolo,
     run_folder: Path,
-    inputs: detector_files.Inputs,
+    inputs: detector_files.BoxedImages,
     outputs: detector_files.Trained,
     run: Run,
 ) -> None:
@@ -65,7 +65,7 @@ def fine_tune(
 
 
 def _predict(
-    weights_file: Path, image_size: int, inputs: detector_files.Inputs, outputs: detector_files.Outputs, run: Run
+    weights_file: Path, image_size: int, inputs: detector_files.BoxedImages, outputs: detector_files.Outputs, run: Run
 ) -> None:
     """Write the boxes of the validation images and of the requested images."""
     pixels = inputs.pixels(run)
