@@ -32,10 +32,10 @@ from cxr.runtime import bundle, gpus
 from runner import engine, fingerprint, guard, integrity, places, plans, slurm_jobs
 
 # The fixes to Snakemake apply only to the versions that they were tested with.
-UNPROVEN = engine.unproven()
-if UNPROVEN and workflow.is_main_process:
-    print(f"Warning: {UNPROVEN}", file=sys.stderr)
-if not UNPROVEN:
+UNTESTED = engine.untested()
+if UNTESTED and workflow.is_main_process:
+    print(f"Warning: {UNTESTED}", file=sys.stderr)
+if not UNTESTED:
     engine.ask_behind_ancient(DAG)
     engine.ask_for_missing_checkpoints(DAG)
     engine.keep_until_replaced(Job)
@@ -59,9 +59,9 @@ pathvars:
 include: "rules/common.smk"
 
 
-if not UNPROVEN:
+if not UNTESTED:
     engine.keep_records(FilePersistence, RESULTS)
-if not UNPROVEN and workflow.is_main_process:
+if not UNTESTED and workflow.is_main_process:
     engine.around_planning(
         DAG,
         before=lambda dag: integrity.mend(RESULTS, dag.workflow.dryrun, tell),
@@ -99,7 +99,7 @@ include: "rules/predict.smk"
 onstart:
     guard.start(RESULTS)
     bundle.forget(RESULTS / "state")
-    if not UNPROVEN:
+    if not UNTESTED:
         engine.calm(workflow.scheduler)
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):  # what the SLURM executor calls its jobs
         try:
@@ -108,7 +108,7 @@ onstart:
             slurm_jobs.take_over(RESULTS, name, print)
         except RuntimeError as error:
             sys.exit(f"Error: {error}")
-        if not UNPROVEN:
+        if not UNTESTED:
             slurm_jobs.keep_in_sight(workflow.scheduler._executor)
 
 

@@ -273,19 +273,19 @@ def test_what_was_given_on_the_command_line_is_laid_over_the_configuration_key_b
      ("10.27", "2.8", "snakemake 10.27:"), ("9.27.1", "2.9.0", "snakemake-executor-plugin-slurm 2.9.0:"),
      ("9.2.7", "3.0", "snakemake 9.2.7 and snakemake-executor-plugin-slurm 3.0:"), ("9.27.1", None, "")],
 )  # fmt: skip
-def test_mends_hold_for_the_versions_that_they_were_proven_on(snakemake_version, slurm_version, said):
+def test_the_fixes_apply_only_to_the_versions_that_they_were_tested_with(snakemake_version, slurm_version, said):
     def version(name):
         found = {"snakemake": snakemake_version, "snakemake-executor-plugin-slurm": slurm_version}[name]
         if found is None:
             raise metadata.PackageNotFoundError(name)
         return found
 
-    text = engine.unproven(version)
+    text = engine.untested(version)
     assert text.startswith(said) and bool(text) == bool(said)
 
 
-def test_the_locked_versions_are_proven():
-    assert engine.unproven() == ""
+def test_the_locked_versions_are_tested_ones():
+    assert engine.untested() == ""
 
 
 OTHER = """

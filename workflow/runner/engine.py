@@ -19,25 +19,26 @@ from cxr.runtime.replacing import replacing
 
 UNSAFE = set("'$`\\!")  # characters that a shell interprets, within one kind of quotes or the other
 ENCODED = "encoded_config"
-PROVEN = {"snakemake": "9.27", "snakemake-executor-plugin-slurm": "2.8"}
+TESTED = {"snakemake": "9.27", "snakemake-executor-plugin-slurm": "2.8"}
 RECORDS = ".records"  # folder in the results: how each of them was made
 
 
-def unproven(version: Callable[[str], str] = metadata.version) -> str:
-    """Return what to say where Snakemake or its SLURM executor has a version that the mends were not proven on, or "".
+def untested(version: Callable[[str], str] = metadata.version) -> str:
+    """Return a warning if the fixes in this module were not tested with the installed Snakemake or SLURM executor, else "".
 
-    The mends replace functions inside of them, so with other versions they are left out. version: of an installed package.
+    The fixes replace internal functions of these packages, so they are left out with any other version. version: returns
+    that of an installed package.
     """
     found = {}
-    for name in PROVEN:
-        with suppress(metadata.PackageNotFoundError):  # no SLURM executor: nothing of it is mended
+    for name in TESTED:
+        with suppress(metadata.PackageNotFoundError):  # no SLURM executor: nothing to fix
             found[name] = version(name)
-    other = [f"{name} {text}" for name, text in found.items() if ".".join(text.split(".")[:2]) != PROVEN[name]]
+    other = [f"{name} {text}" for name, text in found.items() if ".".join(text.split(".")[:2]) != TESTED[name]]
     if not other:
         return ""
     return (
         f"{' and '.join(other)}: this workflow's fixes to Snakemake were tested only with "
-        f"{', '.join(f'{name} {text}' for name, text in PROVEN.items())} and are left out. Results then have no records of "
+        f"{', '.join(f'{name} {text}' for name, text in TESTED.items())} and are left out. Results then have no records of "
         "their own, damaged files are found only when a job reads them, and a change behind kept files may need a second "
         "run. Install the versions in requirements.lock"
     )
