@@ -53,7 +53,7 @@ bench: $(READY) ## time each part beside what a user would write, and print one 
 
 # Generated documents: config/README.md and config/schema.json, from workflow/cxr/settings.py.
 docs: $(READY) ## generate config/README.md and config/schema.json
-	PYTHONPATH=workflow $(BIN)/python -m cxr.reference config
+	PYTHONPATH=workflow $(BIN)/python -m cxr.settings_reference config
 
 # The environment holds exactly what the lock pins; no package's dependencies are looked up again.
 $(READY): requirements.lock

@@ -106,7 +106,7 @@ def test_torchvision_is_imported_only_for_its_weights_and_its_detectors(reposito
 def test_the_package_never_mentions_snakemake_or_the_command_line(repository):
     for name, path in modules(repository / "workflow/cxr").items():
         # The first is run by make, the other must set variables that ultralytics reads while it is imported.
-        if name not in ("reference", "detectors.yolo.trainer"):
+        if name not in ("settings_reference", "detectors.yolo.trainer"):
             assert not re.search(r"\bsnakemake\b|\bargv\b|os\.environ", path.read_text()), name
 
 

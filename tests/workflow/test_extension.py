@@ -46,7 +46,9 @@ def extended(repository, tmp_path_factory):
         touched = applied(repository / "docs" / name, copy)
         former = {path: path.read_bytes() for path in (copy / "config").iterdir()}
         environment = os.environ | {"PYTHONPATH": str(copy / "workflow")}
-        subprocess.run([sys.executable, "-m", "cxr.reference", "config"], cwd=copy, env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "cxr.settings_reference", "config"], cwd=copy, env=environment, check=True
+        )
         counts[name] = len(touched) + sum(path.read_bytes() != content for path, content in former.items())
     return copy, counts
 
