@@ -47,6 +47,7 @@ if not workflow.overwrite_configfiles:
     configfile: f"{HERE}/config/config.yaml"
 
 
+engine.or_exit(engine.require_files, workflow.overwrite_configfiles)
 SETTINGS = engine.or_exit(settings.load, engine.decoded(config))
 
 

@@ -264,6 +264,17 @@ def test_what_was_given_on_the_command_line_is_laid_over_the_configuration_key_b
     }  # fmt: skip
 
 
+def test_a_configuration_from_a_pipe_is_refused_because_jobs_would_read_it_again(repository, tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", repository / "Snakefile", "--directory", tmp_path]
+    command += ["--workflow-profile", "none", "-n", "--quiet", "--cores", "1", "--configfile", "/dev/stdin"]
+    text = json.dumps({"name": "tiny", "data": {"source": "phantoms"}})
+    done = subprocess.run([*map(str, command)], input=text, capture_output=True, text=True, cwd=repository)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "Error: /dev/stdin: not a regular file (a named pipe); jobs read the configuration again" in done.stderr
+    (tmp_path / "given.json").write_text(text)
+    engine.require_files([tmp_path / "given.json"])
+
+
 # ---- versions
 
 

@@ -15,6 +15,8 @@ from snakemake.persistence import MetadataRecord
 from snakemake.utils import update_config
 
 from cxr.errors import InputError
+from cxr.runtime import regular
+from cxr.runtime.journal import legible
 from cxr.runtime.replacing import replacing
 
 UNSAFE = set("'$`\\!")  # characters that a shell interprets, within one kind of quotes or the other
@@ -42,6 +44,16 @@ def untested(version: Callable[[str], str] = metadata.version) -> str:
         "their own, damaged files are found only when a job reads them, and a change behind kept files may need a second "
         "run. Install the versions in requirements.lock"
     )
+
+
+def require_files(configurations: Iterable[Path]) -> None:
+    """Raise InputError if a configuration is a pipe or a device: jobs that are processes of their own read it once more."""
+    for path in configurations:
+        if not path.is_file():
+            raise InputError(
+                f"{legible(path)}: not a regular file ({regular.kind(path)}); jobs read the configuration again, so write "
+                "it to a file and give that to --configfile"
+            )
 
 
 def calm(scheduler: Any) -> None:
