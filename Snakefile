@@ -153,10 +153,11 @@ rule data:
         expand("<results>/splits/{protocol}", protocol=SETTINGS.protocols),
 
 
-# The floors of the labels from the tables alone: no image, no training.
+# The floors of labels and boxes from the tables alone: no image, no training.
 rule floors:
     input:
         rules.label_floors.output.text,
+        rules.box_floors.output.text,
     log:
         "<logs>/floors_shown.log",
     conda:

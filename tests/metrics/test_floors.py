@@ -8,13 +8,29 @@ from cxr.boxes import cell_targets, format_box_text, is_large
 from cxr.data.box_list import read_box_table
 from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
+from cxr.metrics import box_floor_table
 from cxr.metrics.classification import classification_table
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
-from cxr.metrics.floors import CUT_MASK, MEAN_MASK, WHOLE_IMAGE, fit_classification, fit_cut, fit_detection
+from cxr.metrics.floors import (
+    COVERING_ANY,
+    COVERING_BOXES,
+    CUT_MASK,
+    LARGE_CUT,
+    LARGE_MASK,
+    MEAN_MASK,
+    MEDIAN_BOXES,
+    MOST_COVERING,
+    WHOLE_IMAGE,
+    fit_classification,
+    fit_cut,
+    fit_detection,
+)
 from cxr.metrics.image_free import guess_constant
 from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.pooling import Fold, Thresholds
+from cxr.runtime.journal import Journal
+from cxr.settings import DEFAULTS, Evaluation
 
 BOOTSTRAP = {"samples": 100, "confidence": 0.95, "seed": 0}
 
@@ -143,6 +159,29 @@ def test_of_equally_good_cuts_the_highest_is_taken() -> None:
     assert fit_cut(targets) == 1
 
 
+def test_the_training_boxes_that_cover_the_most_others_come_first() -> None:
+    """Of four Mass boxes in a place and two elsewhere, one of each place is enough; a Nodule is its own."""
+    near = [f"Mass {x} 0 {x + 100} 100" for x in (0, 10, 20, 30)]
+    far = ["Mass 600 600 700 700", "Mass 610 600 710 700"]
+    floors = fit_detection(boxed([*near, *far, "Nodule 300 300 500 500", ""]))
+    mass = floors.covering[floors.covering["label"] == "Mass"]
+    assert mass["confidence"].tolist() == [4 / 8, 2 / 8]
+    assert mass["x0"].tolist() == [0, 600]  # the first of equals
+    assert len(floors.covering) == 3 and floors.covering_any["label"].tolist() == ["Mass", "Mass", "Nodule"]
+    many = fit_detection(boxed([f"Mass {x} {y} {x + 60} {y + 60}" for x in range(0, 900, 100) for y in (0, 500)]))
+    assert len(many.covering) == len(many.covering_any) == MOST_COVERING
+
+
+def test_the_masks_of_large_boxes_are_fitted_on_large_training_boxes_alone() -> None:
+    floors = fit_detection(boxed(["Mass 0 0 512 512"] * 2 + ["Mass 512 0 1024 512", "Mass 600 600 900 1000"]))
+    mean = floors.of_large("both")[LARGE_MASK]
+    assert mean[0, 0] == pytest.approx(2 / 3) and mean[0, 8] == pytest.approx(1 / 3) and mean[12, 12] == 0
+    assert floors.of_large("either")[LARGE_MASK][12, 12] == pytest.approx(1 / 4)  # standing, so large if turned
+    assert set(floors.of_large("both")) == {WHOLE_IMAGE, MEAN_MASK, CUT_MASK, LARGE_MASK, LARGE_CUT}
+    small = fit_detection(boxed(["Mass 0 0 200 200"]))
+    assert (small.of_large("both")[LARGE_CUT] == small.maps[CUT_MASK]).all()
+
+
 def test_design_numbers_of_classification(nih_sample: Path) -> None:
     table = pd.read_csv(
         nih_sample / "Data_Entry_2017_v2020.csv", usecols=["Image Index", "Finding Labels", "Patient ID"]
@@ -165,6 +204,27 @@ def test_design_numbers_of_classification(nih_sample: Path) -> None:
     assert floor(softmax, "accuracy") == pytest.approx(0.538, abs=0.0005)
     assert floor(softmax, "loss") == pytest.approx(2.507, abs=0.0005)
     assert floors.prevalence[-1] == pytest.approx(0.538, abs=0.0005)
+
+
+def test_the_floors_of_the_boxed_images_on_the_official_tables(nih_sample: Path, tmp_path: Path) -> None:
+    """Five folds by patient: what no image moves reaches, so that a detector has to be better than that."""
+    with Journal(tmp_path / "log", "floors") as tell:
+        box_floor_table.write(
+            labels=nih_sample / "Data_Entry_2017_v2020.csv", boxes=nih_sample / "BBox_List_2017.csv",
+            protocols={"sound": DEFAULTS.sound.split}, settings=Evaluation(bootstrap=100), seed=0,
+            table=tmp_path / "t.csv", text=tmp_path / "t.txt", tell=tell,
+        )  # fmt: skip
+    found = pd.read_csv(tmp_path / "t.csv").set_index(["metric", "label", "predictor"]).sort_index()
+    assert set(found.loc["f1", "all"]["images"]) == {880} and found["folds"].unique().tolist() == [5]
+    value = found["value"]
+    assert value["f1", "all", WHOLE_IMAGE] == pytest.approx(0.146, abs=0.001)
+    assert value["f1", "all", CUT_MASK] == pytest.approx(0.338, abs=0.005)
+    assert value["f1", "all", f"{CUT_MASK}, of each view"] < value["f1", "all", CUT_MASK] + 0.005  # it does not help
+    assert value["f1", "large_both", CUT_MASK] == pytest.approx(0.724, abs=0.01)
+    assert value["f1", "large_both", LARGE_CUT] == pytest.approx(0.767, abs=0.01)
+    assert value["froc_mean", "all", MEDIAN_BOXES] == pytest.approx(0.307, abs=0.01)
+    assert value["froc_mean", "all", COVERING_BOXES] == pytest.approx(0.46, abs=0.015)
+    assert value["froc_mean_any", "all", COVERING_ANY] == pytest.approx(0.57, abs=0.015)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from running import snakemake
 
-from cxr.metrics import floor_table, ladder
+from cxr.metrics import box_floor_table, floor_table, floors, ladder
 
 CONFIG = [
     "name=alone",
@@ -42,8 +42,12 @@ def tables(tmp_path):
     )
     root.mkdir()
     table.to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
-    boxes = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000001_000.png,Mass,100,100,300,300\n"
-    (root / "BBox_List_2017.csv").write_text(boxes, encoding="utf-8")
+    places = draw.integers(480, 560, (80, 2))
+    boxes = [
+        f"{at + 1:08d}_000.png,{'Mass' if at % 2 else 'Nodule'},{x},{y},400,300" for at, (x, y) in enumerate(places)
+    ]
+    lines = ["Image Index,Finding Label,Bbox [x,y,w,h],,,", *boxes]
+    (root / "BBox_List_2017.csv").write_text("\n".join(lines), encoding="utf-8")
     return root
 
 
@@ -66,6 +70,15 @@ def test_the_tables_alone_give_the_ladder_of_every_split(repository, tmp_path, t
     area = by_image[(by_image["metric"] == "auroc")].set_index("rung")
     assert area.loc["constant", "value"] == 0.5 and area.loc["history", "floor"] == 1
     assert (area["labels"] == 2).all()
+    boxed = pd.read_csv(tmp_path / "results/alone/floors/boxes.csv")
+    assert [*boxed.columns] == box_floor_table.COLUMNS
+    values = boxed.set_index(["protocol", "metric", "label", "predictor"])["value"]
+    for protocol, count in (("paper", 11), ("sound", 80)):
+        mine = boxed[boxed["protocol"] == protocol]
+        assert set(mine["images"]) == {count} == set(mine["patients"]) and mine["value"].notna().all()
+        assert values[protocol, "f1", "all", "mean training mask, cut, of each view"] > 0.7
+        assert values[protocol, "froc_mean", "all", floors.COVERING_BOXES] > 0.7  # one box overlaps all of a finding's
+    assert (tmp_path / "results/alone/floors/boxes.txt").read_text(encoding="utf-8") in output
     text = (tmp_path / "results/alone/floors/labels.txt").read_text(encoding="utf-8")
     assert text in output  # printed as it is kept
     assert f"{area.loc['history', 'value']:.4f}" in text and "240 training images" in text

@@ -39,16 +39,7 @@ def write_all(
             described = roles[role][["image"]].merge(table[splits.METADATA_COLUMNS], on="image", how="left")
             splits.write_split(described, folder / size / f"{role}_metadata.csv")
     everything, _ = box_list.read_box_table(box_table, None)
-    folds = splits.box_folds(
-        everything,
-        table,
-        folds=rule.box_folds,
-        seed=seed,
-        validation=rule.box_validation,
-        test=rule.box_test,
-        group=rule.box_group,
-    )
-    for number, roles in enumerate(folds):
+    for number, roles in enumerate(of_boxes(everything, table, rule, seed)):
         _write(roles, folder / f"boxes_fold{number}", tell)
         _write_labels(roles["train"], table, folder / f"boxes_fold{number}" / "train_labels.csv")
 
@@ -68,6 +59,19 @@ def of_size(
         seed=seed,
         official_train=train_list,
         official_test=test_list,
+    )
+
+
+def of_boxes(boxes: pd.DataFrame, records: pd.DataFrame, rule: Split, seed: int) -> list[dict[str, pd.DataFrame]]:
+    """Return the folds of the boxed images as a rule says (`splits.box_folds`); boxes: of the whole box list."""
+    return splits.box_folds(
+        boxes,
+        records,
+        folds=rule.box_folds,
+        seed=seed,
+        validation=rule.box_validation,
+        test=rule.box_test,
+        group=rule.box_group,
     )
 
 

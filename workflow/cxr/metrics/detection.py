@@ -32,7 +32,7 @@ from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
 from cxr.metrics.judging import FEWEST
 from cxr.metrics.names import ANY_CLASS, of, parts
-from cxr.metrics.pooling import Fold, Pooled, images_with
+from cxr.metrics.pooling import Fold, Pooled, images_with, patients_with
 from cxr.metrics.table import Row, metric_row, metric_table
 
 SUBSETS = ("all", "large_both", "large_either", "large_area")
@@ -60,8 +60,8 @@ def score_folds(
       that a predicted box of the same finding overlaps by at least this much; centre_hit: share of truth boxes that hold
       the centre of one; false_positives_per_image: predicted boxes whose IoU with every truth box of their finding is below
       0.1. The same names ending in ``_any`` (label "all") ignore the finding. Where predictions name no finding at all (a
-      network off the shelf), only those are defined. The floor is the better of each finding's median training box and a
-      box of that size at a random place.
+      network off the shelf), only those are defined. The floor is the best of each finding's median training box, a
+      box of that size at a random place, and the training boxes that overlap the most others.
 
     Also returns the FROC of a detector of boxes, ``FROC_COLUMNS`` (no row for cells): label "all" (regardless of the boxes'
     labels) or a finding, if predictions name findings and the split has such a box; value, low, high: sensitivity at that
@@ -119,8 +119,11 @@ def _froc(pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], confid
 
 def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Row]:
     rows = []
-    floors = pooled.maps(lambda floors: floors.maps, pooled.everywhere)
-    for subset, target in _targets(pooled.drawn):
+    everything = [("all", "", [image.boxes for image in pooled.drawn])]
+    for subset, sense, target in [*everything, *large_subsets(pooled.drawn)]:
+        floors = pooled.maps(
+            lambda floors, sense=sense: floors.of_large(sense) if sense else floors.maps, pooled.everywhere
+        )
         counted = np.array([subset == "all" or len(boxes) > 0 for boxes in target], dtype=bool)
         shares = coverages(target)
         for unit, cell_target in (("", (shares > 0.5).astype(np.float64)), ("_pixels", shares)):
@@ -135,11 +138,11 @@ def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[R
     return rows
 
 
-def _targets(drawn: list[ImageBoxes]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    yield "all", [image.boxes for image in drawn]
+def large_subsets(drawn: list[ImageBoxes]) -> Iterator[tuple[str, str, list[np.ndarray]]]:
+    """Yield the three readings of a large box: (label of its rows, sense of `boxes.is_large`, such boxes of each image)."""
     for subset in SUBSETS[1:]:
         sense = subset.removeprefix("large_")
-        yield subset, [image.boxes[is_large(image.boxes)[sense]] for image in drawn]
+        yield subset, sense, [image.boxes[is_large(image.boxes)[sense]] for image in drawn]
 
 
 def _finding_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Row]:
@@ -276,7 +279,7 @@ MEANS = ("map50", "map50_95", "froc_mean", "froc")  # of "all": means over the f
 def _box_rows(
     pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], weights: np.ndarray, confidence: float
 ) -> list[Row]:
-    patients = {label: _patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
+    patients = {label: patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
     counted = [patients[finding] >= FEWEST for finding in BOXED_FINDINGS]
     model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights, counted)
     model |= froc_estimates(drawn, counted)
@@ -317,12 +320,6 @@ def _box_rows(
             )
         )
     return rows
-
-
-def _patients_with(label: str, pooled: Pooled) -> int:
-    """Count the patients with a box of the label ("all": any box)."""
-    has = [len(image.labels if label == "all" else image.of_label(label).labels) > 0 for image in pooled.drawn]
-    return len(np.unique(pooled.patients[np.array(has, dtype=bool)]))
 
 
 def _box_estimates(

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import FRAME, GRID, as_boxes, cell_coverage, parse_box_text
+from cxr.boxes import FRAME, GRID, PREDICTION_COLUMNS, as_boxes, cell_coverage, parse_box_text
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.classification import check_same_images, first_names
 from cxr.metrics.image_boxes import ImageBoxes
-
-PREDICTION_COLUMNS = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
 
 
 @dataclass(frozen=True)

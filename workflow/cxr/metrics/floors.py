@@ -1,7 +1,7 @@
 """Image-free predictors, the floor of every score: fitted on training labels or boxes, without looking at an image.
 
 Classification floors are constants: each score has a constant that is best for it. Detection floors are one map of
-confidences, or one box per finding, the same for every image; only a box at a random place differs from image to image.
+confidences, or a set of boxes, the same for every image; only a box at a random place differs from image to image.
 This module scores nothing; see classification and detection.
 """
 
@@ -11,19 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import FRAME, GRID, cell_targets, parse_box_text
+from cxr.boxes import CORNERS, FRAME, GRID, cell_targets, iou, is_large, parse_box_text
 from cxr.data.splits import place
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS, FINDINGS, LABELS, SEPARATOR
+from cxr.metrics.froc import OVERLAP
 
 WHOLE_IMAGE = "whole image"
 MEAN_MASK = "mean training mask"
 CUT_MASK = "mean training mask, cut"
 MEDIAN_BOXES = "median training box of each finding"
 RANDOM_BOXES = "box of each finding's median size at a random place"
+COVERING_BOXES = "training boxes of each finding that cover the most others"
+COVERING_ANY = "training boxes of any finding that cover the most others"
+LARGE_MASK = "mean training mask of large boxes"
+LARGE_CUT = "mean training mask of large boxes, cut"
 FINDING_MASK = "mean training mask of the finding"
 FINDING_CUT = "mean training mask of the finding, cut"
 FINDING_BOX = "median training box of the finding"
+BOX_COLUMNS = ["label", "confidence", *CORNERS]
+MOST_COVERING = 16  # boxes per finding, and of any finding: as many false positives per image as the FROC is drawn to
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class DetectionFloors:
     cut: the share at which the cut mask has the best F1 on the training images (``fit_cut``).
     boxes: label, confidence, x0, y0, x1, y1: for each boxed finding the median training box, with the share of training
     images that have such a box as confidence (``MEDIAN_BOXES``).
+    covering: label, confidence, corners: for each boxed finding the training boxes that, one after the other, overlap the most
+    training boxes of it not yet overlapped (IoU of at least 0.1, which the FROC asks for); confidence: how many these are per
+    training image (``COVERING_BOXES``). covering_any: the same over the boxes of all findings (``COVERING_ANY``).
+    large: "both", "either", "area" (``boxes.is_large``) -> ``LARGE_MASK``, ``LARGE_CUT``, fitted on the large training boxes;
+    a sense without one is left out.
     findings: finding -> maps given that it is present: ``FINDING_MASK`` (mean over the training images with such a
     box), ``FINDING_CUT`` (cut where it has the best F1 on them) and ``FINDING_BOX`` (cells the median box covers). A
     finding without a training box that covers a cell is left out.
@@ -88,6 +100,9 @@ class DetectionFloors:
     maps: dict[str, np.ndarray]
     cut: float
     boxes: pd.DataFrame
+    covering: pd.DataFrame
+    covering_any: pd.DataFrame
+    large: dict[str, dict[str, np.ndarray]]
     findings: dict[str, dict[str, np.ndarray]]
 
     def of_finding(self, finding: str) -> dict[str, np.ndarray]:
@@ -98,11 +113,16 @@ class DetectionFloors:
             known = {FINDING_MASK: self.maps[MEAN_MASK], FINDING_CUT: cut, FINDING_BOX: cut}
         return {name: self.maps[name] for name in (WHOLE_IMAGE, CUT_MASK)} | known
 
+    def of_large(self, sense: str) -> dict[str, np.ndarray]:
+        """All maps, with those of large boxes in one sense; where training has no such box, the maps of all boxes."""
+        known = {LARGE_MASK: self.maps[MEAN_MASK], LARGE_CUT: self.maps[CUT_MASK]}
+        return self.maps | self.large.get(sense, known)
+
     def random_boxes(self, image: str, seed: int) -> np.ndarray:
         """A box of each finding's median size, uniformly placed: (K, 4) in the order of `boxes`, the same for an image
         and seed on every call (``RANDOM_BOXES``).
         """
-        corners = self.boxes[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
+        corners = self.boxes[CORNERS].to_numpy(np.float64)
         size = corners[:, 2:] - corners[:, :2]
         at = [[place(seed, f"random box/{image}/{label}/{axis}") for axis in "xy"] for label in self.boxes["label"]]
         start = np.reshape(at, (-1, 2)) * (FRAME - size)
@@ -127,6 +147,9 @@ def fit_detection(train: pd.DataFrame) -> DetectionFloors:
         maps={WHOLE_IMAGE: np.ones((GRID, GRID)), MEAN_MASK: mean, CUT_MASK: (mean >= cut).astype(np.float64)},
         cut=cut,
         boxes=boxes,
+        covering=pd.concat([_covering(parsed, finding) for finding in BOXED_FINDINGS], ignore_index=True),
+        covering_any=_covering(parsed, None),
+        large=_large_maps(parsed),
         findings=_finding_maps(parsed, boxes),
     )
 
@@ -146,6 +169,32 @@ def _finding_maps(
                 FINDING_BOX: cell_targets([[corners]])[0].astype(np.float64),
             }
     return maps
+
+
+def _covering(parsed: Sequence[Sequence[tuple[str, float, float, float, float]]], finding: str | None) -> pd.DataFrame:
+    """Choose training boxes of a finding (None: of any) greedily, by the number of boxes that they newly overlap."""
+    candidates = [box for boxes in parsed for box in boxes if finding in (None, box[0])]
+    corners = np.array([box[1:] for box in candidates]).reshape(-1, 4)
+    overlaps = iou(corners, corners) >= OVERLAP
+    left = np.ones(len(candidates), dtype=bool)
+    rows = []
+    while left.any() and len(rows) < MOST_COVERING:
+        gains = overlaps[:, left].sum(axis=1)
+        best = int(gains.argmax())
+        rows.append((candidates[best][0], min(gains[best] / len(parsed), 1.0), *corners[best]))
+        left &= ~overlaps[best]
+    return pd.DataFrame(rows, columns=BOX_COLUMNS).astype(dict.fromkeys(BOX_COLUMNS[1:], np.float64))
+
+
+def _large_maps(parsed: Sequence[Sequence[tuple[str, float, float, float, float]]]) -> dict[str, dict[str, np.ndarray]]:
+    images = [np.array([box[1:] for box in boxes]).reshape(-1, 4) for boxes in parsed]
+    found = {}
+    for sense in is_large(np.empty((0, 4))):
+        targets = cell_targets([large for boxes in images if len(large := boxes[is_large(boxes)[sense]])])
+        if targets.any():
+            mean = targets.mean(axis=0)
+            found[sense] = {LARGE_MASK: mean, LARGE_CUT: (mean >= fit_cut(targets)).astype(np.float64)}
+    return found
 
 
 def fit_cut(targets: np.ndarray) -> float:
@@ -175,4 +224,4 @@ def _median_boxes(parsed: Sequence[Sequence[tuple[str, float, float, float, floa
         if found:
             confidence = sum(map(bool, images)) / len(parsed)
             rows.append((finding, confidence, *np.clip(np.median(found, axis=0), 0, FRAME)))
-    return pd.DataFrame(rows, columns=["label", "confidence", "x0", "y0", "x1", "y1"])
+    return pd.DataFrame(rows, columns=BOX_COLUMNS)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cxr.boxes import cell_targets
+from cxr.boxes import CORNERS, cell_targets
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import best_cut, binarise
 from cxr.metrics.classification import first_names
 from cxr.metrics.detections import Answers, Cells, ImageBoxes, truth_boxes
-from cxr.metrics.floors import MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, fit_detection
+from cxr.metrics.floors import COVERING_ANY, COVERING_BOXES, MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, fit_detection
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Pooled:
         if answers.boxes is not None:
             kept = [image.above(lowest) for image, lowest in zip(answers.boxes, cut, strict=True)]
         random = [
-            constant(floors[at], floors[at].random_boxes(image, seed))
+            constant(floors[at].boxes, floors[at].random_boxes(image, seed))
             for image, at in zip(truth["image"], number, strict=True)
         ]
         return Pooled(
@@ -123,21 +123,31 @@ class Pooled:
     @property
     def constants(self) -> dict[str, list[ImageBoxes]]:
         """Image-free boxes by name: for each image, those of its own fold."""
-        columns = ["x0", "y0", "x1", "y1"]
-        medians = [constant(floors, floors.boxes[columns].to_numpy(np.float64)) for floors in self.floors]
-        return {MEDIAN_BOXES: [medians[fold] for fold in self.fold], RANDOM_BOXES: self.random}
+        same = {
+            MEDIAN_BOXES: [constant(floors.boxes) for floors in self.floors],
+            COVERING_BOXES: [constant(floors.covering) for floors in self.floors],
+            COVERING_ANY: [constant(floors.covering_any) for floors in self.floors],
+        }
+        return {name: [boxes[fold] for fold in self.fold] for name, boxes in same.items()} | {RANDOM_BOXES: self.random}
 
     @property
     def everywhere(self) -> np.ndarray:
         return np.arange(len(self.drawn))
 
 
-def constant(floors: DetectionFloors, corners: np.ndarray) -> ImageBoxes:
-    """The floor's boxes of an image, with their labels and confidences, at these corners."""
-    return ImageBoxes(floors.boxes["label"].to_numpy(object), floors.boxes["confidence"].to_numpy(np.float64), corners)
+def constant(boxes: pd.DataFrame, corners: np.ndarray | None = None) -> ImageBoxes:
+    """Return a table of boxes (`floors.BOX_COLUMNS`) as those of an image, at these corners instead of its own if given."""
+    where = boxes[CORNERS].to_numpy(np.float64) if corners is None else corners
+    return ImageBoxes(boxes["label"].to_numpy(object), boxes["confidence"].to_numpy(np.float64), where)
 
 
 def images_with(finding: str, drawn: list[ImageBoxes]) -> tuple[np.ndarray, np.ndarray]:
     """Places of the images that have a box of the finding, and the cells it covers (n, 16, 16)."""
     at = np.flatnonzero([(image.labels == finding).any() for image in drawn])
     return at, cell_targets([drawn[place].of_label(finding).boxes for place in at])
+
+
+def patients_with(label: str, pooled: Pooled) -> int:
+    """Count the patients with a box of the label ("all": any box)."""
+    has = [len(image.labels if label == "all" else image.of_label(label).labels) > 0 for image in pooled.drawn]
+    return len(np.unique(pooled.patients[np.array(has, dtype=bool)]))

@@ -86,6 +86,7 @@ def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
                 f"FROC of the detectors of boxes, protocol {protocol}",
                 f"Protocol {protocol}, {inputs.tested(protocol)}: share of true boxes found against false positives per "
                 "image, over all confidence thresholds. A box is found if a prediction has an IoU of at least 0.1 with it. "
-                "Bands: intervals by patient. Dashed: the floor of the same folds, for each finding the better of its median "
-                "training box and a box of that size at a random place. The detections of all folds are ranked together.",
+                "Bands: intervals by patient. Dashed: the floor of the same folds, the best of: each finding's median training "
+                "box, a box of that size at a random place, the training boxes that overlap the most others. The "
+                "detections of all folds are ranked together.",
             )
