@@ -12,8 +12,9 @@ rule label_floors:
         "<logs>/floors.log",
     conda:
         "../envs/data.yaml"
+    threads: 4  # splits at a time
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(8000),
         runtime=growing(30),
     params:
         protocols={

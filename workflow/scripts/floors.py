@@ -12,6 +12,7 @@ with jobs.opened(snakemake, "floors", os.environ) as (tell, out):
         protocols={name: (Split(**rule), sizes) for name, (rule, sizes) in snakemake.params.protocols.items()},
         settings=Evaluation(**snakemake.params.evaluation),
         seed=snakemake.params.seed,
+        workers=snakemake.threads,
         table=out["table"],
         text=out["text"],
         tell=tell,

@@ -1,6 +1,9 @@
 """The floors of a data set from its tables alone: what each rung of the ladder scores on the test images of each split."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,7 @@ def write(
     protocols: Mapping[str, tuple[Split, Sequence[str]]],
     settings: Evaluation,
     seed: int,
+    workers: int,
     table: Path,
     text: Path,
     tell: Journal,
@@ -48,25 +52,41 @@ def write(
     """Split the label table as each protocol does, climb the ladder on each split, and write CSV and a text for reading.
 
     labels: the label table; no image is looked for, so every row of it takes part. lists: official train_val and test, or
-    none. protocols: name -> split rule and sizes ("all": every image). Raises InputError as `splits.classification_split`.
+    none. protocols: name -> split rule and sizes ("all": every image). workers: splits at a time, each in a
+    process of its own. Raises InputError as `splits.classification_split`.
     """
     content = label_list.inspect_label_table(labels)
     records = content.records.assign(digest="")
     for note in (f"{labels.name}: {len(records)} usable rows, {len(content.rejected)} set aside", *content.notes):
         tell(note)
     official = [splits.read_image_list(path) for path in lists]
+    asked = [(name, rule, size) for name, (rule, sizes) in protocols.items() for size in sizes]
+    work = partial(_of_split, records, official, settings, seed)
     rows = []
-    for name, (rule, sizes) in protocols.items():
-        for size in sizes:
-            roles = split_files.of_size(records, size, rule, seed, official)
-            train, test = (_described(roles[role], records) for role in ("train", "test"))
-            found = image_free.climb(train, test.drop(columns="labels"), seed)
-            tell(f"{name}, {rule.rule}, size {size}: {len(train)} training and {len(test)} test images")
-            told = {"protocol": name, "rule": rule.rule, "size": size} | _counts(train, test)
-            rows += [told | row for row in _rows(found, test, settings, seed)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        for told, found in pool.map(work, asked):
+            tell(told)
+            rows += found
     result = pd.DataFrame(rows, columns=COLUMNS)
     csv_cells.write(result, table, float_format="%.6g")
     text.write_text(as_text(result, settings.confidence), encoding="utf-8")
+
+
+def _of_split(
+    records: pd.DataFrame,
+    official: Sequence[set[str]],
+    settings: Evaluation,
+    seed: int,
+    asked: tuple[str, Split, str],
+) -> tuple[str, list[dict[str, object]]]:
+    """Return a line for the log and the rows of one split; asked: protocol, split rule, size."""
+    name, rule, size = asked
+    roles = split_files.of_size(records, size, rule, seed, official)
+    train, test = (_described(roles[role], records) for role in ("train", "test"))
+    found = image_free.climb(train, test.drop(columns="labels"), seed)
+    told = {"protocol": name, "rule": rule.rule, "size": size} | _counts(train, test)
+    line = f"{name}, {rule.rule}, size {size}: {len(train)} training and {len(test)} test images"
+    return line, [told | row for row in _rows(found, test, settings, seed)]
 
 
 def _described(split: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
