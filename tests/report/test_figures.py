@@ -264,3 +264,30 @@ def test_examples_fill_as_many_rows_as_needed():
 def test_equal_input_gives_equal_bytes(history):
     floors = {"loss": (0.5, "prior")}
     assert charts.learning_curves(history, floors) == charts.learning_curves(history.copy(), floors)
+
+
+RUNGS = {
+    "panel": "AUROC", "series": "paper", "value": 0.6, "low": 0.55, "high": 0.65, "verdict": "better",
+    "constant": 0.5, "metadata": 0.58, "history": 0.63,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["value", "low", "high", "constant", "metadata", "history"])
+def test_every_number_of_the_ladder_is_drawn(name):
+    wide = RUNGS | {"series": "wide", "low": 0.3, "high": 0.9, "constant": 0.3, "history": 0.9}
+    one, other = (charts.ladder_chart(pd.DataFrame([wide, RUNGS | {name: RUNGS[name] + by}])) for by in (0.0, 0.02))
+    assert decoded(one).shape == decoded(other).shape and one != other
+
+
+@pytest.mark.parametrize(("verdict", "colour"), [("better", BLUE), ("worse", VERMILION)])
+def test_the_ladder_takes_the_colour_of_the_verdict(verdict, colour):
+    others = {BLUE, VERMILION} - {colour}
+    picture = charts.ladder_chart(pd.DataFrame([RUNGS | {"verdict": verdict}]))
+    assert count(picture, colour) > 40 and all(count(picture, other) == 0 for other in others)
+
+
+def test_a_ladder_without_a_rung_leaves_its_place_empty():
+    short = charts.ladder_chart(pd.DataFrame([RUNGS | {"history": float("nan")}]))
+    assert short != charts.ladder_chart(pd.DataFrame([RUNGS]))
+    with pytest.raises(ValueError, match="no row"):
+        charts.ladder_chart(pd.DataFrame([RUNGS]).iloc[:0])

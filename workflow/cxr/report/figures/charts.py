@@ -37,6 +37,7 @@ SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "D"), (PURPLE, "^"), (ORANGE, "
 COLLAPSE_COLOURS = {"collapsed": VERMILION, "guesses": GREY, "ranks only": ORANGE, "learned": BLUE}
 VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "too_few": GREY, "undefined": GREY}
 VERDICT_WORDS = {"too_few": "too few patients for a verdict"}
+RUNG_MARKS = {"constant": ("s", GREY), "metadata": ("D", ORANGE), "history": ("^", PURPLE)}
 DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7AB", "#F7F7F7", "#A9CCE3", BLUE])
 
 
@@ -272,6 +273,46 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
         figure.legend(
             handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.3, columnspacing=1.1
         )
+        return png_bytes(figure)
+
+
+def ladder_chart(rows: pd.DataFrame) -> bytes:
+    """Draw a model's scores above those of the image-free predictors of each rung, one panel per score.
+
+    rows: columns panel (title), series (name of the lane), value, low, high, verdict, and one per rung: constant, metadata,
+    history (NaN where there is none). Lanes from top to bottom in the order of their series. Raises ValueError without a row.
+    """
+    if rows.empty:
+        raise ValueError("no row has rungs")
+    panels, lanes = list(dict.fromkeys(rows["panel"])), list(dict.fromkeys(rows["series"]))
+    with styled():
+        figure = Figure(figsize=(WIDTH, 0.52 * len(lanes) + 1.1), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for ax, panel in zip(axes, panels, strict=True):
+            mine = rows[rows["panel"] == panel]
+            places = (len(lanes) - 1 - mine["series"].map(lanes.index)).to_numpy(dtype=float)
+            for rung, (marker, colour) in RUNG_MARKS.items():
+                ax.scatter(mine[rung], places - 0.2, marker=marker, s=30, facecolor="white", edgecolor=colour, zorder=3)
+            for place, (_, row) in zip(places, mine.iterrows(), strict=True):
+                rungs = row[[*RUNG_MARKS]].to_numpy(dtype=float)
+                ax.hlines(place - 0.2, np.nanmin(rungs), np.nanmax(rungs), color=FAINT, linewidth=2.2, zorder=1)
+                colour = VERDICT_COLOURS.get(row["verdict"], GREY)
+                _whiskers(ax, row.to_frame().T, "value", np.array([place + 0.15]), colour, "o")
+            quiet(ax, panel, grid="x")
+            ax.tick_params(axis="y", length=0)
+            ax.spines["left"].set_visible(False)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+        axes[0].set_yticks(range(len(lanes)), lanes[::-1])
+        axes[0].set_ylim(-0.6, len(lanes) - 0.4)
+        handles = [Line2D([], [], color=INK, marker="o", linestyle="-", markersize=5, label="ours")]
+        handles += [
+            Line2D(
+                [], [], color=colour, marker=marker, markerfacecolor="white", linestyle="", markersize=5.5, label=rung
+            )
+            for rung, (marker, colour) in RUNG_MARKS.items()
+            if rows[rung].notna().any()
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4)
         return png_bytes(figure)
 
 

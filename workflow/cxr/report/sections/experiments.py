@@ -15,6 +15,13 @@ from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
 from cxr.report.verdicts import cell_texts, number, signed
 
 OVERALL = ("", "all", "mean8", "mean14", "findings", "mean15", *paper.LARGE)  # labels that are not one finding
+LADDERS = {  # numbers that are drawn above their rungs, and how their panel's title ends
+    ("auroc", "mean14"): ", mean of 14",
+    ("loss", "mean14"): ", 14 findings",
+    ("loss", "findings"): ", among findings",
+    ("accuracy", "mean14"): ", 14 findings",
+    ("accuracy", "findings"): ", among findings",
+}
 CURVES = {  # name of a history's curve → (metric, labels to look for)
     "loss": (("loss", ""), ("mse", "all")),
     "accuracy": (("accuracy", ""),),
@@ -35,7 +42,12 @@ def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
         "chosen": _chosen(inputs) if about.name == "transfer" else [],
         "weights": _weights_notes(inputs, about),
         "label_tables": list(_label_tables(inputs, about)),
-        "figures": [*_heatmaps(inputs, about), *_curves(inputs, about), *_pictures(inputs, about)],
+        "figures": [
+            *_ladders(inputs, about),
+            *_heatmaps(inputs, about),
+            *_curves(inputs, about),
+            *_pictures(inputs, about),
+        ],
         "everything": [
             {
                 "protocol": row["protocol"],
@@ -162,6 +174,28 @@ def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
             if experiment == "gridcnn" and fold == "0" and "pretrained_on" in facts
         ]
     return notes
+
+
+def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
+    """Draw the numbers that have a verdict above the rungs of their floor, for all protocols and pairs of an experiment."""
+    rows = []
+    for protocol, experiment in inputs.experiments_of(about.name):
+        chosen = pair(experiment)
+        name = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
+        for metric, label in LADDERS:
+            row = inputs.metric(protocol, experiment, metric, label)
+            if row is not None and pd.notna(row["constant"]) and pd.notna(row["value"]):
+                lane = f"{name}\n{int(row['support']):,} images"
+                rows.append({**row, "panel": metric_name(metric) + LADDERS[metric, label], "series": lane})
+    if rows:
+        yield style.embedded(
+            charts.ladder_chart(pd.DataFrame(rows)),
+            f"{about.title} above the rungs of its floor",
+            "Ours, with its interval, above what the image-free predictors of each rung score on the same test images: the best "
+            "constant; age, sex, view and follow-up number (metadata); these and the labels of the patient's training images "
+            "(history). Blue: better than the floor; orange: worse; grey: indistinguishable, or too few patients. For the loss, "
+            "lower is better. The floor is the rung that is best on the training images, not on these.",
+        )
 
 
 def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
