@@ -16,7 +16,7 @@ import torch
 import yaml
 from yolo_squares import CPU, FINDINGS, LONGER, NOTHING_KEPT, SMALL, Squares, judge, predict, squares, tune, written
 
-from cxr.boxes import FRAME, iou
+from cxr.boxes import FRAME, PREDICTION_COLUMNS, iou
 from cxr.detectors.yolo import experiments, labels
 from cxr.detectors.yolo import trainer as detector
 from cxr.errors import InputError, Interrupted
@@ -370,7 +370,7 @@ def test_predictions_are_a_table_in_the_frame(data: Squares, tuned: detector.Tun
 def test_no_boxes_is_an_empty_table(data: Squares, tuned: detector.Tuned) -> None:
     table = predict(tuned.weights, data, confidence=0.99)
     assert table.empty
-    assert list(table.columns) == detector.COLUMNS
+    assert list(table.columns) == PREDICTION_COLUMNS
 
 
 def test_resnet_weights_are_refused(tmp_path: Path, data: Squares, data_set: Path) -> None:
