@@ -127,7 +127,7 @@ def test_undefined_scores_stay_undefined() -> None:
     assert np.isnan(nothing.interval(0.9)).all()
     assert mean_of([nothing, some]).value == 0.6
     assert np.isnan(mean_of([nothing, nothing]).value)
-    row = metric_row("auroc", "Mass", some, None, "", confidence=0.9, support=4, patients=4)
+    row = metric_row("auroc", "Mass", some, None, "", confidence=0.9, support=4, patients=4, effective=4)
     assert row["note"] == "undefined in 1 of 3 resamples"
     assert np.isnan(row["floor"]) and np.isnan(row["difference"])
 
@@ -223,7 +223,7 @@ def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
 
 def test_a_row_says_of_score_floor_and_difference_each_its_own_interval() -> None:
     score, floor = Estimate(0.8, np.linspace(0.7, 0.9, 101)), Estimate(0.5, np.linspace(0.6, 0.4, 101))
-    row = metric_row("mse", "all", score, floor, "x", confidence=0.9, support=3, patients=3)
+    row = metric_row("mse", "all", score, floor, "x", confidence=0.9, support=3, patients=3, effective=3)
     assert [row[name] for name in ("value", "low", "high")] == pytest.approx([0.8, 0.71, 0.89])
     assert [row[name] for name in ("floor", "floor_low", "floor_high")] == pytest.approx([0.5, 0.41, 0.59])
     # on the same resample both are high or low together: 0.7 - 0.6 to 0.9 - 0.4
@@ -290,6 +290,8 @@ def test_a_mean_is_over_the_labels_that_ten_patients_have_in_every_resample() ->
     assert "Hernia" in mean["note"] and "Mass" not in mean["note"]
     assert [cell(table, "auroc", label)["patients"] for label in ("Mass", "Hernia", "mean14")] == [12, 3, 12]
     assert cell(table, "auroc", "Hernia")["verdict"] == TOO_FEW
+    assert cell(table, "auprc", "Mass")["verdict"] == DESCRIPTIVE  # against a constant it is too skewed to be judged
+    assert np.isnan(cell(table, "auprc", "Mass")["p"]) and np.isfinite(cell(table, "auroc", "Mass")["p"])
     few = table_of(
         "s", "x", predictions(truth["image"][:16], said[:16]), truth[:16], truth, activation="sigmoid", **BOOTSTRAP
     )
@@ -326,7 +328,7 @@ def test_a_number_stands_against_the_rung_that_is_best_on_the_training_images() 
     assert (
         row["floor_name"].startswith("metadata") and row["constant"] == 0.5 and row["metadata"] == row["floor"] > 0.75
     )
-    assert np.isnan(row["history"]) and row["verdict"] == SAME
+    assert np.isnan(row["history"]) and row["verdict"] == SAME == cell(table, "auprc", "Effusion")["verdict"]
     loss = cell(table, "loss", "Effusion")
     assert loss["floor"] == pytest.approx(loss["metadata"]) and loss["floor"] < loss["constant"]
     assert loss["verdict"] in (SAME, WORSE)

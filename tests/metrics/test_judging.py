@@ -8,7 +8,18 @@ from scipy import stats
 from cxr.labels import LABELS
 from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, weighted_ratios
-from cxr.metrics.judging import BETTER, DESCRIPTIVE, SAME, TOO_FEW, UNDEFINED, WORSE, holm, p_value, verdict
+from cxr.metrics.judging import (
+    BETTER,
+    DESCRIPTIVE,
+    SAME,
+    TOO_FEW,
+    UNDEFINED,
+    WORSE,
+    effective_patients,
+    holm,
+    p_value,
+    verdict,
+)
 from cxr.metrics.table import metric_row, metric_table
 
 ROW = {
@@ -55,6 +66,13 @@ def test_without_spread_only_no_difference_is_no_difference():
     assert np.isnan(p_value(Estimate(np.nan, np.arange(9.0)), 9))
 
 
+def test_patients_with_many_images_count_for_more_so_that_fewer_tell():
+    assert effective_patients(np.array([1, 2, 3, 4])) == 4
+    assert effective_patients(np.array([7, 7, 8, 8])) == 2
+    assert effective_patients(np.repeat([1, 2], [9, 1])) == pytest.approx(100 / 82)
+    assert effective_patients(np.array([])) == 0
+
+
 def test_holms_procedure_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])  # R: p.adjust, "holm"
     assert holm([0.9, 0.8]).tolist() == [1, 1]
@@ -80,7 +98,15 @@ def test_a_table_gives_each_row_its_verdict():
         samples = draw.normal(0.5, 0.02, 200)
         score = Estimate(0.5 + gap, samples + gap)
         return metric_row(
-            metric, label, score, Estimate(0.5, samples[::-1]), "x", confidence=0.95, support=50, patients=patients
+            metric,
+            label,
+            score,
+            Estimate(0.5, samples[::-1]),
+            "x",
+            confidence=0.95,
+            support=50,
+            patients=patients,
+            effective=patients,
         )
 
     rows = [row("auroc", "Mass", 0.3, 40), row("auroc", "Edema", 0.3, 5), row("accuracy", "", 0.3, 40)]

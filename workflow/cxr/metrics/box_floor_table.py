@@ -83,7 +83,7 @@ def _rows(
             for name, confidences in maps.items():
                 scores = area_estimates(cell_scores(target, confidences), counted, weights)
                 yield row("f1", subset, name, scores[2], counted)
-    enough = [patients_with(finding, pooled) >= FEWEST for finding in BOXED_FINDINGS]
+    enough = [len(np.unique(patients_with(finding, pooled))) >= FEWEST for finding in BOXED_FINDINGS]
     for name, boxes in pooled.constants.items():
         found = froc_estimates(curves(boxes, pooled.drawn, weights), enough)
         for metric in ("froc_mean", "froc_mean_any"):

@@ -16,6 +16,7 @@ from cxr.labels import FINDINGS, LABELS, SEPARATOR, to_matrix
 from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Column, Guess, areas, columns
+from cxr.metrics.judging import effective_patients
 from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
 from cxr.metrics.table import Row, metric_row, metric_table
 
@@ -49,10 +50,11 @@ def classification_table(
     - subset_accuracy (sigmoid): share of images with all 15 labels right.
     - label_sensitivity, a row per label: share of the images with the label for which it is predicted, by a probability
       above 0.5 (sigmoid) or by the highest one (softmax).
-    - auroc, auprc: a row per label, and "mean14" (findings) and "mean15" over the labels that enough patients have
+    - auroc, auprc (not judged against a constant, see below): a row per label, and "mean14" (findings) and "mean15" over the labels that enough patients have
       (`mean_labels`); the note names the others.
 
-    The floor of each score is the candidate that was best at it on the training images (`Ladder.floor`). support is the
+    AUPRC against a constant has no verdict: where few images have the label it is so skewed that no interval holds, and the
+    AUROC asks the same. The floor of each score is the candidate that was best at it on the training images (`Ladder.floor`). support is the
     number of images, or of images with the label. Raises InputError where predictions and truth do not cover the same
     images, or a probability lies outside [0, 1].
     """
@@ -125,6 +127,13 @@ class _Scored:
         patients = truth["patient"].to_numpy()
         return cls(patients, targets, ladder, weights, fewer_patients(targets, patients))
 
+    def effective(self, label: str, counted: np.ndarray) -> float:
+        """The effective number of patients of the counted images (N,); of a label, of those with or without it, the fewer."""
+        if label not in LABELS:
+            return effective_patients(self.patients[counted])
+        has = self.targets[:, LABELS.index(label)] > 0
+        return min(effective_patients(self.patients[has]), effective_patients(self.patients[~has]))
+
 
 def fewer_patients(targets: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Count the patients with an image that has a label, and those with one that has not; return the fewer, (15,) int.
@@ -184,6 +193,7 @@ def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float
             confidence=confidence,
             support=int(total),
             patients=_patients(column, scored),
+            effective=scored.effective(column.label, column.denominator > 0),
             note="" if np.isfinite(value.value) else "no image has the label" if column.label in LABELS else "no image",
             rungs=rungs,
         )
@@ -205,7 +215,7 @@ def _constant_name(said: Guess, activation: str, column: Column) -> str:
 
 def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[Row]:
     cached = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, scored.weights))
-    once = np.ones((1, len(scored.targets)), dtype=np.uint16)
+    once, every = np.ones((1, len(scored.targets)), dtype=np.uint16), np.ones(len(scored.targets), dtype=bool)
     values = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, once))
     for number, metric in enumerate(("auroc", "auprc")):
         for label, at in _ranked(scored):
@@ -225,6 +235,8 @@ def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[
                 confidence=confidence,
                 support=_support(label, scored),
                 patients=int(scored.fewer[at].min()) if at else 0,
+                effective=min((scored.effective(LABELS[each], every) for each in at), default=0.0),
+                judgeable=metric == "auroc" or scored.ladder.rungs[floor] != CONSTANT,
                 note=_ranking_note(label, at, scored),
                 rungs=rungs,
             )

@@ -30,7 +30,7 @@ from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted
 from cxr.metrics.detections import ImageBoxes, coverages
 from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
-from cxr.metrics.judging import FEWEST
+from cxr.metrics.judging import FEWEST, effective_patients
 from cxr.metrics.names import ANY_CLASS, of, parts
 from cxr.metrics.pooling import Fold, Pooled, images_with, patients_with
 from cxr.metrics.table import Row, metric_row, metric_table
@@ -95,6 +95,7 @@ def score_folds(
             confidence=confidence,
             support=len(answered),
             patients=len(np.unique(pooled.patients)),
+            effective=effective_patients(pooled.patients),
         )
     )
     return metric_table(protocol, experiment, rows, confidence), froc
@@ -133,8 +134,8 @@ def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[R
                     model = area_scores(pooled.answers.boxes if mode else pooled.kept, target, weighted=bool(mode))
                 else:
                     model = cell_scores(cell_target, pooled.answers.cells if mode else pooled.marked)
-                patients = len(np.unique(pooled.patients[counted]))
-                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence, patients)[0]
+                telling = pooled.patients[counted]
+                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence, telling)[0]
     return rows
 
 
@@ -153,21 +154,21 @@ def _finding_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> lis
         model = cell_scores(target, binarise(pooled.answers.of_finding(finding, at), cut[:, None, None]))
         maps = pooled.maps(lambda floors, finding=finding: floors.of_finding(finding), at)
         constants = {name: cell_scores(target, constant) for name, constant in maps.items()}
-        patients = len(np.unique(pooled.patients[at]))
         mine, *f1 = _family(
-            "", finding, model, constants, np.ones(len(at), dtype=bool), weights[:, at], confidence, patients,
+            "", finding, model, constants, np.ones(len(at), dtype=bool), weights[:, at], confidence, pooled.patients[at],
             note=_finding_note(pooled, finding, at),
         )  # fmt: skip
         rows += mine
-        scores.append((finding, patients, *f1))
+        scores.append((finding, pooled.patients[at], *f1))
     return [*rows, _mean_of_findings(scores, confidence)]
 
 
-def _mean_of_findings(scores: list[tuple[str, int, Estimate, Estimate]], confidence: float) -> Row:
+def _mean_of_findings(scores: list[tuple[str, np.ndarray, Estimate, Estimate]], confidence: float) -> Row:
     """The mean over the findings of which enough patients have a box; where there is none, over those that are defined."""
     names, patients, f1, floors = zip(*scores, strict=True)
-    counted = np.array(patients) >= FEWEST
-    used = [count for count in patients if count >= FEWEST] or [count for count in patients if count]
+    counts = np.array([len(np.unique(each)) for each in patients])
+    counted = counts >= FEWEST
+    used = counted if counted.any() else counts > 0
     left_out = [name for name, use in zip(names, counted, strict=True) if not use and counted.any()]
     return metric_row(
         "f1",
@@ -176,8 +177,9 @@ def _mean_of_findings(scores: list[tuple[str, int, Estimate, Estimate]], confide
         mean_of(floors, counted),
         "the best of each finding",
         confidence=confidence,
-        support=len(used),
-        patients=min(used, default=0),
+        support=int(used.sum()),
+        patients=int(min(counts[used], default=0)),
+        effective=min((effective_patients(each) for each, use in zip(patients, used, strict=True) if use), default=0.0),
         note=_left_out_note(left_out),
     )
 
@@ -215,7 +217,7 @@ def _family(
     counted: np.ndarray,
     weights: np.ndarray,
     confidence: float,
-    patients: int,
+    patients: np.ndarray,
     note: str = "",
 ) -> tuple[list[Row], Estimate, Estimate]:
     """Rows of precision, recall and F1 of one kind, beside those of the floor map with the best F1; and the two F1s."""
@@ -238,7 +240,8 @@ def _family(
             best,
             confidence=confidence,
             support=int(support),
-            patients=patients,
+            patients=len(np.unique(patients)),
+            effective=effective_patients(patients),
             note="; ".join(filter(None, [note, *(notes if counted.any() else [])])),
         )
         for name, score, floor, support in zip(
@@ -267,6 +270,7 @@ def _mse_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Ro
             confidence=confidence,
             support=len(target),
             patients=len(np.unique(pooled.patients)),
+            effective=effective_patients(pooled.patients),
         )
     ]
 
@@ -279,16 +283,19 @@ MEANS = ("map50", "map50_95", "froc_mean", "froc")  # of "all": means over the f
 def _box_rows(
     pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], weights: np.ndarray, confidence: float
 ) -> list[Row]:
-    patients = {label: patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
-    counted = [patients[finding] >= FEWEST for finding in BOXED_FINDINGS]
+    telling = {label: patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
+    counts = np.array([len(np.unique(telling[finding])) for finding in BOXED_FINDINGS])
+    counted = counts >= FEWEST
+    used = [
+        telling[name] for name, use in zip(BOXED_FINDINGS, counted if counted.any() else counts > 0, strict=True) if use
+    ]
     model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights, counted)
     model |= froc_estimates(drawn, counted)
     floors = {
         name: _box_estimates(boxes, boxes, pooled.drawn, weights, counted) | froc_estimates(constants[name], counted)
         for name, boxes in pooled.constants.items()
     }
-    left_out = [name for name, use in zip(BOXED_FINDINGS, counted, strict=True) if not use and any(counted)]
-    used = [count for name, count in patients.items() if name != "all" and count]
+    left_out = [name for name, use in zip(BOXED_FINDINGS, counted, strict=True) if not use and counted.any()]
     foreign = pooled.answers.foreign
     nothing = Estimate(np.nan, np.full(len(weights), np.nan))
     rows = []
@@ -299,7 +306,7 @@ def _box_rows(
         undefined = foreign and not any_class
         best, others = _best({name: estimates[metric, label] for name, estimates in floors.items()}, higher)
         boxes = sum(len(image.labels if label == "all" else image.of_label(label).labels) for image in pooled.drawn)
-        telling = min([count for count in used if count >= FEWEST] or used, default=0) if mean else patients[label]
+        asked = (used if mean else [telling[label]]) if higher else [pooled.patients]
         notes = [
             "undefined: the predicted classes are not findings" if undefined else "",
             "" if boxes or not higher else "no such box in the split",
@@ -315,7 +322,8 @@ def _box_rows(
                 best,
                 confidence=confidence,
                 support=boxes if higher else len(pooled.drawn),
-                patients=telling if higher else len(np.unique(pooled.patients)),
+                patients=min((len(np.unique(each)) for each in asked), default=0),
+                effective=min((effective_patients(each) for each in asked), default=0.0),
                 note="; ".join(filter(None, notes)),
             )
         )

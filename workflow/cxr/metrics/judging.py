@@ -3,7 +3,8 @@
 A difference is called if two things hold: its bootstrap interval excludes 0, and its p-value, corrected for the labels of
 the table, is below 1 - confidence. The p-value takes the difference over its bootstrap standard error from a t-distribution
 with one degree of freedom less than there are patients who tell of the number: with few of them the percentile interval
-alone is far too narrow. Below `FEWEST` such patients there is no verdict; below `FEW` it is marked. The benchmark
+alone is far too narrow. Patients with many images count for more, so the effective number of patients is taken
+(`effective_patients`). Below `FEWEST` patients there is no verdict; below `FEW` it is marked. The benchmark
 benchmarks/verdicts.py measures how often the rule calls a difference where there is none.
 """
 
@@ -21,10 +22,20 @@ TOO_FEW = "too_few"
 FEWEST, FEW = 10, 20  # patients
 
 
+def effective_patients(patients: np.ndarray) -> float:
+    """Return the effective number of patients, Kish's (Σ n)² / Σ n², of their numbers of images n; 0 without an image.
+
+    patients: (N,) patient of each image that tells of the number.
+    """
+    counts = np.unique(patients, return_counts=True)[1].astype(np.float64)
+    return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else 0.0
+
+
 def p_value(difference: Estimate, patients: float) -> float:
     """Return the two-sided p-value of a difference; NaN where it is undefined or fewer than two patients tell of it.
 
-    patients: those who tell of the number; of a ranking, the smaller of those with and without the label.
+    patients: the effective number of those who tell of the number; of a ranking, the smaller of those with and without the
+    label.
     """
     samples = difference.samples[np.isfinite(difference.samples)]
     if not np.isfinite(difference.value) or len(samples) < 2 or not patients >= 2:

@@ -147,7 +147,7 @@ def images_with(finding: str, drawn: list[ImageBoxes]) -> tuple[np.ndarray, np.n
     return at, cell_targets([drawn[place].of_label(finding).boxes for place in at])
 
 
-def patients_with(label: str, pooled: Pooled) -> int:
-    """Count the patients with a box of the label ("all": any box)."""
+def patients_with(label: str, pooled: Pooled) -> np.ndarray:
+    """Return the patient of each image that has a box of the label ("all": any box)."""
     has = [len(image.labels if label == "all" else image.of_label(label).labels) > 0 for image in pooled.drawn]
-    return len(np.unique(pooled.patients[np.array(has, dtype=bool)]))
+    return pooled.patients[np.array(has, dtype=bool)]

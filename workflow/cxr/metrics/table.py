@@ -47,13 +47,16 @@ def metric_row(
     confidence: float,
     support: int,
     patients: int,
+    effective: float,
+    judgeable: bool = True,
     note: str = "",
     rungs: Mapping[str, float] | None = None,
 ) -> Row:
     """Write an estimate and its floor as a row of the metric table, less the columns that `metric_table` adds.
 
-    metric: one of `names.METRICS`. support: number of images or boxes behind the score. patients: how many tell of it
-    (`judging.p_value`). rungs: values of the image-free predictors of each rung, for the numbers that have a ladder. Without
+    metric: one of `names.METRICS`. support: number of images or boxes behind the score. patients: how many tell of it;
+    effective: their effective number (`judging.effective_patients`). judgeable: whether the rule of verdicts holds for this
+    pair of score and floor. rungs: values of the image-free predictors of each rung, for the numbers that have a ladder. Without
     a floor, the floor's columns are NaN. The note gains the number of bootstrap samples in which the score is undefined.
     """
     nothing = Estimate(np.nan, np.full_like(score.samples, np.nan))
@@ -81,7 +84,8 @@ def metric_row(
         "higher_is_better": int(of(metric).higher_is_better),
         "support": support,
         "patients": patients,
-        "p": judging.p_value(difference, patients) if judged(metric, label) else np.nan,
+        "judged": judgeable and judged(metric, label),
+        "p": judging.p_value(difference, effective) if judgeable and judged(metric, label) else np.nan,
         **{name: (rungs or {}).get(name, np.nan) for name in RUNG_COLUMNS},
         "note": note,
     }
@@ -91,8 +95,5 @@ def metric_table(protocol: str, experiment: str, rows: list[Row], confidence: fl
     """Gather rows of ``metric_row`` into a table with ``METRIC_COLUMNS``: corrects the p-values and gives the verdicts."""
     table = pd.DataFrame([{"protocol": protocol, "experiment": experiment, **row} for row in rows])
     table["p_holm"] = judging.correct(table)
-    table["verdict"] = [
-        judging.verdict(row | {"judged": judged(row["metric"], row["label"])}, confidence)
-        for row in table.to_dict("records")
-    ]
+    table["verdict"] = [judging.verdict(row, confidence) for row in table.to_dict("records")]
     return table[METRIC_COLUMNS]
