@@ -50,11 +50,11 @@ def classification_table(
     - subset_accuracy (sigmoid): share of images with all 15 labels right.
     - label_sensitivity, a row per label: share of the images with the label for which it is predicted, by a probability
       above 0.5 (sigmoid) or by the highest one (softmax).
-    - auroc, auprc (not judged against a constant, see below): a row per label, and "mean14" (findings) and "mean15" over the labels that enough patients have
-      (`mean_labels`); the note names the others.
+    - auroc, auprc: a row per label, and "mean14" (findings) and "mean15" over the labels that enough patients have
+      (`mean_labels`); the note names the others. AUPRC against a constant has no verdict: where few images have the label it
+      is so skewed that no interval holds, and the AUROC asks the same.
 
-    AUPRC against a constant has no verdict: where few images have the label it is so skewed that no interval holds, and the
-    AUROC asks the same. The floor of each score is the candidate that was best at it on the training images (`Ladder.floor`). support is the
+    The floor of each score is the candidate that was best at it on the training images (`Ladder.floor`). support is the
     number of images, or of images with the label. Raises InputError where predictions and truth do not cover the same
     images, or a probability lies outside [0, 1].
     """
