@@ -137,12 +137,13 @@ class Split(Section):
     rule: Literal["image", "patient", "official"] = setting(
         "patient",
         "image: images at random, each size split on its own; patient: patients at random, one validation and test set "
-        "for every size; official: the release's test list, patients at random for validation.",
+        "for every size; official: the release's test list, patients at random for validation. With the last two, a size "
+        "takes one image of every patient before the second of any.",
     )
     validation: float = setting(0.1, "Share of images (or patients) for validation.", gt=0, lt=0.5)
     test: float = setting(0.1, "Share of images (or patients) for testing (not used by `official`).", gt=0, lt=0.5)
-    max_validation: int = setting(0, "Largest number of validation images used; 0: all.", ge=0)
-    max_test: int = setting(0, "Largest number of test images used; 0: all.", ge=0)
+    max_validation: int = setting(0, "Largest number of validation images used, in the order of a size; 0: all.", ge=0)
+    max_test: int = setting(0, "Largest number of test images used, in the order of a size; 0: all.", ge=0)
     box_validation: float = setting(
         0.1, "Share of boxed images for validation; 0: validate on the test images.", ge=0, lt=1
     )

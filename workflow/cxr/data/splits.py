@@ -1,7 +1,8 @@
 """Splits: which images are for training, validation and test.
 
 Every choice depends on a hash of the seed and a name, never on the position in a table or the number of images. So
-adding images moves no other image to another role, and a set of one size is part of every larger set.
+adding images moves no other image to another role (where settings limit a role's number of images, new images can push
+others past the limit), and a set of one size is part of every larger set.
 """
 
 import hashlib
@@ -50,12 +51,13 @@ def classification_split(
     settings.rule "image" (the paper's): images at random, patients may cross; a set of size s holds s images over all
     roles, in the given shares (``role_counts``). "patient": patients at random. "official": test is the release's test
     list, the other patients go to train and validation at random. For these two rules, validation and test are the same
-    for every size, and size s is the first s training images. size 0: all images. Where settings limit validation or
-    test, the first images in order are used.
+    for every size, and size s is the first s training images: one image of every patient before the second of any, so s
+    images come from as many patients as possible. size 0: all images. Where settings limit validation or test, the first
+    images in order are used.
 
-    Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in hash order: a prefix of the table of
-    every larger size. Raises InputError if the size is larger than the data, a role is empty, or the official lists
-    do not fit the records or each other.
+    Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in the order of ``_image_order``: a prefix
+    of the table of every larger size. Raises InputError if the size is larger than the data, a role is empty, or the
+    official lists do not fit the records or each other.
     """
     rule, validation, test = settings.rule, settings.validation, settings.test
     roles = {
@@ -63,9 +65,7 @@ def classification_split(
         "patient": lambda: _drawn_roles(records["patient"], seed, validation, test),
         "official": lambda: _official_roles(records, seed, validation, official_train, official_test),
     }[rule]()
-    image_places = _places(records["image"], seed, "order")
-    first = image_places if rule == "image" else _places(records["patient"], seed, "order")
-    order = np.lexsort((records["image"].to_numpy(dtype=str), image_places, first))
+    order = _image_order(records, seed, by_patient=rule != "image")
     split = {role: records.iloc[order[roles[order] == role]] for role in ROLES}
     available = {role: len(rows) for role, rows in split.items()}
     for role, count in available.items():
@@ -138,6 +138,19 @@ def _places(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
     """Places of names, (N,) float64 in [0, 1); independent of those for any other purpose."""
     codes, distinct = pd.factorize(names)
     return np.array([place(seed, f"{purpose}/{name}") for name in distinct], dtype=np.float64)[codes]
+
+
+def _image_order(records: pd.DataFrame, seed: int, by_patient: bool) -> np.ndarray:
+    """Row numbers, (N,) int: images in hash order; by patient, the first image in hash order of each patient, then the
+    second of each, and so on, each time with the patients in hash order.
+    """
+    names = records[["image", "patient"]].reset_index(drop=True)
+    ordered = names.assign(place=_places(names["image"], seed, "order")).sort_values(["place", "image"])
+    if by_patient:
+        turns = ordered.groupby("patient").cumcount()
+        patients = _places(ordered["patient"], seed, "order")
+        ordered = ordered.assign(turn=turns, patient_place=patients).sort_values(["turn", "patient_place", "place"])
+    return ordered.index.to_numpy()
 
 
 def _drawn_roles(names: pd.Series, seed: int, validation: float, test: float) -> np.ndarray:
