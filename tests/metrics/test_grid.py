@@ -51,7 +51,8 @@ def select(tmp_path):
             validation_splits=paths["validation"], select_by=by, select=count, grid=tmp_path / "grid.csv",
             selected=tmp_path / "selected.csv",
         )  # fmt: skip
-        return pd.read_csv(tmp_path / "grid.csv"), pd.read_csv(tmp_path / "selected.csv").to_numpy().tolist()
+        selected = pd.read_csv(tmp_path / "selected.csv")[["layers", "size", "rank"]]
+        return pd.read_csv(tmp_path / "grid.csv"), selected.to_numpy().tolist()
 
     return run
 
@@ -72,10 +73,25 @@ def test_the_pairs_that_gain_most_over_their_own_majority_are_selected_best_firs
     ]  # fmt: skip
 
 
-def test_of_equal_pairs_the_one_with_fewer_layers_then_fewer_images_comes_first(select):
+def test_of_equal_pairs_the_one_with_more_images_then_fewer_layers_comes_first(select):
     same = (["No Finding"], JUDGED, deciding(1))
-    _, selected = select(dict.fromkeys(((2, 20), (1, 20), (0, 60), (0, 40)), same), count=4)
-    assert selected == [[0, 40, 1], [0, 60, 2], [1, 20, 3], [2, 20, 4]]
+    _, selected = select(dict.fromkeys(((2, 20), (1, 20), (3, 60), (0, 40)), same), count=4)
+    assert selected == [[3, 60, 1], [0, 40, 2], [1, 20, 3], [2, 20, 4]]
+
+
+def test_ties_are_counted_over_the_whole_grid(select, tmp_path):
+    same, better = (["No Finding"], JUDGED, deciding(2)), (["No Finding"], JUDGED, deciding(1))
+    select({(2, 20): same, (1, 20): same, (3, 60): better, (0, 40): same}, count=2)
+    assert pd.read_csv(tmp_path / "selected.csv").to_dict("list") == {
+        "layers": [3, 0], "size": [60, 40], "rank": [1, 2], "ties": [0, 2]
+    }  # fmt: skip
+
+
+def test_undefined_gains_are_no_ties(select, tmp_path):
+    alike = ["Mass"] * 4
+    undefined = (["Mass"], alike, deciding(0, alike))
+    select({(0, 40): undefined, (1, 40): undefined}, "auroc")
+    assert pd.read_csv(tmp_path / "selected.csv")["ties"].tolist() == [0, 0]
 
 
 def test_gains_of_as_many_decisions_are_equal_whatever_the_majority(select):

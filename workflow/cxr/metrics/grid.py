@@ -26,10 +26,11 @@ def write_grid(
     grid: Path,
     selected: Path,
 ) -> None:
-    """Write one row per pair (grid) and the `select` best pairs (selected: layers, size, rank).
+    """Write one row per pair (grid) and the `select` best pairs (selected: layers, size, rank, ties).
 
     accuracy is binary accuracy on the pair's validation images; majority_accuracy is that of the majority classifier of
-    its training images on the same images. Ties go to fewer layers, then fewer images. Source: paper, section 2.2.
+    its training images on the same images. Of equal gains the larger size comes first, then the fewer layers; ties is how many other
+    pairs of the grid have the same gain. An undefined gain ties with none. Source: paper, section 2.2.
     """
     rows = []
     for (layers, size), prediction, fact, train, validation in zip(
@@ -40,8 +41,12 @@ def write_grid(
     table.to_csv(grid, index=False, float_format="%.6g")
     gain = table["accuracy"] - table["majority_accuracy"] if select_by == "accuracy" else table["auroc"]
     # rounded: equal gains over different majorities differ in their last digits and would not tie
-    best = table.assign(gain=gain.round(12)).sort_values(["gain", "layers", "size"], ascending=[False, True, True])
-    best = best.head(select)[["layers", "size"]].assign(rank=range(1, min(select, len(best)) + 1))
+    gain = gain.round(12)
+    others = gain.map(gain.value_counts()).fillna(1).astype(int) - 1
+    ranked = table.assign(gain=gain, ties=others).sort_values(
+        ["gain", "size", "layers"], ascending=[False, False, True]
+    )
+    best = ranked.head(select).assign(rank=range(1, min(select, len(ranked)) + 1))[["layers", "size", "rank", "ties"]]
     best.to_csv(selected, index=False)
 
 
