@@ -64,8 +64,8 @@ def files(tmp_path):
             for protocol, layers in (("sound", 1), ("paper", 2))
         ],
         "selected": [
-            written(tmp_path / "transfer/paper/selected.csv", "layers,size,rank\n7,300,1\n2,500,2\n"),
-            written(tmp_path / "transfer/sound/selected.csv", "layers,size,rank\n1,100,1\n"),
+            written(tmp_path / "transfer/paper/selected.csv", "layers,size,rank,ties\n7,300,1,0\n2,500,2,6\n"),
+            written(tmp_path / "transfer/sound/selected.csv", "layers,size,rank,ties\n1,100,1,3\n"),
         ],
         "comparisons": [written(tmp_path / "comparison/paper/comparison.csv", "layers,verdict\n4,learned\n")],
         "sheets": [written(tmp_path / f"sheets/{name}/gridcnn.png", f"{name} sheet") for name in ("paper", "sound")],
@@ -118,6 +118,7 @@ def test_each_job_has_its_own_facts_and_history_whatever_the_order_of_the_files(
 def test_tables_are_known_by_the_protocol_of_their_folder(gathered):
     assert {name: grid["layers"].tolist() for name, grid in gathered.grids.items()} == {"sound": [1], "paper": [2]}
     assert gathered.selected == {"paper": [(7, 300), (2, 500)], "sound": [(1, 100)]}, "best first"
+    assert gathered.ties == {"paper": [0, 6], "sound": [3]}
     assert gathered.leakage[["protocol", "split", "patients_shared"]].to_numpy().tolist() == [
         ["paper", "40", 5], ["sound", "40", 0], ["sound", "boxes_fold0", 2]
     ]  # fmt: skip

@@ -585,3 +585,20 @@ def test_every_paper_number_belongs_to_an_experiment_and_is_found_by_a_metric_ro
         assert paper.number(entry.experiment, entry.metric, label) is entry
     assert paper.number("transfer_c1_s77", "accuracy", "").printed == "majority classifier ± 0.01"
     assert paper.number("gridcnn", "auroc", "") is None
+
+
+def test_ties_are_told_beside_the_chosen_pair_and_below_the_grid_that_chose_it(inputs):
+    found = render.experiments.section(replace(inputs, ties={"paper": [6, 1], "sound": [0, 0]}), BY_NAME["transfer"])
+    assert [row["cells"]["paper"]["ties"] for row in found["chosen"]] == [
+        "tied with 6 other pairs",
+        "tied with 1 other pair",
+    ]
+    assert [row["cells"]["sound"]["ties"] for row in found["chosen"]] == ["", ""]
+    captions = [figure["caption"] for figure in found["figures"][:4]]
+    assert ["The best pair is tied with 6 other pairs." in caption for caption in captions] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert all("n = 10 to 50 validation images." in caption for caption in captions)

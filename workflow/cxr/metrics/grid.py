@@ -29,8 +29,8 @@ def write_grid(
     """Write one row per pair (grid) and the `select` best pairs (selected: layers, size, rank, ties).
 
     accuracy is binary accuracy on the pair's validation images; majority_accuracy is that of the majority classifier of
-    its training images on the same images. Of equal gains the larger size comes first, then the fewer layers; ties is how many other
-    pairs of the grid have the same gain. An undefined gain ties with none. Source: paper, section 2.2.
+    its training images on the same images. Of equal gains the larger size comes first, then the fewer layers; ties is how
+    many other pairs of the grid have the same gain. An undefined gain ties with none. Source: paper, section 2.2.
     """
     rows = []
     for (layers, size), prediction, fact, train, validation in zip(

@@ -81,6 +81,7 @@ def write(
         metrics=pd.concat([_metrics(path) for path in sources.metrics], ignore_index=True),
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
+        ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},
         histories={folders[path.parent]: pd.read_csv(path) for path in sources.histories}
         | {report_inputs.SOURCE: pd.read_csv(sources.source_history)},
         facts={job: json.loads(path.read_text(encoding="utf-8")) for job, path in zip(jobs, sources.facts, strict=True)}

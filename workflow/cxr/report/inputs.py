@@ -22,7 +22,7 @@ class ReportInputs:
     leakage: columns protocol, split (a size, "all" or "boxes_fold<number>") and those of ``splits.LEAKAGE_COLUMNS``.
     metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
-    selected: protocol → (layers, size) pairs, best first.
+    selected: protocol → (layers, size) pairs, best first; ties: protocol → how many other pairs gain the same as each.
     histories, facts: of each training job; those of the source weights have the key SOURCE.
     skipped: why an experiment did not run.
     froc: FROC curves of the detectors of boxes (``metrics.detection.FROC_COLUMNS``).
@@ -47,6 +47,7 @@ class ReportInputs:
     maps: Mapping[tuple[str, str], bytes]
     examples: bytes | None = None
     comparisons: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    ties: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def protocols(self) -> list[str]:

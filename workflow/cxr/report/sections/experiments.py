@@ -143,12 +143,24 @@ def _chosen(inputs: ReportInputs) -> list[dict[str, Any]]:
             row = grid[(grid["layers"] == pairs[rank][0]) & (grid["size"] == pairs[rank][1])].iloc[0]
             cells[protocol] = {
                 "pair": pair_name(pairs[rank]),
+                "ties": _ties(inputs, protocol, rank),
                 "gain": signed(row["accuracy"] - row["majority_accuracy"]) or "undefined",
                 "auroc": number(row["auroc"]) or "undefined",
                 "images": f"{int(row['validation_images']):,}" if "validation_images" in row else "",
             }
         rows.append({"rank": rank_name(rank), "paper": printed, "cells": cells})
     return rows
+
+
+def _ties(inputs: ReportInputs, protocol: str, rank: int) -> str:
+    """Say how many other pairs of the grid gain the same as a chosen one; empty: none."""
+    count = dict(enumerate(inputs.ties.get(protocol, ()))).get(rank, 0)
+    return f"tied with {count} other pair{'s' if count > 1 else ''}" if count else ""
+
+
+def _validation_images(grid: pd.DataFrame) -> str:
+    fewest, most = grid["validation_images"].min(), grid["validation_images"].max()
+    return f"n = {fewest:,} validation images" if fewest == most else f"n = {fewest:,} to {most:,} validation images"
 
 
 def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
@@ -211,12 +223,14 @@ def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str
         for name in sorted(kinds, key=lambda name: name != by):
             gain, words = kinds[name]
             role = "This metric chose the outlined pairs" if name == by else "The other metric chose the outlined pairs"
+            tied = f" The best pair is {ties}." if name == by and (ties := _ties(inputs, protocol, 0)) else ""
             yield style.embedded(
                 charts.grid_heatmap(
                     grid.assign(gain=gain), "gain", pairs, f"{words[0].upper()}{words[1:]}", "above floor"
                 ),
                 f"Grid of trainable layers and images, {words}, protocol {protocol}",
-                f"Protocol {protocol}: validation {words}, one job per cell (the paper's figure 5). {role}. "
+                f"Protocol {protocol}: validation {words}, one job per cell (the paper's figure 5); "
+                f"{_validation_images(grid)}. {role}.{tied} "
                 f"No intervals are drawn, because the best of {len(grid)} noisy cells looks better than it is.",
             )
 
