@@ -69,6 +69,50 @@ use rule metrics_baseline as metrics_transfer with:
         code=code("metrics_classifier"),
 
 
+# Calibration and subgroups of the classifiers with sigmoid outputs.
+rule validity_baseline:
+    input:
+        predictions="<results>/baseline/{protocol}/sigmoid/predictions.csv",
+        floors=lambda wildcards: f"{RESULTS}/floors/{wildcards.protocol}/{plans.baseline_size(protocol_of(wildcards))}.npz",
+        test=of_baseline("test"),
+        test_metadata=of_baseline("test_metadata"),
+    output:
+        table="<results>/validity/{protocol}/baseline_sigmoid.csv",
+    log:
+        "<logs>/validity/{protocol}/baseline_sigmoid.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        protocol="{protocol}",
+        experiment="baseline_sigmoid",
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("validity"),
+    script:
+        "../workflow/scripts/validity.py"
+
+
+use rule validity_baseline as validity_transfer with:
+    input:
+        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
+        floors="<results>/floors/{protocol}/{size}.npz",
+        test=of_split("test"),
+        test_metadata=of_split("test_metadata"),
+    output:
+        table="<results>/validity/{protocol}/transfer_c{layers}_s{size}.csv",
+    log:
+        "<logs>/validity/{protocol}/transfer_c{layers}_s{size}.log",
+    params:
+        protocol="{protocol}",
+        experiment="transfer_c{layers}_s{size}",
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("validity"),
+
+
 # One table over all folds of a protocol: every boxed image of it is tested once.
 rule metrics_gridcnn:
     input:
@@ -195,6 +239,8 @@ rule report:
         leakage=leakage,
         metrics=[f"<results>/metrics/{name}/{experiment}.csv" for name, experiment in EXPERIMENTS],
         long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
+        validity=expand("<results>/validity/{protocol}/baseline_sigmoid.csv", protocol=SETTINGS.protocols),
+        long_validity=of_long_runs("<results>/validity/{protocol}/transfer_{pair}.csv"),
         facts=[f"{folder}/facts.json" for folder in JOBS.values()],
         long_facts=of_long_runs("<results>/transfer_long/{protocol}/{pair}/facts.json"),
         histories=[

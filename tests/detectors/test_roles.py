@@ -22,7 +22,7 @@ ELSEWHERE = {  # (rule, input): other splits than those that the input's name sa
         "validation"
     },  # the grid is judged on validation, so that its choice sees no test image
 }
-NAMED = {role: {role} for role in ROLES} | {"predicted": {"test_images"}}
+NAMED = {role: {role} for role in ROLES} | {"predicted": {"test_images"}, "test_metadata": {"test_metadata"}}
 
 
 def rules(repository: Path) -> dict[str, str]:
@@ -77,12 +77,26 @@ def test_what_is_scored_was_predicted_from_the_split_that_it_is_scored_on(reposi
         ("metrics_baseline", r"of_baseline\(", r"floors/\{wildcards.protocol\}/\{plans.baseline_size\("),
         ("metrics_transfer", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
         ("metrics_variant", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
+        ("validity_baseline", r"of_baseline\(", r"floors/\{wildcards.protocol\}/\{plans.baseline_size\("),
+        ("validity_transfer", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
     ],
 )
 def test_a_classifier_stands_beside_the_floors_of_the_split_that_it_is_scored_on(repository, rule, size, floors):
     entries = inputs(rules(repository)[rule])
     assert re.search(size + r'"test"', entries["test"]) and re.search(floors, entries["floors"])
     assert "train" not in entries
+
+
+@pytest.mark.parametrize("kind", ["baseline", "transfer"])
+def test_validity_is_of_the_predictions_floors_and_test_images_of_the_metrics(repository, kind):
+    found = rules(repository)
+    metrics, validity = (
+        inputs(found[f"{rule}_{kind}"].partition("    output:")[0]) for rule in ("metrics", "validity")
+    )
+    assert validity.keys() - metrics.keys() == {"test_metadata"}
+    assert validity["test_metadata"].replace("test_metadata", "test").strip() == validity["test"].strip()
+    for name in metrics:
+        assert validity[name].strip() == metrics[name].replace("{activation}", "sigmoid").strip(), name
 
 
 def test_the_image_free_predictors_see_no_label_of_the_test_images(repository):

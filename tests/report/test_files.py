@@ -51,6 +51,10 @@ def files(tmp_path):
             )
             for protocol, experiment, value in (("paper", "baseline_sigmoid", 0.25), ("sound", "gridcnn", 0.5))
         ],
+        "validity": [
+            written(tmp_path / "validity/paper/baseline_sigmoid.csv", "protocol,group,note,value\npaper,1,,0.5\n"),
+            written(tmp_path / "validity/sound/transfer_c1_s100.csv", "protocol,group,note,value\nsound,,few,\n"),
+        ],
         "facts": [written(folder / "facts.json", json.dumps({"of": folder.name})) for folder in jobs],
         "histories": [
             written(folder / "history.csv", f"epoch,validation_f1\n1,{at}\n")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import validity_rows
 from lxml import html
 
 from cxr.experiments import BY_NAME, EXPERIMENTS, family
@@ -602,3 +603,13 @@ def test_ties_are_told_beside_the_chosen_pair_and_below_the_grid_that_chose_it(i
         False,
     ]
     assert all("n = 10 to 50 validation images." in caption for caption in captions)
+
+
+def test_validity_stands_in_the_section_of_its_classifier_with_its_sample_sizes(inputs):
+    tree = html.fromstring(render.build(replace(inputs, validity=validity_rows.table())))
+    (heading,) = tree.xpath("//h3[@id='baseline_sigmoid-validity']")
+    group = next(row for row in tree.xpath("//tr[th]") if [text_of(each) for each in row.xpath("./th")] == ["sex", "F"])
+    cells = [text_of(cell) for cell in group.xpath("./td")]
+    assert cells[:3] == ["1,000", "321", "43"] and cells[3].startswith("0.750 [0.730, 0.770]")
+    assert heading.xpath("following::h4")[0].text_content() == "Protocol sound"
+    assert "outputs sum to 1" in text_of(tree.xpath("//h3[@id='baseline_softmax-validity']/following-sibling::p")[0])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxr import experiments
 from cxr.data import splits
-from cxr.metrics import classification, image_free
+from cxr.metrics import classification, image_free, validity
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.ladder import Ladder
@@ -69,6 +69,34 @@ def write_classifier(
         splits.read_split(test_split),
         Ladder.load(floors),
         activation=activation,
+        samples=settings.bootstrap,
+        confidence=settings.confidence,
+        seed=seed,
+    )
+    rows.to_csv(table, index=False, float_format="%.6g")
+
+
+def write_validity(
+    *,
+    experiment: experiments.Key,
+    predictions: Path,
+    floors: Path,
+    test_split: Path,
+    test_metadata: Path,
+    settings: Evaluation,
+    seed: int,
+    table: Path,
+) -> None:
+    """Write the validity table of a classifier with sigmoid outputs: calibration and subgroups of its test images.
+
+    floors: what `write_ladder` wrote for the split. test_metadata: age, sex and view of the test images.
+    """
+    rows = validity.validity_table(
+        *experiment,
+        pd.read_csv(predictions),
+        splits.read_split(test_split),
+        splits.read_metadata(test_metadata),
+        Ladder.load(floors),
         samples=settings.bootstrap,
         confidence=settings.confidence,
         seed=seed,

@@ -21,9 +21,9 @@ from cxr.runtime.journal import Journal
 class Sources:
     """The files that a report is made from.
 
-    metrics: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any folder>/history.csv
-    beside the facts they belong to. grids, selected, comparisons, froc, sheets, failures (<detector>_failures) and maps
-    (<detector>_maps): below <protocol>/.
+    metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
+    folder>/history.csv beside the facts they belong to. grids, selected, comparisons, froc, sheets, failures
+    (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
     """
 
     settings: Path
@@ -31,6 +31,7 @@ class Sources:
     rejected: Path
     leakage: Sequence[Path]
     metrics: Sequence[Path]
+    validity: Sequence[Path]
     facts: Sequence[Path]
     histories: Sequence[Path]
     source_facts: Path
@@ -49,7 +50,7 @@ class Sources:
         """Return those of a workflow's job; those of the long transfer runs, which are known later, come last."""
         given = job.input
         alone = ("leakage", "grids", "selected", "comparisons", "sheets", "failures", "maps", "froc")
-        both = ("metrics", "facts", "histories")
+        both = ("metrics", "validity", "facts", "histories")
         source_facts, source_history = map(Path, given.source)
         return cls(
             **{name: Path(given[name]) for name in ("settings", "summary", "rejected", "examples")},
@@ -79,6 +80,7 @@ def write(
             [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in sources.leakage]
         ).drop_duplicates(ignore_index=True),
         metrics=pd.concat([_metrics(path) for path in sources.metrics], ignore_index=True),
+        validity=pd.concat([_validity(path) for path in sources.validity], ignore_index=True),
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
         ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},
@@ -105,6 +107,11 @@ def write(
 
 def _metrics(path: Path) -> pd.DataFrame:
     text = {"label": "str", "floor_name": "str", "note": "str"}
+    return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _validity(path: Path) -> pd.DataFrame:
+    text = dict.fromkeys(("label", "comparison", "group", "floor_name", "note"), "str")
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxr import experiments
 from cxr.experiments import Job
+from cxr.metrics.validity import COLUMNS
 
 SOURCE: Job = ("source", "source_weights", "")  # the source weights' facts and history
 
@@ -21,6 +22,7 @@ class ReportInputs:
     rejected: columns table, reason, count.
     leakage: columns protocol, split (a size, "all" or "boxes_fold<number>") and those of ``splits.LEAKAGE_COLUMNS``.
     metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
+    validity: validity tables of the classifiers with sigmoid outputs (``metrics.validity.COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
     selected: protocol → (layers, size) pairs, best first; ties: protocol → how many other pairs gain the same as each.
     histories, facts: of each training job; those of the source weights have the key SOURCE.
@@ -48,6 +50,7 @@ class ReportInputs:
     examples: bytes | None = None
     comparisons: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     ties: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    validity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
 
     @property
     def protocols(self) -> list[str]:

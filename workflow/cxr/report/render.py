@@ -55,6 +55,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     """Return the page's tables by name, to be written as CSV."""
     found = {
         "metrics": inputs.metrics,
+        "validity": inputs.validity,
         "headline": headline.table(inputs),
         "paper": pd.DataFrame([vars(number) for number in paper.NUMBERS]),
         "leakage": inputs.leakage,

@@ -389,6 +389,45 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
         return png_bytes(figure)
 
 
+def reliability_chart(bins: pd.DataFrame) -> bytes:
+    """Draw the observed share of positives against the predicted probability, of a model and of its floor.
+
+    bins: columns metric (predicted and observed, and the floor's floor_predicted and floor_observed), group (number of the
+    bin), value, low, high. On the right the same, enlarged to the lowest nine bins of the model, where most cases are.
+    """
+    curves = {before: _bin_curve(bins, before) for before in ("", "floor_")}
+    model = curves[""]
+    near = max(1.15 * float(model.iloc[:-1].max(axis=None)), 0.05) if len(model) > 1 else 1.0
+    with styled():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for ax, edge, title in zip(panels, (1.0, near), ("All bins", "Without the highest bin"), strict=True):
+            ax.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+            for before, colour, marker, face in (("floor_", GREY, "D", "white"), ("", BLUE, "o", BLUE)):
+                curve = curves[before]
+                ax.vlines(curve["predicted"], curve["low"], curve["high"], color=colour, linewidth=1.4)
+                ax.plot(
+                    curve["predicted"], curve["observed"], color=colour, marker=marker, markerfacecolor=face,
+                    markersize=4.6, linewidth=1, label="floor" if before else "model",
+                )  # fmt: skip
+            ax.set_xlim(0, edge)
+            ax.set_ylim(0, edge)
+            ax.set_xlabel("mean predicted probability")
+            quiet(ax, title)
+        panels[0].set_ylabel("share with the finding")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        return png_bytes(figure)
+
+
+def _bin_curve(bins: pd.DataFrame, before: str) -> pd.DataFrame:
+    """The bins of one predictor, lowest first: predicted, observed, and the interval of observed."""
+    predicted, observed = (
+        bins[bins["metric"] == f"{before}{name}"].set_index("group") for name in ("predicted", "observed")
+    )
+    found = observed.assign(predicted=predicted["value"], observed=observed["value"])
+    return found.sort_values("predicted")[["predicted", "observed", "low", "high"]]
+
+
 def curve_names(history: pd.DataFrame) -> list[str]:
     """Return the names of a history's curves, loss first: <name> of its train_<name> and validation_<name> columns."""
     found = []

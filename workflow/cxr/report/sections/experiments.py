@@ -12,6 +12,7 @@ from cxr.report import paper
 from cxr.report.figures import charts, style
 from cxr.report.inputs import SOURCE, ReportInputs
 from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
+from cxr.report.sections import validity
 from cxr.report.verdicts import cell_texts, number, signed
 
 OVERALL = ("", "all", "mean8", "mean14", "findings", "mean15", *paper.LARGE)  # labels that are not one finding
@@ -48,6 +49,7 @@ def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
             *_curves(inputs, about),
             *_pictures(inputs, about),
         ],
+        "validity": validity.section(inputs, about),
         "everything": [
             {
                 "protocol": row["protocol"],

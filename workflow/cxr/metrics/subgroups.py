@@ -1,0 +1,110 @@
+"""Mean AUROC of groups of the test images, and the gap between them: by sex, by age and by view.
+
+The groups of a comparison are scored on the same findings, those that enough patients of every group have and lack.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxr.labels import FINDINGS
+from cxr.metrics import judging
+from cxr.metrics.bootstrap import Estimate, mean_of, minus
+from cxr.metrics.classification import fewer_patients
+from cxr.metrics.guesses import Guess, areas
+
+AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, np.inf)}  # years, end exclusive
+UNKNOWN = "unknown"
+
+
+def groups(metadata: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Return comparison → group → images of it, (N,) bool. metadata: sex, age (years) and view, of `splits.read_metadata`.
+
+    Images of which the value is not known are a group `UNKNOWN`, where there are any.
+    """
+    age = metadata["age"].to_numpy(np.float64)
+    found = {
+        "sex": {name: (metadata["sex"] == name).to_numpy() for name in ("M", "F")},
+        "age": {name: (age >= low) & (age < high) for name, (low, high) in AGE_BANDS.items()},
+        "view": {name: (metadata["view"] == name).to_numpy() for name in ("PA", "AP")},
+    }
+    for each in found.values():
+        rest = ~np.any([*each.values()], axis=0)
+        each |= {UNKNOWN: rest} if rest.any() else {}
+    return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group's mean AUROC beside that of the floor; fewest: patients with or without one of the findings, the fewest."""
+
+    name: str
+    members: np.ndarray
+    score: Estimate
+    floor: Estimate
+    fewest: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups scored on the same findings (indices of ``FINDINGS``), and the groups that are too small to be compared."""
+
+    findings: Sequence[int]
+    compared: Sequence[Group]
+    too_small: Sequence[str]
+
+    def extremes(self) -> tuple[Group, Group] | None:
+        """Return the groups with the largest and the smallest mean AUROC; None without two groups that have one."""
+        ranked = sorted(
+            (each for each in self.compared if np.isfinite(each.score.value)), key=lambda it: it.score.value
+        )
+        return (ranked[-1], ranked[0]) if len(ranked) > 1 else None
+
+
+def gap(high: Group, low: Group) -> tuple[Estimate, Estimate]:
+    """Return by how much the mean AUROC of one group exceeds that of another: of the model, and of the floor."""
+    return minus(high.score, low.score), minus(high.floor, low.floor)
+
+
+def compare(
+    members: dict[str, np.ndarray],
+    model: np.ndarray,
+    floor: np.ndarray,
+    targets: np.ndarray,
+    patients: np.ndarray,
+    weights: np.ndarray,
+) -> Comparison:
+    """Score groups of images. members: group → (N,) bool. model, floor: their probabilities, (N, 15). targets: (N, 15).
+
+    A group is compared if it has a finding that at least `judging.FEWEST` of its patients have and as many lack.
+    weights: (B, N), one draw of patients for all groups, so that their differences are paired.
+    """
+    fewer = {
+        name: fewer_patients(targets[mine], patients[mine])[: len(FINDINGS)]
+        for name, mine in members.items()
+        if mine.any()
+    }
+    enough = {name: each >= judging.FEWEST for name, each in fewer.items() if name != UNKNOWN}
+    enough = {name: each for name, each in enough.items() if each.any()}
+    shared = np.flatnonzero(np.all([*enough.values()], axis=0)) if enough else np.array([], np.int64)
+    compared = [
+        Group(
+            name,
+            members[name],
+            *(_mean_auroc(said, members[name], targets, shared, weights) for said in (model, floor)),
+            int(fewer[name][shared].min()) if len(shared) else 0,
+        )
+        for name in enough
+    ]
+    return Comparison(shared.tolist(), compared, [name for name in members if name not in enough])
+
+
+def _mean_auroc(
+    said: np.ndarray, members: np.ndarray, targets: np.ndarray, findings: np.ndarray, weights: np.ndarray
+) -> Estimate:
+    if not len(findings):
+        return Estimate(np.nan, np.full(len(weights), np.nan))
+    guess = Guess.of_model(said[members])
+    return mean_of([areas(guess, targets[members], at, weights[:, members])[0] for at in findings])

@@ -1,0 +1,116 @@
+"""The report's section on the validity of a classifier: calibration, reliability figure, and subgroups."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from cxr.experiments import Experiment, pair
+from cxr.labels import FINDINGS
+from cxr.metrics.names import label_name
+from cxr.metrics.validity import BINS, CALIBRATION, GAP, POOLED, SUBGROUPS
+from cxr.report.figures import charts, style
+from cxr.report.inputs import ReportInputs
+from cxr.report.rows import pair_name
+from cxr.report.verdicts import interval, number, signed
+
+MEASURES = {  # metric of the calibration, its heading
+    "brier": "Brier score",
+    "reliability": "Reliability",
+    "resolution": "Resolution",
+    "uncertainty": "Uncertainty",
+    "slope": "Slope",
+    "intercept": "Intercept",
+}
+SOFTMAX = (
+    "Not computed for a softmax: its 15 outputs sum to 1, while an image may have several labels, so that none of them is the "
+    "probability of a finding."
+)
+
+
+def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any] | None:
+    """Return the page's content on a classifier's validity; None for a detector, and where nothing was measured."""
+    if about.name == "baseline_softmax":
+        return {"reason": SOFTMAX, "parts": []}
+    parts = [_part(inputs, *key) for key in inputs.experiments_of(about.name)] if about.kind == "classifier" else []
+    parts = [part for part in parts if part]
+    return {"reason": "", "parts": parts} if parts else None
+
+
+def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any] | None:
+    table = inputs.validity
+    table = table[(table["protocol"] == protocol) & (table["experiment"] == experiment)]
+    if table.empty:
+        return None
+    chosen = pair(experiment)
+    title = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
+    calibration = table[table["part"] == CALIBRATION]
+    return {
+        "title": title,
+        "measures": list(MEASURES.values()),
+        "calibration": list(_calibration(calibration)),
+        "notes": _notes(calibration),
+        "figure": _figure(table, title),
+        "groups": [_group(row) for row in table[table["part"] == SUBGROUPS].to_dict("records")],
+    }
+
+
+def _calibration(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for label in (POOLED, *FINDINGS):
+        found = {row["metric"]: row for row in rows[rows["label"] == label].to_dict("records")}
+        sizes = next(iter(found.values()))
+        yield {
+            "label": "All findings pooled" if label == POOLED else label_name(label),
+            "pooled": label == POOLED,
+            "cells": [_cell(found[metric]) for metric in MEASURES],
+            **_sizes(sizes),
+        }
+
+
+def _notes(rows: pd.DataFrame) -> list[str]:
+    """Say which findings have no interval, and the floor of the pooled row."""
+    pooled, few = rows[rows["label"] == POOLED].iloc[0], rows[rows["note"].str.startswith("no interval")]
+    names = ", ".join(map(label_name, few["label"].unique()))
+    floor = f"Floor of the pooled row: {pooled['floor_name']}."
+    return [floor, *([f"No interval, for want of 10 patients with or without the finding: {names}."] if names else [])]
+
+
+def _cell(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "value": number(row["value"]) or "undefined",
+        "interval": interval(row["low"], row["high"]),
+        "floor": number(row["floor"]) or "undefined",
+        "floor_interval": interval(row["floor_low"], row["floor_high"]),
+        "floor_name": row["floor_name"],
+        "difference": signed(row["difference"]),
+        "difference_interval": interval(row["difference_low"], row["difference_high"]),
+    }
+
+
+def _sizes(row: dict[str, Any]) -> dict[str, str]:
+    return {name: f"{int(row[name]):,}" for name in ("positives", "images", "patients", "fewest")}
+
+
+def _group(row: dict[str, Any]) -> dict[str, Any]:
+    gap = row["group"] == GAP
+    name = "largest minus smallest" if gap else row["group"]
+    defined = bool(number(row["value"]))
+    return {"comparison": row["comparison"], "name": name, "gap": gap, "defined": defined, "note": row["note"]} | {
+        **_cell(row),
+        **_sizes(row),
+    }
+
+
+def _figure(table: pd.DataFrame, title: str) -> dict[str, str]:
+    bins, pooled = (
+        table[table["part"] == BINS],
+        table[(table["part"] == CALIBRATION) & (table["label"] == POOLED)].iloc[0],
+    )
+    return style.embedded(
+        charts.reliability_chart(bins),
+        f"Reliability, {title}",
+        f"Protocol {title}: share of the image–finding pairs that have the finding, against the mean predicted probability, in "
+        f"ten bins of equal counts, with intervals by patient. Hollow: the floor, in bins of its own ({pooled['floor_name']}). "
+        f"Dashed: right probabilities. {int(pooled['cases']):,} pairs of {int(pooled['images']):,} images of "
+        f"{int(pooled['patients']):,} patients; {int(pooled['positives']):,} pairs are positive.",
+    )
