@@ -72,6 +72,8 @@ def test_calibration_stands_beside_the_candidate_chosen_by_loss(table):
         row["low"] < row["value"] < row["high"] and row["difference_low"] < row["difference"] < row["difference_high"]
     )
     assert (row["cases"], row["images"], row["patients"]) == (COUNT * 14, COUNT, COUNT // 2)
+    has_any = pd.Series(targets.any(axis=1)).groupby(truth["patient"])
+    assert row["fewest"] == min(has_any.any().sum(), (~has_any.all()).sum())
     assert set(rows(table, part="calibration")["label"]) == {"mean14", *FINDINGS}
     slope = one(table, part="calibration", metric="slope", label="Mass")
     assert np.isfinite(slope["value"]) and np.isnan(slope["floor"]), "a constant has no slope"

@@ -63,9 +63,9 @@ def validity_table(
     - subgroups: auroc, mean over the same findings in all groups of a comparison, and the gap between the group with the
       largest and that with the smallest. The floor is the ladder's candidate chosen by the mean AUROC, on the same images.
 
-    cases: image–finding pairs, positives of which have the finding. fewest: patients with or without a finding, whichever
-    are fewer; of several findings, the fewest of one. Below `judging.FEWEST`, a finding has no interval. A group that is too
-    small has a row with its sizes and no value. Raises InputError where the files are of different images.
+    cases: image–finding pairs, positives of which have the finding. fewest: patients with or without the finding, whichever
+    are fewer; of a group, the fewest of one finding; of "mean14", with or without any. Below `judging.FEWEST`, a finding has
+    no interval. A group that is too small has a row with its sizes and no value. Raises InputError where the files are of different images.
     """
     who = f"validity of {experiment} ({protocol})"
     probabilities = aligned_probabilities(predictions, truth, who)
@@ -112,7 +112,9 @@ def _calibration_rows(tested: Tested) -> Iterator[Row]:
     everyone = np.ones(len(tested.targets), bool)
     for label, findings in _labels().items():
         sizes, name = _sizes(tested, everyone, findings), tested.ladder.floor("loss", label)
-        few = label != POOLED and sizes["fewest"] < judging.FEWEST
+        any_of_them = tested.targets[:, findings].any(axis=1, keepdims=True)
+        sizes["fewest"] = int(fewer_patients(any_of_them, tested.patients)[0])
+        few = sizes["fewest"] < judging.FEWEST
         weights = tested.weights[:0] if few else tested.weights
         floor = tested.ladder.guesses[name].probabilities
         scored = [
