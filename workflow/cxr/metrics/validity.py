@@ -65,7 +65,8 @@ def validity_table(
 
     cases: image–finding pairs, positives of which have the finding. fewest: patients with or without the finding, whichever
     are fewer; of a group, the fewest of one finding; of "mean14", with or without any. Below `judging.FEWEST`, a finding has
-    no interval. A group that is too small has a row with its sizes and no value. Raises InputError where the files are of different images.
+    no interval. A group that is too small has a row with its sizes and no value. Raises InputError where the files are of
+    different images.
     """
     who = f"validity of {experiment} ({protocol})"
     probabilities = aligned_probabilities(predictions, truth, who)
