@@ -310,13 +310,17 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
         (
             ["evaluation={bootstrap: 120}"],
             {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 3}
-            | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1},
+            | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1}
+            | {"validity_baseline": 2, "validity_transfer": 2},
         ),
         (
             ["paper={gridcnn: {loss: l1}}"],
             {"gridcnn": 1, "metrics_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1},
         ),
-        (["sound={baseline: {balanced: false}}"], {"baseline": 2, "metrics_baseline": 2, "settings": 1, "report": 1}),
+        (
+            ["sound={baseline: {balanced: false}}"],
+            {"baseline": 2, "metrics_baseline": 2, "validity_baseline": 1, "settings": 1, "report": 1},
+        ),
     ],
 )
 def test_a_changed_setting_re_runs_what_it_touches(repository, finished, config, rules):
