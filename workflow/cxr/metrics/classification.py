@@ -4,7 +4,7 @@ No model is trained or loaded here: a new metric needs only the prediction files
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,6 @@ from cxr.labels import FINDINGS, LABELS, SEPARATOR, to_matrix
 from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Column, Guess, areas, columns
-from cxr.metrics.judging import effective_patients
 from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
 from cxr.metrics.table import Row, metric_row, metric_table
 
@@ -60,8 +59,7 @@ def classification_table(
     """
     who = f"predictions of {experiment} ({protocol})"
     model = Guess.of_model(aligned_probabilities(predictions, truth, who))
-    if list(ladder.images) != truth["image"].tolist():
-        raise InputError(f"{who}: the floors are of other images than the split; delete the floors' file and run again")
+    check_same_order(ladder.images, truth, "floors", who)
     scored = _Scored.of(truth, ladder, bootstrap_weights(truth["patient"].to_numpy(), samples, seed))
     rows = [*_mean_rows(model, scored, activation, confidence), *_ranking_rows(model, scored, confidence)]
     return metric_table(protocol, experiment, rows, confidence)
@@ -111,6 +109,12 @@ def check_same_images(found: pd.Series, expected: pd.Series, who: str) -> None:
         )
 
 
+def check_same_order(images: Sequence[str], truth: pd.DataFrame, what: str, who: str) -> None:
+    """Raise InputError unless a file (what) holds the images of the split, in its order."""
+    if list(images) != truth["image"].tolist():
+        raise InputError(f"{who}: the {what} are of other images than the split; delete that file and run again")
+
+
 @dataclass(frozen=True)
 class _Scored:
     """The test images: patient (N,), targets (N, 15), bootstrap weights (B, N), and `fewer_patients` (15,)."""
@@ -127,12 +131,10 @@ class _Scored:
         patients = truth["patient"].to_numpy()
         return cls(patients, targets, ladder, weights, fewer_patients(targets, patients))
 
-    def effective(self, label: str, counted: np.ndarray) -> float:
-        """The effective number of patients of the counted images (N,); of a label, of those with or without it, the fewer."""
-        if label not in LABELS:
-            return effective_patients(self.patients[counted])
-        has = self.targets[:, LABELS.index(label)] > 0
-        return min(effective_patients(self.patients[has]), effective_patients(self.patients[~has]))
+    def parts(self, at: int) -> tuple[np.ndarray, np.ndarray]:
+        """The patient of each image with a label (its index), and of each without."""
+        has = self.targets[:, at] > 0
+        return self.patients[has], self.patients[~has]
 
 
 def fewer_patients(targets: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -192,17 +194,16 @@ def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float
             constant if floors[at] == CONSTANT else floors[at],
             confidence=confidence,
             support=int(total),
-            patients=_patients(column, scored),
-            effective=scored.effective(column.label, column.denominator > 0),
+            **_telling(column, scored),
             note="" if np.isfinite(value.value) else "no image has the label" if column.label in LABELS else "no image",
             rungs=rungs,
         )
 
 
-def _patients(column: Column, scored: _Scored) -> int:
+def _telling(column: Column, scored: _Scored) -> dict[str, float]:
     if column.label in LABELS:
-        return int(scored.fewer[LABELS.index(column.label)])
-    return len(np.unique(scored.patients[column.denominator > 0]))
+        return judging.telling(*scored.parts(LABELS.index(column.label)))
+    return judging.telling(scored.patients[column.denominator > 0])
 
 
 def _constant_name(said: Guess, activation: str, column: Column) -> str:
@@ -215,8 +216,8 @@ def _constant_name(said: Guess, activation: str, column: Column) -> str:
 
 def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[Row]:
     cached = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, scored.weights))
-    once, every = np.ones((1, len(scored.targets)), dtype=np.uint16), np.ones(len(scored.targets), dtype=bool)
-    values = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, once))
+    unsampled = scored.weights[:0]
+    values = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, unsampled))
     for number, metric in enumerate(("auroc", "auprc")):
         for label, at in _ranked(scored):
             floor = scored.ladder.floor(metric, label)
@@ -234,8 +235,7 @@ def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[
                 CONSTANT_RANKING[metric] if floor == CONSTANT else floor,
                 confidence=confidence,
                 support=_support(label, scored),
-                patients=int(scored.fewer[at].min()) if at else 0,
-                effective=min((scored.effective(LABELS[each], every) for each in at), default=0.0),
+                **judging.telling(*(part for each in at for part in scored.parts(each))),
                 judgeable=metric == "auroc" or scored.ladder.rungs[floor] != CONSTANT,
                 note=_ranking_note(label, at, scored),
                 rungs=rungs,

@@ -30,7 +30,7 @@ from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted
 from cxr.metrics.detections import ImageBoxes, coverages
 from cxr.metrics.froc import CURVE, Curves, curves, froc_estimates
 from cxr.metrics.hits import hit_estimates
-from cxr.metrics.judging import FEWEST, effective_patients
+from cxr.metrics.judging import FEWEST, telling
 from cxr.metrics.names import ANY_CLASS, of, parts
 from cxr.metrics.pooling import Fold, Pooled, images_with, patients_with
 from cxr.metrics.table import Row, metric_row, metric_table
@@ -94,8 +94,7 @@ def score_folds(
             "",
             confidence=confidence,
             support=len(answered),
-            patients=len(np.unique(pooled.patients)),
-            effective=effective_patients(pooled.patients),
+            **telling(pooled.patients),
         )
     )
     return metric_table(protocol, experiment, rows, confidence), froc
@@ -134,8 +133,8 @@ def _area_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[R
                     model = area_scores(pooled.answers.boxes if mode else pooled.kept, target, weighted=bool(mode))
                 else:
                     model = cell_scores(cell_target, pooled.answers.cells if mode else pooled.marked)
-                telling = pooled.patients[counted]
-                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence, telling)[0]
+                patients = pooled.patients[counted]
+                rows += _family(mode + unit, subset, model, constants, counted, weights, confidence, patients)[0]
     return rows
 
 
@@ -178,8 +177,7 @@ def _mean_of_findings(scores: list[tuple[str, np.ndarray, Estimate, Estimate]], 
         "the best of each finding",
         confidence=confidence,
         support=int(used.sum()),
-        patients=int(min(counts[used], default=0)),
-        effective=min((effective_patients(each) for each, use in zip(patients, used, strict=True) if use), default=0.0),
+        **telling(*(each for each, use in zip(patients, used, strict=True) if use)),
         note=_left_out_note(left_out),
     )
 
@@ -240,8 +238,7 @@ def _family(
             best,
             confidence=confidence,
             support=int(support),
-            patients=len(np.unique(patients)),
-            effective=effective_patients(patients),
+            **telling(patients),
             note="; ".join(filter(None, [note, *(notes if counted.any() else [])])),
         )
         for name, score, floor, support in zip(
@@ -269,8 +266,7 @@ def _mse_rows(pooled: Pooled, weights: np.ndarray, confidence: float) -> list[Ro
             names[best],
             confidence=confidence,
             support=len(target),
-            patients=len(np.unique(pooled.patients)),
-            effective=effective_patients(pooled.patients),
+            **telling(pooled.patients),
         )
     ]
 
@@ -283,11 +279,11 @@ MEANS = ("map50", "map50_95", "froc_mean", "froc")  # of "all": means over the f
 def _box_rows(
     pooled: Pooled, drawn: Curves, constants: Mapping[str, Curves], weights: np.ndarray, confidence: float
 ) -> list[Row]:
-    telling = {label: patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
-    counts = np.array([len(np.unique(telling[finding])) for finding in BOXED_FINDINGS])
+    having = {label: patients_with(label, pooled) for label in ("all", *BOXED_FINDINGS)}
+    counts = np.array([len(np.unique(having[finding])) for finding in BOXED_FINDINGS])
     counted = counts >= FEWEST
     used = [
-        telling[name] for name, use in zip(BOXED_FINDINGS, counted if counted.any() else counts > 0, strict=True) if use
+        having[name] for name, use in zip(BOXED_FINDINGS, counted if counted.any() else counts > 0, strict=True) if use
     ]
     model = _box_estimates(pooled.answers.boxes, pooled.kept, pooled.drawn, weights, counted)
     model |= froc_estimates(drawn, counted)
@@ -306,7 +302,7 @@ def _box_rows(
         undefined = foreign and not any_class
         best, others = _best({name: estimates[metric, label] for name, estimates in floors.items()}, higher)
         boxes = sum(len(image.labels if label == "all" else image.of_label(label).labels) for image in pooled.drawn)
-        asked = (used if mean else [telling[label]]) if higher else [pooled.patients]
+        asked = (used if mean else [having[label]]) if higher else [pooled.patients]
         notes = [
             "undefined: the predicted classes are not findings" if undefined else "",
             "" if boxes or not higher else "no such box in the split",
@@ -322,8 +318,7 @@ def _box_rows(
                 best,
                 confidence=confidence,
                 support=boxes if higher else len(pooled.drawn),
-                patients=min((len(np.unique(each)) for each in asked), default=0),
-                effective=min((effective_patients(each) for each in asked), default=0.0),
+                **telling(*asked),
                 note="; ".join(filter(None, notes)),
             )
         )

@@ -12,9 +12,9 @@ import pandas as pd
 from cxr.data import csv_cells, label_list, split_files, splits
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import image_free
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.bootstrap import Estimate, bootstrap_weights, weighted_ratios
 from cxr.metrics.classification import fewer_patients, mean_labels
-from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Guess, areas, columns
+from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Guess, columns, mean_areas
 from cxr.metrics.ladder import RUNGS, Ladder
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation, Split
@@ -116,7 +116,7 @@ def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) ->
                 continue
             if key[0] in ("auroc", "auprc"):
                 if name not in means:
-                    means[name] = _areas(found.guesses[name], targets, ranked, weights)
+                    means[name] = mean_areas(found.guesses[name], targets, ranked, weights)
                 estimate = means[name][key[0] == "auprc"]
             else:
                 estimate = _mean(found.guesses[name], targets, weights, key)
@@ -133,15 +133,6 @@ def _rows(found: Ladder, test: pd.DataFrame, settings: Evaluation, seed: int) ->
                 "floor": int(name == found.floor(*key)),
                 "labels": len(ranked) if key[0] in ("auroc", "auprc") else len(FINDINGS if key[1] else LABELS),
             }
-
-
-def _areas(guess: Guess, targets: np.ndarray, labels: list[int], weights: np.ndarray) -> tuple[Estimate, Estimate]:
-    """Mean AUROC and AUPRC over these labels."""
-    if not labels:
-        nothing = Estimate(np.nan, np.full(len(weights), np.nan))
-        return nothing, nothing
-    auroc, auprc = zip(*(areas(guess, targets, at, weights) for at in labels), strict=True)
-    return mean_of(auroc), mean_of(auprc)
 
 
 def _mean(guess: Guess, targets: np.ndarray, weights: np.ndarray, key: tuple[str, str]) -> Estimate:

@@ -1,12 +1,12 @@
 """What a predictor says of the labels of images, and the scores of that: one code for models and image-free predictors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cxr.labels import FINDINGS, LABELS
-from cxr.metrics.bootstrap import Estimate
+from cxr.metrics.bootstrap import Estimate, mean_of
 from cxr.metrics.ranking import expected_average_precision, ranking_scores
 
 EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does
@@ -119,6 +119,17 @@ def areas(guess: Guess, targets: np.ndarray, at: int, weights: np.ndarray) -> tu
         above = expected_average_precision(int(truth.sum()), len(truth)) - found[1].value
         found[1] = Estimate(found[1].value + above, found[1].samples + above)
     return found[0], found[1]
+
+
+def mean_areas(
+    guess: Guess, targets: np.ndarray, labels: Sequence[int], weights: np.ndarray
+) -> tuple[Estimate, Estimate]:
+    """Estimate the means of AUROC and AUPRC over labels (their indices), as `areas` does each; NaN without a label."""
+    if not len(labels):
+        nothing = Estimate(np.nan, np.full(len(weights), np.nan))
+        return nothing, nothing
+    auroc, auprc = zip(*(areas(guess, targets, at, weights) for at in labels), strict=True)
+    return mean_of(auroc), mean_of(auprc)
 
 
 def point_scores(guess: Guess, targets: np.ndarray, fold: np.ndarray) -> dict[tuple[str, str], float]:

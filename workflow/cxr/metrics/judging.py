@@ -31,6 +31,18 @@ def effective_patients(patients: np.ndarray) -> float:
     return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else 0.0
 
 
+def telling(*groups: np.ndarray) -> dict[str, float]:
+    """Return how many patients tell of a number, as `table.metric_row` takes it: their number and their effective number.
+
+    groups: for each of the parts that the number needs, the patient of each image of it: of a label, the images with and
+    those without it. The smallest part counts; without a part, both are 0.
+    """
+    return {
+        "patients": min((len(np.unique(each)) for each in groups), default=0),
+        "effective": min((effective_patients(each) for each in groups), default=0.0),
+    }
+
+
 def p_value(difference: Estimate, patients: float) -> float:
     """Return the two-sided p-value of a difference; NaN where it is undefined or fewer than two patients tell of it.
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from cxr.labels import FINDINGS
 from cxr.metrics import judging
-from cxr.metrics.bootstrap import Estimate, mean_of, minus
+from cxr.metrics.bootstrap import Estimate, minus
 from cxr.metrics.classification import fewer_patients
-from cxr.metrics.guesses import Guess, areas
+from cxr.metrics.guesses import Guess, mean_areas
 
 AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, np.inf)}  # years, end exclusive
 UNKNOWN = "unknown"
@@ -104,7 +104,5 @@ def compare(
 def _mean_auroc(
     said: np.ndarray, members: np.ndarray, targets: np.ndarray, findings: np.ndarray, weights: np.ndarray
 ) -> Estimate:
-    if not len(findings):
-        return Estimate(np.nan, np.full(len(weights), np.nan))
-    guess = Guess.of_model(said[members])
-    return mean_of([areas(guess, targets[members], at, weights[:, members])[0] for at in findings])
+    weights = weights[:, members]
+    return mean_areas(Guess.of_model(said[members]), targets[members], findings, weights)[0]

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import calibration, judging, subgroups
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, minus
-from cxr.metrics.classification import aligned_probabilities, fewer_patients
+from cxr.metrics.classification import aligned_probabilities, check_same_order, fewer_patients
 from cxr.metrics.ladder import CONSTANT, Ladder
 
 CALIBRATION, BINS, SUBGROUPS = "calibration", "bins", "subgroups"  # parts of the table
@@ -70,9 +69,8 @@ def validity_table(
     """
     who = f"validity of {experiment} ({protocol})"
     probabilities = aligned_probabilities(predictions, truth, who)
-    for images, what in ((ladder.images, "floors"), (metadata["image"], "metadata")):
-        if list(images) != truth["image"].tolist():
-            raise InputError(f"{who}: the {what} are of other images than the split; delete that file and run again")
+    check_same_order(ladder.images, truth, "floors", who)
+    check_same_order(metadata["image"], truth, "metadata", who)
     patients = truth["patient"].to_numpy()
     weights = bootstrap_weights(patients, samples, seed)
     targets = to_matrix(truth["labels"]).astype(np.float64)
