@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import validity_rows
 from lxml import html
+from matplotlib.figure import Figure
 
 from cxr.experiments import BY_NAME, EXPERIMENTS, family
 from cxr.labels import BOXED_FINDINGS, LABELS
@@ -14,6 +15,7 @@ from cxr.metrics import judging
 from cxr.metrics import names as metric_names
 from cxr.report import inputs as report_inputs
 from cxr.report import paper, render, verdicts
+from cxr.report.figures import style
 from cxr.settings import DEFAULTS
 
 PROTOCOLS = ("paper", "sound")
@@ -613,3 +615,22 @@ def test_validity_stands_in_the_section_of_its_classifier_with_its_sample_sizes(
     assert cells[:3] == ["1,000", "321", "43"] and cells[3].startswith("0.750 [0.730, 0.770]")
     assert heading.xpath("following::h4")[0].text_content() == "Protocol sound"
     assert "outputs sum to 1" in text_of(tree.xpath("//h3[@id='baseline_softmax-validity']/following-sibling::p")[0])
+
+
+def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_their_images(inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        render.experiments.charts, "ladder_chart", lambda rows: drawn.append(rows) or style.png_bytes(Figure())
+    )
+    numbers = [("auroc", "mean14", 64), ("loss", "findings", 37)]
+    rows = [
+        metric(protocol, "baseline_softmax", name, label, 0.6, 0.5, support=support)
+        | {"constant": 0.5, "metadata": 0.5}
+        for protocol in PROTOCOLS
+        for name, label, support in numbers
+    ]
+    (figure,) = render.experiments._ladders(
+        replace(inputs, metrics=pd.DataFrame(rows).assign(history=math.nan)), BY_NAME["baseline_softmax"]
+    )
+    assert drawn[0]["series"].tolist() == ["paper", "paper", "sound", "sound"]
+    assert "Test images: paper: 64, sound: 64" in figure["caption"]

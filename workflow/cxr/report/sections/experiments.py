@@ -199,16 +199,18 @@ def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]
         for metric, label in LADDERS:
             row = inputs.metric(protocol, experiment, metric, label)
             if row is not None and pd.notna(row["constant"]) and pd.notna(row["value"]):
-                lane = f"{name}\n{int(row['support']):,} images"
-                rows.append({**row, "panel": metric_name(metric) + LADDERS[metric, label], "series": lane})
+                rows.append({**row, "panel": metric_name(metric) + LADDERS[metric, label], "series": name})
     if rows:
+        sizes = {row["series"]: row["support"] for row in rows if row["metric"] == "auroc"}
+        images = ", ".join(f"{name}: {int(count):,}" for name, count in sizes.items())
         yield style.embedded(
             charts.ladder_chart(pd.DataFrame(rows)),
             f"{about.title} above the rungs of its floor",
             "Ours, with its interval, above what the image-free predictors of each rung score on the same test images: the best "
             "constant; age, sex, view and follow-up number (metadata); these and the labels of the patient's training images "
             "(history). Blue: better than the floor; orange: worse; grey: indistinguishable, or too few patients. For the loss, "
-            "lower is better. The floor is the rung that is best on the training images, not on these.",
+            "lower is better. The floor is the rung that is best on the training images, not on these. "
+            f"Test images: {images} (“among findings”: those with a finding, see the table).",
         )
 
 
