@@ -79,6 +79,8 @@ wildcard_constraints:
     layers=r"\d+",
     size=r"\d+|all",
     fold=r"\d+",
+    repeat=r"(_(r|seed)[1-9]\d*)?",
+    number=r"\d+",
     detector="|".join(BOX_DETECTORS),
 
 

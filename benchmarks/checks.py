@@ -108,7 +108,7 @@ def of_features(folder: Path, layers: int, steps: int, batch: int, rounds: int, 
     names = [f"{number:08d}_000.png" for number in range(SET)]
     schedule = Schedule(epochs=1, steps=steps, batch=batch)
     rows = frozen_features.wanted_rows(
-        frozen_features.GridImages({"all": names}, [], dict.fromkeys(names, "0123456789abcdef")), schedule, 0
+        frozen_features.GridImages([(names, 0)], [], dict.fromkeys(names, "0123456789abcdef")), schedule, 0
     )
     network = classifier(layers)
     shapes = frozen_features.choose_stages(network.backbone, [layers], len(rows), SIDE, 4, 1e3, tell)

@@ -80,7 +80,7 @@ def run_features(folder: Path, steps: int, batch: int) -> None:
     with Journal(folder / "features.log", "features") as tell:
         transfer.write_features(
             inputs=transfer.GridFiles(
-                {str(size): folder / f"{size}.csv" for size in SIZES}, [folder / "validation.csv"],
+                [(folder / f"{size}.csv", 0) for size in SIZES], [folder / "validation.csv"],
                 folder / "index.csv", folder / "store", SIDE,
             ),
             source_weights=folder / "source.pt", network="resnet50",

@@ -79,6 +79,11 @@ def of_split(role, size=None):
     return lambda wildcards: split_file(wildcards.protocol, size(wildcards) if size else wildcards.size, role)
 
 
+def of_draw(role):
+    """The split file of a pair's repeat that holds its own draw of training images."""
+    return of_split(role, lambda wildcards: wildcards.size + plans.draw_of(wildcards.repeat))
+
+
 def of_baseline(role):
     """The split file of the baselines."""
     return of_split(role, lambda wildcards: plans.baseline_size(protocol_of(wildcards)))
@@ -113,6 +118,15 @@ def selected_pairs(protocol):
         splits_of(name)
     with checkpoints.select.get(protocol=protocol).output.selected.open() as file:
         return [f"c{row['layers']}_s{row['size']}" for row in csv.DictReader(file)]
+
+
+def of_long_repeats(pattern):
+    """A protocol's files of the long runs of the chosen pairs, in every draw of their training images."""
+    return lambda wildcards: [
+        f"<results>/{pattern}".format(protocol=wildcards.protocol, pair=pair, repeat=repeat)
+        for pair in selected_pairs(wildcards.protocol)
+        for repeat in plans.draws(protocol_of(wildcards).transfer)
+    ]
 
 
 def of_long_runs(pattern):

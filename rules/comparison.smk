@@ -21,7 +21,7 @@ use rule features as features_comparison with:
     params:
         **CLASSIFIER,
         state=f"{RESULTS}/state/features/{{protocol}}_comparison",
-        sizes=lambda wildcards: protocol_of(wildcards).transfer.comparison.sizes,
+        repeats=lambda wildcards: [0] * len(protocol_of(wildcards).transfer.comparison.sizes),
         layers=lambda wildcards: protocol_of(wildcards).transfer.comparison.layers,
         schedule=lambda wildcards: chosen(protocol_of(wildcards).transfer.training, "epochs", "steps", "batch"),
         budget=lambda wildcards: protocol_of(wildcards).transfer.features_gb,

@@ -7,13 +7,13 @@ include: "inputs/report.smk"
 # What image-free predictors, fitted on a split's training images, say of its test images.
 rule ladder:
     input:
-        train=of_split("train"),
-        train_metadata=of_split("train_metadata"),
+        train=of_draw("train"),
+        train_metadata=of_draw("train_metadata"),
         test_metadata=of_split("test_metadata"),
     output:
-        ladder="<results>/floors/{protocol}/{size}.npz",
+        ladder="<results>/floors/{protocol}/{size}{repeat}.npz",
     log:
-        "<logs>/floors/{protocol}_{size}.log",
+        "<logs>/floors/{protocol}_{size}{repeat}.log",
     conda:
         "../envs/data.yaml"
     resources:
@@ -53,20 +53,41 @@ rule metrics_baseline:
 
 use rule metrics_baseline as metrics_transfer with:
     input:
-        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
-        floors="<results>/floors/{protocol}/{size}.npz",
+        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/predictions.csv",
+        floors="<results>/floors/{protocol}/{size}{repeat}.npz",
         test=of_split("test"),
     output:
-        table="<results>/metrics/{protocol}/transfer_c{layers}_s{size}.csv",
+        table="<results>/metrics/{protocol}/transfer_c{layers}_s{size}{repeat}.csv",
     log:
-        "<logs>/metrics/{protocol}/transfer_c{layers}_s{size}.log",
+        "<logs>/metrics/{protocol}/transfer_c{layers}_s{size}{repeat}.log",
     params:
         protocol="{protocol}",
-        experiment="transfer_c{layers}_s{size}",
+        experiment="transfer_c{layers}_s{size}{repeat}",
         activation="sigmoid",
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
         code=code("metrics_classifier"),
+
+
+# The chosen pairs over all draws of their training images: what their test scores spread by.
+rule long_repeats:
+    input:
+        tables=of_long_repeats("metrics/{protocol}/transfer_{pair}{repeat}.csv"),
+    output:
+        table="<results>/transfer_long/{protocol}/repeats.csv",
+    log:
+        "<logs>/transfer_long/{protocol}_repeats.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        pairs=lambda wildcards: selected_pairs(wildcards.protocol),
+        confidence=SETTINGS.evaluation.confidence,
+        code=code("long_repeats"),
+    script:
+        "../workflow/scripts/long_repeats.py"
 
 
 # Calibration and subgroups of the classifiers with sigmoid outputs.
@@ -249,7 +270,9 @@ rule report:
         long_histories=of_long_runs("<results>/transfer_long/{protocol}/{pair}/history.csv"),
         source=[rules.source_weights.output.facts, rules.source_weights.output.history],
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
+        spreads=expand("<results>/transfer/{protocol}/spread.csv", protocol=SETTINGS.protocols),
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
+        repeats=expand("<results>/transfer_long/{protocol}/repeats.csv", protocol=SETTINGS.protocols),
         comparisons=comparisons("<results>/comparison/{protocol}/comparison.csv"),
         sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
         failures=[f"<results>/sheets/{name}/{detector}_failures.png" for name, detector in DETECTORS],

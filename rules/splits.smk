@@ -1,7 +1,8 @@
 # The splits into training, validation and test images; and the boxed images as Pascal-VOC XML.
 
 
-# Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s and "all", and boxes_fold<fold>/.
+# Every split of a protocol: <size>/<role>.csv and <size>/leakage.csv for each size s and "all", <size>_r<number>/train.csv
+# for further draws of the training images, and boxes_fold<fold>/.
 checkpoint splits:
     input:
         records=of_records("records"),
@@ -18,6 +19,7 @@ checkpoint splits:
         runtime=growing(10),
     params:
         sizes=lambda wildcards: plans.sizes(protocol_of(wildcards)),
+        draws=lambda wildcards: plans.drawn(protocol_of(wildcards)),
         rule=lambda wildcards: protocol_of(wildcards).split.model_dump(),
         seed=SETTINGS.seed,
         code=code("splits"),

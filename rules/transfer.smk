@@ -47,7 +47,7 @@ rule features:
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
-        train=of_sizes("train_images", lambda transfer: transfer.sizes),
+        train=of_training_sets("train_images"),
         judged=of_sizes("validation_images", lambda transfer: transfer.sizes),
     output:
         store="<results>/features/{protocol}/store.json",
@@ -65,7 +65,7 @@ rule features:
     params:
         **CLASSIFIER,
         state=f"{RESULTS}/state/features/{{protocol}}",
-        sizes=lambda wildcards: protocol_of(wildcards).transfer.sizes,
+        repeats=lambda wildcards: [repeat for _, repeat in plans.training_sets(protocol_of(wildcards))],
         layers=lambda wildcards: protocol_of(wildcards).transfer.layers,
         schedule=lambda wildcards: chosen(protocol_of(wildcards).transfer.training, "epochs", "steps", "batch"),
         budget=lambda wildcards: protocol_of(wildcards).transfer.features_gb,
@@ -80,18 +80,18 @@ rule transfer:
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
-        train=of_split("train"),
+        train=of_draw("train"),
         validation=of_split("validation"),
         predicted=of_split("validation"),  # the grid is judged on validation
     output:
-        model="<results>/transfer/{protocol}/c{layers}_s{size}/model.pt",
-        predictions="<results>/transfer/{protocol}/c{layers}_s{size}/predictions.csv",
-        history="<results>/transfer/{protocol}/c{layers}_s{size}/history.csv",
-        facts="<results>/transfer/{protocol}/c{layers}_s{size}/facts.json",
+        model="<results>/transfer/{protocol}/c{layers}_s{size}{repeat}/model.pt",
+        predictions="<results>/transfer/{protocol}/c{layers}_s{size}{repeat}/predictions.csv",
+        history="<results>/transfer/{protocol}/c{layers}_s{size}{repeat}/history.csv",
+        facts="<results>/transfer/{protocol}/c{layers}_s{size}{repeat}/facts.json",
     log:
-        "<logs>/transfer/{protocol}/c{layers}_s{size}.log",
+        "<logs>/transfer/{protocol}/c{layers}_s{size}{repeat}.log",
     benchmark:
-        "<benchmarks>/transfer/{protocol}/c{layers}_s{size}.tsv"
+        "<benchmarks>/transfer/{protocol}/c{layers}_s{size}{repeat}.tsv"
     group:
         "pairs"
     conda:
@@ -103,7 +103,7 @@ rule transfer:
         runtime=growing(60),
     params:
         **CLASSIFIER,
-        state=f"{RESULTS}/state/transfer/{{protocol}}_c{{layers}}_s{{size}}",
+        state=f"{RESULTS}/state/transfer/{{protocol}}_c{{layers}}_s{{size}}{{repeat}}",
         settings=lambda wildcards: transfer_settings(wildcards, "training"),
         shared="training",
         code=code("transfer"),
@@ -111,15 +111,15 @@ rule transfer:
         "../workflow/scripts/transfer.py"
 
 
-# Joins the pairs it names into one cluster job; without a cluster it does nothing.
+# Joins the trainings it names into one cluster job; without a cluster it does nothing.
 rule bundle:
     input:
         pairs=of_bundle,
-        train=of_split("train"),  # only jobs that depend on a checkpoint directly are judged again after it
+        train=of_draw("train"),  # only jobs that depend on a checkpoint directly are judged again after it
     output:
-        touch("<results>/transfer/{protocol}/bundles/s{size}_{number}.done"),
+        touch("<results>/transfer/{protocol}/bundles/s{size}{repeat}_{number}.done"),
     log:
-        "<logs>/bundle/{protocol}/s{size}_{number}.log",
+        "<logs>/bundle/{protocol}/s{size}{repeat}_{number}.log",
     group:
         "pairs"
     resources:
@@ -133,13 +133,15 @@ checkpoint select:
             f"<results>/transfer/{wildcards.protocol}/bundles/{name}.done"
             for name in plans.bundles(protocol_of(wildcards))
         ],
-        predictions=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/predictions.csv"),
-        facts=of_pairs("<results>/transfer/{protocol}/c{layers}_s{size}/facts.json"),
-        train=of_pair_splits("train"),
-        validation=of_pair_splits("validation"),
+        predictions=of_grid("predictions.csv"),
+        facts=of_grid("facts.json"),
+        train=of_grid_splits("train"),
+        validation=of_grid_splits("validation"),
     output:
         grid="<results>/transfer/{protocol}/grid.csv",
         selected="<results>/transfer/{protocol}/selected.csv",
+        trainings="<results>/transfer/{protocol}/trainings.csv",
+        spread="<results>/transfer/{protocol}/spread.csv",
     log:
         "<logs>/select/{protocol}.log",
     conda:
@@ -148,7 +150,11 @@ checkpoint select:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        pairs=pairs,
+        trained=lambda wildcards: [
+            [layers, size, plans.number_of(plans.draw_of(repeat)), plans.number_of(repeat)]
+            for layers, size, repeat in plans.trained(protocol_of(wildcards))
+        ],
+        confidence=SETTINGS.evaluation.confidence,
         settings=lambda wildcards: chosen(protocol_of(wildcards).transfer, "select_by", "select"),
         code=code("select"),
     script:
@@ -161,25 +167,25 @@ use rule transfer as transfer_long with:
         source=ancient(rules.source_weights.output.model),
         fingerprint=rules.source_weights.output.fingerprint,
         index=ancient(rules.images.output.index),
-        train=of_split("train"),
+        train=of_draw("train"),
         validation=of_split("validation"),
         predicted=of_split("test_images"),
     output:
-        model="<results>/transfer_long/{protocol}/c{layers}_s{size}/model.pt",
-        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
-        history="<results>/transfer_long/{protocol}/c{layers}_s{size}/history.csv",
-        facts="<results>/transfer_long/{protocol}/c{layers}_s{size}/facts.json",
+        model="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/model.pt",
+        predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/predictions.csv",
+        history="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/history.csv",
+        facts="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/facts.json",
     log:
-        "<logs>/transfer_long/{protocol}/c{layers}_s{size}.log",
+        "<logs>/transfer_long/{protocol}/c{layers}_s{size}{repeat}.log",
     benchmark:
-        "<benchmarks>/transfer_long/{protocol}/c{layers}_s{size}.tsv"
+        "<benchmarks>/transfer_long/{protocol}/c{layers}_s{size}{repeat}.tsv"
     resources:
         gpu=1,
         mem_mb=growing(8000),
         runtime=growing(480),
     params:
         **CLASSIFIER,
-        state=f"{RESULTS}/state/transfer_long/{{protocol}}_c{{layers}}_s{{size}}",
+        state=f"{RESULTS}/state/transfer_long/{{protocol}}_c{{layers}}_s{{size}}{{repeat}}",
         settings=lambda wildcards: transfer_settings(wildcards, "long"),
         shared="judging",
         code=code("transfer"),

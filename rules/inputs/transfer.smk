@@ -8,6 +8,7 @@ def transfer_settings(wildcards, schedule):
     return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {
         "schedule": section.model_dump()[schedule],
         "probed": 0,
+        "repeat": plans.number_of(wildcards.get("repeat", "")),
     }
 
 
@@ -25,26 +26,35 @@ def of_sizes(role, sizes):
     ]
 
 
-def pairs(wildcards):
-    return plans.pairs(protocol_of(wildcards))
-
-
-def of_pairs(pattern):
+def of_training_sets(role):
+    """The split files of the trainings of the grid that differ from others in their images or the order of these."""
     return lambda wildcards: [
-        pattern.format(protocol=wildcards.protocol, layers=layers, size=size) for layers, size in pairs(wildcards)
+        split_file(wildcards.protocol, split, role) for split, _ in plans.training_sets(protocol_of(wildcards))
     ]
 
 
-def of_pair_splits(role):
-    return lambda wildcards: [split_file(wildcards.protocol, size, role) for _, size in pairs(wildcards)]
+def of_grid(pattern):
+    """A file of every training of the grid."""
+    return lambda wildcards: [
+        f"<results>/transfer/{wildcards.protocol}/c{layers}_s{size}{repeat}/{pattern}"
+        for layers, size, repeat in plans.trained(protocol_of(wildcards))
+    ]
+
+
+def of_grid_splits(role):
+    """The split file of every training of the grid."""
+    return lambda wildcards: [
+        split_file(wildcards.protocol, f"{size}{plans.draw_of(repeat) if role == 'train' else ''}", role)
+        for _, size, repeat in plans.trained(protocol_of(wildcards))
+    ]
 
 
 def of_bundle(wildcards):
-    """The predictions of the pairs that share a cluster job."""
-    name = f"s{wildcards.size}_{wildcards.number}"
+    """The predictions of the trainings that share a cluster job."""
+    name = f"s{wildcards.size}{wildcards.repeat}_{wildcards.number}"
     return [
-        f"<results>/transfer/{wildcards.protocol}/c{layers}_s{size}/predictions.csv"
-        for layers, size in plans.bundles(protocol_of(wildcards))[name]
+        f"<results>/transfer/{wildcards.protocol}/c{layers}_s{size}{repeat}/predictions.csv"
+        for layers, size, repeat in plans.bundles(protocol_of(wildcards))[name]
     ]
 
 

@@ -44,7 +44,7 @@ def network():
 def stored(folder, tell, *, side=32, schedule=SCHEDULE, augment=AUGMENT, belongs_to="x", seed=3, device=CPU):
     """Store what a small grid needs; return the store's description."""
     frozen_features.compute(
-        network(), images=frozen_features.GridImages({"5": NAMES}, [], dict.fromkeys(NAMES, "a")),
+        network(), images=frozen_features.GridImages([(NAMES, 0)], [], dict.fromkeys(NAMES, "a")),
         pixels=SimpleNamespace(read=lambda names: read(names, side), side=side),
         grid=frozen_features.Grid([0], schedule, augment, 1.0), belongs_to=belongs_to,
         store=folder / "store.json", run=plain(seed, device, tell),
@@ -92,7 +92,7 @@ def test_network_source_weights_and_code_are_what_a_store_belongs_to(tmp_path, t
         write_tensors(resnet(name, 20).state_dict(), weights)
         transfer.write_features(
             inputs=transfer.GridFiles(
-                {"6": study.split("train")}, [study.split("test")], tmp_path / "images.csv", tmp_path / "store",
+                [(study.split("train"), 0)], [study.split("test")], tmp_path / "images.csv", tmp_path / "store",
                 small_study.SIDE,
             ),
             source_weights=weights, network=name, grid=frozen_features.Grid([0], SCHEDULE, AUGMENT, 1.0), code=code,

@@ -85,7 +85,9 @@ def stored(
     with Journal(folder / "log", "features") as tell:
         frozen_features.compute(
             backbone,
-            images=frozen_features.GridImages(sets, list(pictures)[8:], digests or dict.fromkeys(pictures, "a")),
+            images=frozen_features.GridImages(
+                [(names, 0) for names in sets.values()], list(pictures)[8:], digests or dict.fromkeys(pictures, "a")
+            ),
             pixels=SimpleNamespace(read=read or reader(pictures), side=SIDE),
             grid=frozen_features.Grid(depths, SCHEDULE, AUGMENT, budget), belongs_to=belongs_to,
             store=folder / "store.json", run=plain(3, device, tell, Keeper(folder / "state", "key", 0.0, tell)),
@@ -110,12 +112,13 @@ def losses(network, stream, objective, device, steps=20):
 
 
 def test_the_union_holds_every_visit_of_every_size_and_no_more():
-    sets = {"8": [f"{n}" for n in range(8)], "5": [f"{n}" for n in range(5)]}
-    table = frozen_features.visits_needed(sets.values(), SCHEDULE, 0).set_index("image")
+    eight, five = [f"{n}" for n in range(8)], [f"{n}" for n in range(5)]
+    sets = [(eight, 0), (five, 0), (five, 1), (five[::-1], 2)]
+    table = frozen_features.visits_needed(sets, SCHEDULE, 3).set_index("image")
     seen = {}
-    for names in sets.values():
+    for names, repeat in sets:
         for step in range(20):
-            for index, visit in zip(*positions(len(names), 8, step, 0), strict=True):
+            for index, visit in zip(*positions(len(names), 8, step, 3 + repeat), strict=True):
                 seen[names[index]] = max(seen.get(names[index], 0), int(visit) + 1)
     assert table["visits"].to_dict() == seen
 

@@ -50,7 +50,7 @@ def stored(study, source):
     with Journal(study.folder / "features.log", "test") as tell:
         transfer.write_features(
             inputs=transfer.GridFiles(
-                {"6": study.split("train")}, [study.split("validation"), study.split("test")],
+                [(study.split("train"), 0), (study.split("train"), 2)], [study.split("validation"), study.split("test")],
                 study.folder / "images.csv", study.folder / "store", small_study.SIDE,
             ),
             source_weights=source, network="resnet10", grid=frozen_features.Grid([2], SCHEDULE, AUGMENT, 1.0), code="c",
@@ -65,7 +65,7 @@ def trained(study, source, folder, **changes):
     out = {name: folder / name for name in ("model", "predictions", "history", "facts")}
     options = {
         "features": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "balanced": True,
-        "select_by": "auroc", "probed": 0, "layers": 2, **changes,
+        "select_by": "auroc", "probed": 0, "layers": 2, "repeat": 0, **changes,
     }  # fmt: skip
 
     def made(kind, *names, **others):
@@ -79,7 +79,7 @@ def trained(study, source, folder, **changes):
             architecture=made(
                 transfer.Architecture, "layers", "head_input", "frozen_batchnorm", network="resnet10"
             ),
-            training=made(fit.Training, "balanced", "select_by", schedule=SCHEDULE), run=plain(0, CPU, tell),
+            training=made(fit.Training, "balanced", "select_by", "repeat", schedule=SCHEDULE), run=plain(0, CPU, tell),
         )  # fmt: skip
     facts = json.loads(out["facts"].read_text(encoding="utf-8"))
     model = torch.load(out["model"], weights_only=True)
@@ -153,6 +153,21 @@ def test_a_job_on_stored_features_tells_the_same_as_one_on_images(study, source,
     for column in ("train_loss", "validation_loss", "validation_auroc"):
         np.testing.assert_allclose(history[column], whole[column], rtol=1e-3)
     np.testing.assert_allclose(predictions[list(LABELS)], expected[list(LABELS)], rtol=0.01, atol=1e-4)
+
+
+def test_a_repeat_trains_another_model_from_the_same_stored_pictures(study, source, stored, tmp_path):
+    """Another first layer and another order of the images, but the same augmented pictures: so repeats share the store."""
+    found = {
+        (repeat, features is None): trained(
+            study, source, tmp_path / f"{repeat}{features is None}", repeat=repeat, features=features
+        )
+        for repeat in (0, 2) for features in (None, stored)
+    }  # fmt: skip
+    head = {key: each[3]["state_dict"]["head.weight"] for key, each in found.items()}
+    assert not torch.equal(head[0, True], head[2, True])
+    assert [each[2]["repeat"] for each in found.values()] == [0, 0, 2, 2]
+    np.testing.assert_allclose(found[2, True][1]["train_loss"], found[2, False][1]["train_loss"], rtol=1e-3)
+    assert not np.allclose(found[2, True][1]["train_loss"], found[0, True][1]["train_loss"], rtol=1e-3)
 
 
 def test_a_seed_settings_and_depth_make_the_model(study, source, from_images, tmp_path):

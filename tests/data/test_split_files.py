@@ -44,11 +44,11 @@ class Study:
         (folder / "train_val.txt").write_text("\n".join(set(self.records["image"]) - self.tested), encoding="utf-8")
         (folder / "test.txt").write_text("\n".join(self.tested), encoding="utf-8")
 
-    def write(self, rule=RULE, sizes=("20", "all"), seed=3, lists=("train_val.txt", "test.txt")):
+    def write(self, rule=RULE, sizes=("20", "all"), draws=(), seed=3, lists=("train_val.txt", "test.txt")):
         with Journal(self.folder / "log", "splits") as tell:
             split_files.write_all(
                 records=self.folder / "records.csv", box_table=self.folder / "boxes.csv",
-                lists=[self.folder / name for name in lists], sizes=sizes, seed=seed, rule=rule,
+                lists=[self.folder / name for name in lists], sizes=sizes, draws=draws, seed=seed, rule=rule,
                 folder=self.folder / "splits", tell=tell,
             )  # fmt: skip
 
@@ -166,3 +166,20 @@ def test_another_seed_splits_otherwise(study):
     before = study.read("all")
     study.write(seed=4)
     assert set(study.read("all")["test"]["image"]) != set(before["test"]["image"])
+
+
+def test_a_further_draw_has_other_training_images_of_the_same_role_and_no_files_of_its_own_for_the_rest(study):
+    study.write(draws=[(20, 1), (20, 2)])
+    pool = set(study.read("all")["train"]["image"])
+    trains = [
+        splits.read_split(study.folder / "splits" / name / "train.csv")["image"].tolist()
+        for name in ("20", "20_r1", "20_r2")
+    ]
+    assert all(len(each) == 20 and set(each) <= pool for each in trains)
+    assert len({frozenset(each) for each in trains}) == 3
+    assert sorted(path.name for path in (study.folder / "splits" / "20_r1").iterdir()) == [
+        "leakage.csv", "train.csv", "train_images.csv", "train_metadata.csv"
+    ]  # fmt: skip
+    before = [(study.folder / "splits" / "20" / f"{role}.csv").read_bytes() for role in splits.ROLES]
+    study.write(draws=[])
+    assert [(study.folder / "splits" / "20" / f"{role}.csv").read_bytes() for role in splits.ROLES] == before

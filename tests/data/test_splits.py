@@ -65,8 +65,9 @@ def split(
     records: pd.DataFrame, rule: str, size: int = 0, seed: int = 0, *, lists: dict | None = None, **more
 ) -> dict[str, pd.DataFrame]:
     official = official_lists(records) | (lists or {}) if rule == "official" else {}
+    draw = more.pop("draw", 0)
     settings = Split(**{"rule": rule, "validation": 0.1, "test": 0.1} | more)
-    return classification_split(records, settings, size=size, seed=seed, **official)
+    return classification_split(records, settings, size=size, seed=seed, draw=draw, **official)
 
 
 def images(parts: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
@@ -130,6 +131,23 @@ def test_patients_cross_under_the_papers_rule_and_the_leakage_table_says_so(reco
     table = leakage(split(records, "image"))
     assert table["images_shared"].tolist() == [0, 0, 0]
     assert (table["patients_shared"] > 0).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_further_draw_is_independent_nested_and_judged_on_the_same_images(records, rule):
+    first, second = (images(split(records, rule, 200, draw=draw)) for draw in (0, 1))
+    assert (first["validation"], first["test"]) == (second["validation"], second["test"])
+    everything = images(split(records, rule))
+    pool = len(everything["train"])
+    assert set(second["train"]) <= set(everything["train"])
+    count = len(first["train"])
+    expected = count**2 / pool  # shared by two independent draws
+    assert abs(len(set(first["train"]) & set(second["train"])) - expected) < 4 * expected**0.5
+    smaller, larger = (images(split(records, rule, size, draw=1))["train"] for size in (100, 300))
+    assert smaller == second["train"][: len(smaller)] and second["train"] == larger[:count]
+    if rule != "image":
+        patients = split(records, rule, 200, draw=1)["train"]["patient"]
+        assert patients.is_unique, "one image per patient, while there are enough"
 
 
 @pytest.mark.parametrize("rule", RULES)

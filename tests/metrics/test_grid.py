@@ -29,28 +29,26 @@ def deciding(wrong, labels=JUDGED):
 
 @pytest.fixture
 def select(tmp_path):
-    """A function from {(layers, size): (training labels, validation labels, probabilities)} to the two tables."""
+    """A function from {(layers, size[, draw, seed]): (training labels, validation labels, probabilities)} to the two tables."""
 
     def run(pairs, by="accuracy", count=2):
-        paths = {kind: [] for kind in ("predictions", "facts", "train", "validation")}
-        for number, (train, judged, probabilities) in enumerate(pairs.values()):
+        trainings = []
+        for number, (key, (train, judged, probabilities)) in enumerate(pairs.items()):
+            layers, size, draw, seed = (*key, 0, 0)[:4]
             folder = tmp_path / str(number)
             folder.mkdir()
-            paths["train"].append(split(folder / "train.csv", train))
-            paths["validation"].append(split(folder / "validation.csv", judged))
+            files = [folder / f"{kind}.csv" for kind in ("predictions", "facts", "train", "validation")]
+            split(files[2], train)
+            split(files[3], judged)
             images = pd.read_csv(folder / "validation.csv")["image"]
             table = pd.DataFrame(probabilities, columns=list(LABELS)).assign(image=images, patient=0)
-            paths["predictions"].append(folder / "predictions.csv")
-            table[::-1].to_csv(paths["predictions"][-1], index=False)  # in an order of its own
-            paths["facts"].append(folder / "facts.json")
-            paths["facts"][-1].write_text(
-                json.dumps({"training_images": len(train), "seconds": number}), encoding="utf-8"
-            )
+            table[::-1].to_csv(files[0], index=False)  # in an order of its own
+            files[1].write_text(json.dumps({"training_images": len(train), "seconds": number}), encoding="utf-8")
+            trainings.append(selection.Training(layers, size, draw, seed, *files))
+        outputs = {name: tmp_path / f"{name}.csv" for name in ("trainings", "grid", "selected", "spread")}
         selection.write_grid(
-            pairs=list(pairs), predictions=paths["predictions"], facts=paths["facts"], train_splits=paths["train"],
-            validation_splits=paths["validation"], select_by=by, select=count, grid=tmp_path / "grid.csv",
-            selected=tmp_path / "selected.csv",
-        )  # fmt: skip
+            trainings, select_by=by, select=count, confidence=0.95, outputs=selection.Outputs(**outputs)
+        )
         selected = pd.read_csv(tmp_path / "selected.csv")[["layers", "size", "rank"]]
         return pd.read_csv(tmp_path / "grid.csv"), selected.to_numpy().tolist()
 
@@ -77,6 +75,45 @@ def test_of_equal_pairs_the_one_with_more_images_then_fewer_layers_comes_first(s
     same = (["No Finding"], JUDGED, deciding(1))
     _, selected = select(dict.fromkeys(((2, 20), (1, 20), (3, 60), (0, 40)), same), count=4)
     assert selected == [[3, 60, 1], [0, 40, 2], [1, 20, 3], [2, 20, 4]]
+
+
+def test_a_pair_is_as_good_as_the_mean_of_its_draws_and_another_seed_alone_does_not_count(select, tmp_path):
+    one = ["No Finding"]  # 54 of the 60 decisions right
+    grid, selected = select(
+        {
+            (0, 40): (one, JUDGED, deciding(3)),
+            (0, 40, 1, 1): (one, JUDGED, deciding(1)),
+            (0, 40, 0, 1): (one, JUDGED, deciding(9)),
+            (1, 40): (one, JUDGED, deciding(0)),
+            (1, 40, 1, 1): (one, JUDGED, deciding(6)),
+            (1, 40, 0, 1): (one, JUDGED, deciding(0)),
+        },
+        count=1,
+    )
+    assert selected == [[0, 40, 1]]
+    assert (grid["accuracy"] * 60).tolist() == pytest.approx([58, 57], abs=0.001)
+    assert (grid["gain_sd"] * 60).tolist() == pytest.approx([2**0.5, 18**0.5], abs=0.001)
+    assert grid["repeats"].tolist() == [2, 2]
+    assert (grid["behind"] * 60).tolist() == pytest.approx([0, 1], abs=0.001)
+    assert grid["behind_low"].iloc[1] < 0 < grid["behind_high"].iloc[1]
+    trainings = pd.read_csv(tmp_path / "trainings.csv")
+    assert trainings[["layers", "draw", "seed"]].to_numpy().tolist() == [
+        [0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0], [1, 0, 1], [1, 1, 1]
+    ]  # fmt: skip
+    assert (trainings["gain"] * 60).tolist() == pytest.approx([3, -3, 5, 6, 6, 0], abs=0.001)
+    spread = pd.read_csv(tmp_path / "spread.csv")
+    gain = spread[spread["metric"] == "gain"].set_index("source")["sd"] * 60
+    seed = (36 / 2 + 0) / 2  # mean over the depths of the variances of 3, 9 and of 0, 0 wrong decisions
+    training = (2 + 18) / 2
+    assert gain[["seed", "training", "images drawn"]].tolist() == pytest.approx(
+        [seed**0.5, training**0.5, (training - seed) ** 0.5], rel=1e-4
+    )
+
+
+def test_one_training_says_nothing_of_the_spread_by_training(select, tmp_path):
+    grid, _ = select({(0, 40): (["Mass"], JUDGED, deciding(2)), (1, 40): (["Mass"], JUDGED, deciding(3))})
+    assert grid[["behind", "behind_low", "p_behind", "gain_sd"]].isna().all(axis=None)
+    assert set(pd.read_csv(tmp_path / "spread.csv")["source"]) == {"patients"}
 
 
 def test_ties_are_counted_over_the_whole_grid(select, tmp_path):

@@ -13,12 +13,16 @@ from cxr.experiments import BY_NAME, EXPERIMENTS, family
 from cxr.labels import BOXED_FINDINGS, LABELS
 from cxr.metrics import judging
 from cxr.metrics import names as metric_names
+from cxr.metrics.repeats import REPEAT_COLUMNS
+from cxr.metrics.spread import SOURCES, SPREAD_COLUMNS
 from cxr.report import inputs as report_inputs
 from cxr.report import paper, render, verdicts
 from cxr.report.figures import style
+from cxr.report.rows import pair_name
 from cxr.settings import DEFAULTS
 
 PROTOCOLS = ("paper", "sound")
+REPEATS = {"paper": 1, "sound": 5}
 FOLDS = {name: DEFAULTS.model_dump()[name]["split"]["box_folds"] for name in PROTOCOLS}
 SELECTED = {"paper": [(2, 500), (19, 300)], "sound": [(3, 500), (1, 100)]}
 CLASSIFIERS = {"paper": 0.02, "sound": 0.24}  # how far AUROCs lie above 0.5
@@ -167,7 +171,8 @@ def facts(experiment, **more):
     }
 
 
-def grid(layers, sizes, draw):
+def grid(layers, sizes, draw, repeats=1):
+    """A grid of pairs; with repeats, those of fewer than three layers can be told from the best."""
     rows = []
     for c in layers:
         for s in sizes:
@@ -181,11 +186,37 @@ def grid(layers, sizes, draw):
                     "auroc": 0.5 + float(draw.normal(0.05, 0.05)),
                     "auroc_labels": 13,
                     "validation_images": s // 10,
+                    "validation_patients": s // 20,
                     "training_images": s * 8 // 10,
                     "seconds": 12.5,
+                    "repeats": repeats,
+                    "gain_sd": 0.004 if repeats > 1 else np.nan,
+                    "auroc_sd": 0.02 if repeats > 1 else np.nan,
+                    "p_behind": np.nan if repeats == 1 else 0.001 if c < 3 else 0.4,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def spread(sizes, repeats):
+    rows = [
+        (size, metric, source, 0.001 * (1 + at), *bounds, 2 * repeats, size // 20)
+        for size in sizes
+        for metric in ("gain", "auroc")
+        for at, source in enumerate(SOURCES)
+        for bounds in [(np.nan, np.nan) if source == "patients" else (0.0005, 0.009)]
+        if repeats > 1 or source == "patients"
+    ]
+    return pd.DataFrame(rows, columns=SPREAD_COLUMNS)
+
+
+def repeats(pair, count):
+    numbers = [("auroc", "mean14", 0.644, "better"), ("loss", "findings", 0.21, "indistinguishable")]
+    rows = [
+        ("sound", pair, metric, label, count, value, 0.0123, value - 0.02, 0.02, 0.004, 0.036, 400, 41, verdict)
+        for metric, label, value, verdict in numbers
+    ]
+    return pd.DataFrame(rows, columns=REPEAT_COLUMNS)
 
 
 def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
@@ -259,7 +290,9 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
         rejected=pd.DataFrame({"table": ["images"], "reason": ["truncated <file>"], "count": [1234]}),
         leakage=pd.DataFrame(shared),
         metrics=pd.DataFrame(rows),
-        grids={protocol: grid(layers, sizes, draw) for protocol in PROTOCOLS},
+        grids={protocol: grid(layers, sizes, draw, REPEATS[protocol]) for protocol in PROTOCOLS},
+        repeats={"sound": repeats("c3_s500", 5)},
+        spreads={protocol: spread(sizes, REPEATS[protocol]) for protocol in PROTOCOLS},
         selected=SELECTED,
         histories=histories,
         facts=runs,
@@ -605,6 +638,39 @@ def test_ties_are_told_beside_the_chosen_pair_and_below_the_grid_that_chose_it(i
         False,
     ]
     assert all("n = 10 to 50 validation images." in caption for caption in captions)
+
+
+def test_the_spread_of_a_grid_is_told_beside_the_pairs_that_can_be_told_from_the_best(inputs, tree):
+    paper, sound = render.experiments.section(inputs, BY_NAME["transfer"])["spreads"]
+    assert paper["figure"] is None and "trained once" in paper["sentences"][0]
+    assert "transfer.repeats" in paper["sentences"][0] and "25 validation patients" in paper["sentences"][0]
+    first, second = sound["sentences"]
+    assert "5 times" in first and "25 validation patients" in first
+    pairs = inputs.grids["sound"]
+    best = SELECTED["sound"][0]
+    behind = pairs[(pairs["p_behind"] < 0.05) & ~((pairs["layers"] == best[0]) & (pairs["size"] == best[1]))]
+    assert f"{len(behind)} of the {len(pairs) - 1} other pairs are behind it" in second
+    assert f"{pair_name(best)}, has a mean AUROC of 0." in second
+    (table,) = tree.xpath("//h3[.='Spread of the grid, protocol sound']/following::table[1]")
+    row = [" ".join(cell.text_content().split()) for cell in table.xpath("tbody/tr[1]/*")]
+    assert row[:2] == ["100", "0.001 [0.0005, 0.009] 10 trainings"] and row[4] == "0.004 5 patients"
+
+
+def test_the_chosen_pairs_stand_with_mean_and_spread_of_their_trainings_beside_the_floor(tree):
+    (table,) = tree.xpath("//h3[.='Spread of the grid, protocol sound']/following::table[2]")
+    rows = [[" ".join(cell.text_content().split()) for cell in row.xpath("*")] for row in table.xpath("tbody/tr")]
+    assert [row[2:6] for row in rows] == [["0.644", "0.012", "5", "0.624"], ["0.210", "0.012", "5", "0.190"]]
+    assert (
+        rows[0][6].startswith("+0.020 [0.004, 0.036]")
+        and rows[0][6].endswith("better")
+        and rows[0][7:] == ["400", "41"]
+    )
+
+
+def test_a_grid_of_equal_pairs_says_that_the_choice_is_arbitrary(inputs):
+    grids = {"sound": inputs.grids["sound"].assign(p_behind=0.3)}
+    (sound,) = render.experiments.section(replace(inputs, grids=grids), BY_NAME["transfer"])["spreads"]
+    assert "None of the 11 other pairs can be told from it" in sound["sentences"][1]
 
 
 def test_validity_stands_in_the_section_of_its_classifier_with_its_sample_sizes(inputs):

@@ -215,6 +215,13 @@ class Transfer(Section):
     )
     select_by: Literal["accuracy", "auroc"] = setting("accuracy", "Validation metric that selects the pairs (c, s).")
     select: int = setting(2, "Number of best pairs to train long.", ge=1, le=20)
+    repeats: int = setting(
+        1,
+        "Trainings of each pair of the grid: each draws other training images and has a seed of its own. More than 1: pairs "
+        "are chosen by their mean, and the report shows the spread and what causes it.",
+        ge=1,
+        le=20,
+    )
     training: Schedule = setting(Schedule(), "Schedule of each job of the grid.")
     long: Schedule = setting(Schedule(epochs=100), "Schedule of each long run.")
     comparison: Comparison = setting(

@@ -1,10 +1,16 @@
-"""Which transfer jobs a protocol asks for: pairs (c, s), bundles of them, the choices that are compared."""
+"""Which transfer jobs a protocol asks for: pairs (c, s), their repeats, bundles of them, the choices that are compared.
 
-from cxr.settings import Protocol
+A repeat is named by a suffix of the pair's name. "": the first training of a pair. "_r<k>": the k-th repeat, with training
+images and a seed of its own. "_seed<k>": the same training images as the first, with the seed of repeat k.
+"""
+
+from cxr.settings import Protocol, Transfer
 
 BUNDLE = 10  # at most this many pairs of one size share a cluster job
+DRAWN, RESEEDED = "_r", "_seed"
 
 Pair = tuple[int, int]  # c trainable layers, s images
+Trained = tuple[int, int, str]  # c, s, repeat
 
 
 def baseline_size(protocol: Protocol) -> str:
@@ -23,12 +29,64 @@ def pairs(protocol: Protocol) -> list[Pair]:
     return [(layers, size) for layers in protocol.transfer.layers for size in protocol.transfer.sizes]
 
 
-def bundles(protocol: Protocol) -> dict[str, list[Pair]]:
-    """Return name → the pairs that share a cluster job: of one size, at most `BUNDLE`."""
-    layers = protocol.transfer.layers
+def draw_of(repeat: str) -> str:
+    """Return the suffix of the split that a repeat is trained on."""
+    return repeat if repeat.startswith(DRAWN) else ""
+
+
+def number_of(repeat: str) -> int:
+    """Return the number of a repeat, which it adds to the study's seed: 0 for the first training."""
+    return int(repeat.removeprefix(DRAWN).removeprefix(RESEEDED) or 0)
+
+
+def draws(transfer: Transfer) -> list[str]:
+    """Return the repeats that draw training images: the first, and each with images of its own."""
+    return ["", *(f"{DRAWN}{number}" for number in range(1, transfer.repeats))]
+
+
+def depths(transfer: Transfer) -> dict[str, list[int]]:
+    """Return repeat → the depths c that are trained in it.
+
+    Every depth is trained in every draw. The seed alone changes at the smallest and the largest depth: enough to tell the
+    seed's share of the spread from that of the images drawn.
+    """
+    ends = sorted({transfer.layers[0], transfer.layers[-1]})
     return {
-        f"s{size}_{start // BUNDLE}": [(each, size) for each in layers[start : start + BUNDLE]]
+        **dict.fromkeys(draws(transfer), transfer.layers),
+        **{f"{RESEEDED}{number}": ends for number in range(1, transfer.repeats)},
+    }
+
+
+def trained(protocol: Protocol) -> list[Trained]:
+    """Return every training of the grid."""
+    return [
+        (layers, size, repeat)
+        for repeat, each in depths(protocol.transfer).items()
+        for layers in each
         for size in protocol.transfer.sizes
+    ]
+
+
+def training_sets(protocol: Protocol) -> list[tuple[str, int]]:
+    """Return (split, what is added to the seed) of the trainings of the grid that differ in either, each once."""
+    return [
+        (f"{size}{draw_of(repeat)}", number_of(repeat))
+        for size in protocol.transfer.sizes
+        for repeat in depths(protocol.transfer)
+    ]
+
+
+def drawn(protocol: Protocol) -> list[tuple[int, int]]:
+    """Return (size, number of the draw) of the further draws of training images."""
+    return [(size, number) for size in protocol.transfer.sizes for number in range(1, protocol.transfer.repeats)]
+
+
+def bundles(protocol: Protocol) -> dict[str, list[Trained]]:
+    """Return name → the trainings that share a cluster job: of one split and seed, at most `BUNDLE`."""
+    return {
+        f"s{size}{repeat}_{start // BUNDLE}": [(each, size, repeat) for each in layers[start : start + BUNDLE]]
+        for size in protocol.transfer.sizes
+        for repeat, layers in depths(protocol.transfer).items()
         for start in range(0, len(layers), BUNDLE)
     }
 

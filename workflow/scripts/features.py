@@ -9,7 +9,7 @@ from cxr.training import runs
 with runs.of_job(snakemake, f"shared features {snakemake.wildcards.protocol}", os.environ) as (run, out):
     transfer.write_features(
         inputs=transfer.GridFiles(
-            train_splits=dict(zip(snakemake.params.sizes, map(Path, snakemake.input.train), strict=True)),
+            train_splits=list(zip(map(Path, snakemake.input.train), snakemake.params.repeats, strict=True)),
             judged=[Path(path) for path in snakemake.input.judged],
             index=Path(snakemake.input.index),
             store=Path(snakemake.params.store),

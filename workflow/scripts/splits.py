@@ -11,6 +11,7 @@ with jobs.opened(snakemake, f"splits {snakemake.wildcards.protocol}", os.environ
         box_table=Path(snakemake.input.table),
         lists=[Path(path) for path in snakemake.input.lists],
         sizes=snakemake.params.sizes,
+        draws=[tuple(each) for each in snakemake.params.draws],
         seed=snakemake.params.seed,
         rule=Split(**snakemake.params.rule),
         folder=out["folder"],

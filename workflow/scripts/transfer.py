@@ -10,8 +10,9 @@ from cxr.training import runs
 
 settings = snakemake.params.settings
 wildcards = snakemake.wildcards
+pair = f"c={wildcards.layers} s={wildcards.size}{wildcards.get('repeat', '')}"
 with (
-    Journal(snakemake.log[0], f"{snakemake.rule} {wildcards.protocol} c={wildcards.layers} s={wildcards.size}") as tell,
+    Journal(snakemake.log[0], f"{snakemake.rule} {wildcards.protocol} {pair}") as tell,
     runs.started(
         params=dict(snakemake.params.items()),
         inputs=dict(snakemake.input.items()),
@@ -42,7 +43,9 @@ with (
             head_input=settings["head_input"],
             frozen_batchnorm=settings["frozen_batchnorm"],
         ),
-        training=fit.Training(Schedule(**settings["schedule"]), settings["balanced"], settings["select_by"]),
+        training=fit.Training(
+            Schedule(**settings["schedule"]), settings["balanced"], settings["select_by"], settings["repeat"]
+        ),
         probed=settings["probed"],
         run=run,
     )

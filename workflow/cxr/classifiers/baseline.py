@@ -31,7 +31,7 @@ def train(
     outcome, predict = fit.train(
         model,
         inputs,
-        fit.from_pixels(inputs, training.schedule, run),
+        fit.from_pixels(inputs, training, run),
         make_objective,
         scores,
         (training.select_by, True),

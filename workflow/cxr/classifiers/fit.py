@@ -68,11 +68,13 @@ class Outputs:
 @dataclass(frozen=True)
 class Training:
     """How a classifier is trained. balanced: weight a label's positives (`sigmoid_objective`). select_by: the validation
-    metric by which `schedule.keep` chooses an epoch."""
+    metric by which `schedule.keep` chooses an epoch. repeat: added to the study's seed for the added layer's first weights
+    and the order of the images; how a visit of an image is augmented stays, so that repeats share stored features."""
 
     schedule: Schedule
     balanced: bool
     select_by: str
+    repeat: int = 0
 
 
 def softmax_objective() -> Objective:
@@ -141,14 +143,15 @@ class Readers:
     part: Callable[[nn.Module], nn.Module] = whole_network
 
 
-def from_pixels(inputs: Inputs, schedule: Schedule, run: Run) -> Readers:
+def from_pixels(inputs: Inputs, training: Training, run: Run) -> Readers:
     """Return readers of whole images, augmented on the fly."""
+    schedule = training.schedule
     pixels = image_store.open_store(
         inputs.store, image_index.read_index(inputs.index), inputs.image_size, "all", run.tell
     )
     return Readers(
         lambda names, targets: Stream(
-            names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch
+            names, pixels.read, targets, inputs.augment, schedule.batch, run.seed, run.device.torch, training.repeat
         ),
         pixels.read,
         pixels.read,

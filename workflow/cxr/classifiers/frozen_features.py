@@ -54,9 +54,10 @@ AS_IT_IS = -1  # visit number of an image that is judged unaugmented
 
 @dataclass(frozen=True)
 class GridImages:
-    """The images of a grid. train: size → names in the split's order. judged: names. digests: name → hash of its pixels."""
+    """The images of a grid. train: for each training set its names in the split's order, and the number of the repeat that
+    orders them. judged: names. digests: name → hash of its pixels."""
 
-    train: Mapping[str, Sequence[str]]
+    train: Sequence[tuple[Sequence[str], int]]
     judged: Sequence[str]
     digests: Mapping[str, str]
 
@@ -71,15 +72,15 @@ class Grid:
     budget: float
 
 
-def visits_needed(sets: Iterable[Sequence[str]], schedule: Schedule, seed: int) -> pd.DataFrame:
-    """Return image, visits: the most times any training set sees each image, in name order."""
+def visits_needed(sets: Iterable[tuple[Sequence[str], int]], schedule: Schedule, seed: int) -> pd.DataFrame:
+    """Return image, visits: the most times any training set (names, repeat) sees each image, in name order."""
     most: dict[str, int] = {}
-    for names in sets:
+    for names, repeat in sets:
         steps = (schedule.steps or math.ceil(len(names) / schedule.batch)) * schedule.epochs
         passes = steps * schedule.batch // len(names)
         counts = np.full(len(names), passes)
         for step in range(passes * len(names) // schedule.batch, steps):  # the last pass, if it is cut short
-            indices, visits = positions(len(names), schedule.batch, step, seed)
+            indices, visits = positions(len(names), schedule.batch, step, seed + repeat)
             counts[indices[visits == passes]] = passes + 1
         for name, count in zip(names, counts.tolist(), strict=True):
             most[name] = max(most.get(name, 0), count)
@@ -141,7 +142,7 @@ def _outputs(network: ResNet, side: int) -> tuple[dict[str, tuple[int, ...]], di
 
 def wanted_rows(images: GridImages, schedule: Schedule, seed: int) -> pd.DataFrame:
     """Return image, digest, visit of every picture that a grid needs; visit ``AS_IT_IS`` for judged images."""
-    table = visits_needed(images.train.values(), schedule, seed)
+    table = visits_needed(images.train, schedule, seed)
     repeated = np.repeat(table["image"].to_numpy(dtype=object), table["visits"])
     visits = np.concatenate([np.arange(count) for count in table["visits"]])
     rows = pd.DataFrame(
@@ -191,10 +192,10 @@ def compute(
     device, tell, schedule, side = run.device, run.tell, grid.schedule, pixels.side
     wanted = wanted_rows(images, schedule, run.seed)
     pictures = len(wanted) - len(images.judged)
-    passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names in images.train.values())
-    alone = passes * schedule.epochs * schedule.batch * len(grid.depths)
+    passes = sum((schedule.steps or math.ceil(len(names) / schedule.batch)) for names, _ in images.train)
+    alone = passes * schedule.epochs * schedule.batch
     tell(
-        f"{pictures} stored pictures replace the {alone} that {len(grid.depths) * len(images.train)} pairs would compute"
+        f"{pictures} stored pictures replace the {alone} that {len(images.train)} trainings of one depth would compute"
     )
     kind = "bfloat16" if device.bfloat16 else "float32"
     network.eval()
@@ -589,13 +590,14 @@ class FeatureStream:
         batch: int,
         seed: int,
         device: torch.device,
+        repeat: int = 0,
     ):
         self.names, self.features, self.targets = names, features, targets
-        self.batch, self.seed, self.device = batch, seed, device
+        self.batch, self.seed, self.device, self.repeat = batch, seed, device, repeat
         self.places = features.places(names)
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        indices, visits = positions(len(self.names), self.batch, step, self.seed)
+        indices, visits = positions(len(self.names), self.batch, step, self.seed + self.repeat)
         beyond = visits >= self.places.shape[1]
         places = np.where(beyond, -1, self.places[indices, np.where(beyond, 0, visits)])
         hidden = self.features.at(places)

@@ -1,6 +1,6 @@
 """Transfer learning: one (c, s) pair, trained from source weights (paper, section 2.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from cxr.classifiers.networks import SOURCE_CLASSES, Tail, TransferClassifier
 from cxr.data import image_index, image_store, splits
 from cxr.labels import LABELS
 from cxr.runtime import checksums
-from cxr.settings import Schedule
 from cxr.training.loop import trained_state
 from cxr.training.resnet import resnet
 from cxr.training.runs import Run
@@ -62,13 +61,13 @@ def train(
     which `probe` measures the added layer before and after training; 0: none. The model file holds what training changed;
     with the source weights it is the whole network.
     """
-    torch.manual_seed(run.seed)
+    torch.manual_seed(run.seed + training.repeat)
     schedule = training.schedule
     backbone = load_source(start.source_weights, architecture.network)
     model = TransferClassifier(
         backbone, architecture.layers, len(LABELS), architecture.head_input, architecture.frozen_batchnorm
     )
-    trained, readers = _readers(model, inputs, start, schedule, run)
+    trained, readers = _readers(model, inputs, start, training, run)
     objective = partial(fit.sigmoid_objective, balanced=training.balanced)
     shown = splits.read_split(inputs.validation_split)["image"].tolist()[:probed]
     look = partial(probe.look, readers.part(trained), model.head, shown, readers.judged, schedule.batch, run.device)
@@ -83,6 +82,7 @@ def train(
         "head_input": architecture.head_input,
         "frozen_batchnorm": architecture.frozen_batchnorm,
         "balanced": training.balanced,
+        "repeat": training.repeat,
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
         "settings": schedule.received(),
     }
@@ -92,23 +92,25 @@ def train(
 
 
 def _readers(
-    model: TransferClassifier, inputs: fit.Inputs, start: Start, schedule: Schedule, run: Run
+    model: TransferClassifier, inputs: fit.Inputs, start: Start, training: fit.Training, run: Run
 ) -> tuple[torch.nn.Module, fit.Readers]:
     """Return the part to train, the whole network or the part after its frozen stages, with readers of its input."""
     stored = start.features
     nearest = None if stored is None else frozen_features.open_nearest(stored, model.shared, run.device)
     if nearest is None:
         run.tell("no stored features of the frozen layers in this arithmetic: every step runs the whole network")
-        return model, fit.from_pixels(inputs, schedule, run)
+        return model, fit.from_pixels(inputs, training, run)
     stage, found = nearest
     if start.shared == "judging":
         run.tell(f"validation uses the stored output of {stage}")
-        pixels = fit.from_pixels(inputs, schedule, run)
+        pixels = fit.from_pixels(inputs, training, run)
         return model, replace(pixels, judged=found.of_fixed, part=lambda network: Tail(network, stage))
     run.tell(f"training uses the stored output of {stage}")
 
     def stream(names: Sequence[str], targets: np.ndarray) -> frozen_features.FeatureStream:
-        return frozen_features.FeatureStream(names, found, targets, schedule.batch, run.seed, run.device.torch)
+        return frozen_features.FeatureStream(
+            names, found, targets, training.schedule.batch, run.seed, run.device.torch, training.repeat
+        )
 
     return Tail(model, stage), fit.Readers(stream, found.of_fixed, found.of_fixed)
 
@@ -127,9 +129,10 @@ def write_random_source(path: Path, network: str, seed: int) -> None:
 
 @dataclass(frozen=True)
 class GridFiles:
-    """The images of a grid. train_splits: size → file. judged: files of images that jobs only judge."""
+    """The images of a grid. train_splits: (file, number of the repeat that orders its images) of each training set.
+    judged: files of images that jobs only judge."""
 
-    train_splits: Mapping[str, Path]
+    train_splits: Sequence[tuple[Path, int]]
     judged: Sequence[Path]
     index: Path
     store: Path
@@ -151,13 +154,13 @@ def write_features(
 
     code: what the stored numbers depend on besides settings and data.
     """
-    trained = {size: splits.read_images(path) for size, path in inputs.train_splits.items()}
+    trained = [(splits.read_images(path), repeat) for path, repeat in inputs.train_splits]
     only_judged = [splits.read_images(path) for path in inputs.judged]
-    everything = pd.concat([*trained.values(), *only_judged])
+    everything = pd.concat([*(table for table, _ in trained), *only_judged])
     frozen_features.compute(
         load_source(source_weights, network),
         images=frozen_features.GridImages(
-            train={size: table["image"].tolist() for size, table in trained.items()},
+            train=[(table["image"].tolist(), repeat) for table, repeat in trained],
             judged=sorted({name for table in only_judged for name in table["image"]}),
             digests=dict(zip(everything["image"], everything["digest"], strict=True)),
         ),

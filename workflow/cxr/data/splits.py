@@ -43,6 +43,7 @@ def classification_split(
     *,
     size: int,
     seed: int,
+    draw: int = 0,
     official_train: set[str] | None = None,
     official_test: set[str] | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -53,7 +54,8 @@ def classification_split(
     list, the other patients go to train and validation at random. For these two rules, validation and test are the same
     for every size, and size s is the first s training images: one image of every patient before the second of any, so s
     images come from as many patients as possible. size 0: all images. Where settings limit validation or test, the first
-    images in order are used.
+    images in order are used. draw: number of an independent draw of the training images from the same role; validation
+    and test are the same for every draw.
 
     Returns a table with the columns ``SPLIT_COLUMNS`` for each of ``ROLES``, in the order of ``_image_order``: a prefix
     of the table of every larger size. Raises InputError if the size is larger than the data, a role is empty, or the
@@ -67,6 +69,9 @@ def classification_split(
     }[rule]()
     order = _image_order(records, seed, by_patient=rule != "image")
     split = {role: records.iloc[order[roles[order] == role]] for role in ROLES}
+    if draw:
+        redrawn = _image_order(records, seed, by_patient=rule != "image", purpose=f"order/{draw}")
+        split["train"] = records.iloc[redrawn[roles[redrawn] == "train"]]
     available = {role: len(rows) for role, rows in split.items()}
     for role, count in available.items():
         if not count:
@@ -140,15 +145,15 @@ def _places(names: pd.Series, seed: int, purpose: str) -> np.ndarray:
     return np.array([place(seed, f"{purpose}/{name}") for name in distinct], dtype=np.float64)[codes]
 
 
-def _image_order(records: pd.DataFrame, seed: int, by_patient: bool) -> np.ndarray:
+def _image_order(records: pd.DataFrame, seed: int, by_patient: bool, purpose: str = "order") -> np.ndarray:
     """Row numbers, (N,) int: images in hash order; by patient, the first image in hash order of each patient, then the
-    second of each, and so on, each time with the patients in hash order.
+    second of each, and so on, each time with the patients in hash order. Another purpose gives an independent order.
     """
     names = records[["image", "patient"]].reset_index(drop=True)
-    ordered = names.assign(place=_places(names["image"], seed, "order")).sort_values(["place", "image"])
+    ordered = names.assign(place=_places(names["image"], seed, purpose)).sort_values(["place", "image"])
     if by_patient:
         turns = ordered.groupby("patient").cumcount()
-        patients = _places(ordered["patient"], seed, "order")
+        patients = _places(ordered["patient"], seed, purpose)
         ordered = ordered.assign(turn=turns, patient_place=patients).sort_values(["turn", "patient_place", "place"])
     return ordered.index.to_numpy()
 

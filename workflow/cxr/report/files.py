@@ -22,7 +22,7 @@ class Sources:
     """The files that a report is made from.
 
     metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
-    folder>/history.csv beside the facts they belong to. grids, selected, comparisons, froc, sheets, failures
+    folder>/history.csv beside the facts they belong to. grids, spreads, repeats, selected, comparisons, froc, sheets, failures
     (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
     """
 
@@ -37,6 +37,8 @@ class Sources:
     source_facts: Path
     source_history: Path
     grids: Sequence[Path]
+    spreads: Sequence[Path]
+    repeats: Sequence[Path]
     selected: Sequence[Path]
     comparisons: Sequence[Path]
     sheets: Sequence[Path]
@@ -49,7 +51,18 @@ class Sources:
     def of(cls, job: Job) -> "Sources":
         """Return those of a workflow's job; those of the long transfer runs, which are known later, come last."""
         given = job.input
-        alone = ("leakage", "grids", "selected", "comparisons", "sheets", "failures", "maps", "froc")
+        alone = (
+            "leakage",
+            "grids",
+            "spreads",
+            "repeats",
+            "selected",
+            "comparisons",
+            "sheets",
+            "failures",
+            "maps",
+            "froc",
+        )
         both = ("metrics", "validity", "facts", "histories")
         source_facts, source_history = map(Path, given.source)
         return cls(
@@ -82,6 +95,8 @@ def write(
         metrics=pd.concat([_metrics(path) for path in sources.metrics], ignore_index=True),
         validity=pd.concat([_validity(path) for path in sources.validity], ignore_index=True),
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
+        spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
+        repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
         ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},
         histories={folders[path.parent]: pd.read_csv(path) for path in sources.histories}

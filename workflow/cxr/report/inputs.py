@@ -24,6 +24,8 @@ class ReportInputs:
     metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
     validity: validity tables of the classifiers with sigmoid outputs (``metrics.validity.COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
+    spreads: protocol → what the grid's scores spread by (``metrics.spread.SPREAD_COLUMNS``).
+    repeats: protocol → test scores of the chosen pairs over their trainings (``metrics.repeats.REPEAT_COLUMNS``).
     selected: protocol → (layers, size) pairs, best first; ties: protocol → how many other pairs gain the same as each.
     histories, facts: of each training job; those of the source weights have the key SOURCE.
     skipped: why an experiment did not run.
@@ -50,6 +52,8 @@ class ReportInputs:
     examples: bytes | None = None
     comparisons: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     ties: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    spreads: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    repeats: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     validity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
 
     @property

@@ -122,7 +122,8 @@ class Stream:
     """Training batches of a set of images.
 
     read: function from image names to pixels (N, S, S) uint8; targets: (N, ...) float32 for the images in `names`, or a function
-    from (indices, affine maps (B, 2, 3)) to the targets of an augmented batch.
+    from (indices, affine maps (B, 2, 3)) to the targets of an augmented batch. repeat: changes the order of the images, not
+    how a visit of an image is augmented.
     """
 
     names: Sequence[str]
@@ -132,10 +133,11 @@ class Stream:
     batch: int
     seed: int
     device: torch.device
+    repeat: int = 0
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs (B, 1, S, S) float32 in [0, 1] and targets (B, ...) of a step, on the device."""
-        indices, visits = positions(len(self.names), self.batch, step, self.seed)
+        indices, visits = positions(len(self.names), self.batch, step, self.seed + self.repeat)
         names = [self.names[index] for index in indices]
         uniform = np.stack([draws(name, int(visit), self.seed) for name, visit in zip(names, visits, strict=True)])
         images = as_input(self.read(names), self.device)

@@ -316,6 +316,38 @@ def ladder_chart(rows: pd.DataFrame) -> bytes:
         return png_bytes(figure)
 
 
+def spread_chart(rows: pd.DataFrame) -> bytes:
+    """Draw standard deviations by source over the number of images, with intervals, one panel per score.
+
+    rows: columns panel (title), size, source, sd, low, high (NaN: no interval). An interval that reaches beyond five times
+    the largest standard deviation is cut there. Raises ValueError without a row.
+    """
+    if rows.empty:
+        raise ValueError("no row has a standard deviation")
+    panels, sizes = list(dict.fromkeys(rows["panel"])), sorted(rows["size"].unique())
+    sources = list(dict.fromkeys(rows["source"]))
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots(1, max(len(panels), 2), squeeze=False)[0]
+        for ax, panel in zip(axes, panels, strict=False):
+            for index, (source, (colour, marker)) in enumerate(zip(sources, SERIES, strict=False)):
+                mine = rows[(rows["panel"] == panel) & (rows["source"] == source)]
+                places = mine["size"].map(sizes.index) + 0.14 * (index - (len(sources) - 1) / 2)
+                ax.vlines(places, mine["low"], mine["high"], color=colour, linewidth=1.4)
+                ax.scatter(places, mine["sd"], color=colour, marker=marker, s=26, zorder=3, label=source, clip_on=False)
+            ax.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
+            ax.set_xlabel("images s")
+            mine = rows[rows["panel"] == panel]
+            highest = max(mine["sd"].max(), min(5 * mine["sd"].max(), mine["high"].max()))
+            ax.set_ylim(0, 1.05 * highest or None)
+            quiet(ax, panel)
+        for ax in axes[len(panels) :]:
+            ax.remove()
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=len(names), handletextpad=0.3)
+        return png_bytes(figure)
+
+
 def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequence[str] = LABELS) -> bytes:
     """Draw the AUROC of each label, with intervals, for several classifiers.
 

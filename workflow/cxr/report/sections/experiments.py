@@ -12,7 +12,7 @@ from cxr.report import paper
 from cxr.report.figures import charts, style
 from cxr.report.inputs import SOURCE, ReportInputs
 from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
-from cxr.report.sections import validity
+from cxr.report.sections import spread, validity
 from cxr.report.verdicts import cell_texts, number, signed
 
 OVERALL = ("", "all", "mean8", "mean14", "findings", "mean15", *paper.LARGE)  # labels that are not one finding
@@ -41,6 +41,7 @@ def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
         "groups": groups(inputs, _comparison(inputs, about, rows), by_subset=True),
         "skipped": [(key[0], reason) for key, reason in inputs.skipped.items() if family(key[1]) == about.name],
         "chosen": _chosen(inputs) if about.name == "transfer" else [],
+        "spreads": spread.sections(inputs) if about.name == "transfer" else [],
         "weights": _weights_notes(inputs, about),
         "label_tables": list(_label_tables(inputs, about)),
         "figures": [
@@ -160,6 +161,11 @@ def _ties(inputs: ReportInputs, protocol: str, rank: int) -> str:
     return f"tied with {count} other pair{'s' if count > 1 else ''}" if count else ""
 
 
+def _jobs(grid: pd.DataFrame) -> str:
+    repeats = int(grid["repeats"].max())
+    return "one job per cell" if repeats == 1 else f"mean of {repeats} jobs per cell"
+
+
 def _validation_images(grid: pd.DataFrame) -> str:
     fewest, most = grid["validation_images"].min(), grid["validation_images"].max()
     return f"n = {fewest:,} validation images" if fewest == most else f"n = {fewest:,} to {most:,} validation images"
@@ -233,7 +239,7 @@ def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str
                     grid.assign(gain=gain), "gain", pairs, f"{words[0].upper()}{words[1:]}", "above floor"
                 ),
                 f"Grid of trainable layers and images, {words}, protocol {protocol}",
-                f"Protocol {protocol}: validation {words}, one job per cell (the paper's figure 5); "
+                f"Protocol {protocol}: validation {words}, {_jobs(grid)} (the paper's figure 5); "
                 f"{_validation_images(grid)}. {role}.{tied} "
                 f"No intervals are drawn, because the best of {len(grid)} noisy cells looks better than it is.",
             )

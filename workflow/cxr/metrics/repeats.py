@@ -1,0 +1,83 @@
+"""Test scores of a pair over several draws of its training images: their mean and spread, beside their floors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxr.labels import LABELS
+from cxr.metrics import judging
+from cxr.metrics.names import of
+
+REPEAT_COLUMNS = [
+    "protocol", "pair", "metric", "label", "repeats", "value", "sd", "floor", "difference", "difference_low",
+    "difference_high", "support", "patients", "verdict",
+]  # fmt: skip
+
+
+def write(tables: Sequence[Path], *, pairs: Sequence[str], confidence: float, table: Path) -> None:
+    """Write what the metric tables of each pair's repeats have in common.
+
+    tables: of the metrics of all repeats, those of a pair one after the other. pairs: their names, in the same order.
+    """
+    repeats = len(tables) // max(len(pairs), 1)
+    found = [
+        row
+        for number, pair in enumerate(pairs)
+        for row in summary(
+            [pd.read_csv(path) for path in tables[number * repeats : (number + 1) * repeats]], pair, confidence
+        )
+    ]
+    pd.DataFrame(found, columns=REPEAT_COLUMNS).to_csv(table, index=False, float_format="%.6g")
+
+
+def summary(tables: Sequence[pd.DataFrame], pair: str, confidence: float) -> list[dict[str, object]]:
+    """Return a row per number that is judged and not of a single label: columns ``REPEAT_COLUMNS``.
+
+    tables: metric tables of the trainings of one pair, on the same test images, each beside the floor of its own training
+    images. A number that one of them leaves undefined is left out. The standard error of the mean difference joins the
+    spread between trainings with the bootstrap's error by patients, which all trainings share; degrees of freedom by Welch
+    and Satterthwaite. With one training, its own interval stands, and says nothing of the spread.
+    """
+    rows = []
+    everything = pd.concat(tables).fillna({"label": ""})
+    wanted = (everything["verdict"] != judging.DESCRIPTIVE) & ~everything["label"].isin(LABELS)
+    for (metric, label), each in everything[wanted].groupby(["metric", "label"], sort=False):
+        if len(each) != len(tables) or each["difference"].isna().any():
+            continue
+        low, high, p = _difference(each, confidence)
+        row = {
+            **each.iloc[0][["protocol", "support", "patients"]].to_dict(),
+            "metric": metric,
+            "label": label,
+            "pair": pair,
+            "repeats": len(each),
+            "value": each["value"].mean(),
+            "sd": float(each["value"].std(ddof=1)),
+            "floor": each["floor"].mean(),
+            "difference": each["difference"].mean(),
+            "difference_low": low,
+            "difference_high": high,
+        }
+        test = {**row, "judged": True, "p_holm": p, "higher_is_better": of(str(metric)).higher_is_better}
+        rows.append({**row, "verdict": judging.verdict(test, confidence)})
+    return rows
+
+
+def _difference(each: pd.DataFrame, confidence: float) -> tuple[float, float, float]:
+    """Return interval and p-value of the mean difference of several trainings to their floors."""
+    if len(each) == 1:
+        only = each.iloc[0]
+        return only["difference_low"], only["difference_high"], only["p"]
+    mean, repeats, patients = each["difference"].mean(), len(each), float(each["patients"].iloc[0])
+    by_training = each["difference"].var(ddof=1) / repeats
+    width = (each["difference_high"] - each["difference_low"]).mean() / (2 * stats.norm.ppf((1 + confidence) / 2))
+    by_patient = width**2
+    variance = by_training + by_patient
+    if not variance > 0:
+        return mean, mean, float(mean == 0)
+    degrees = variance**2 / (by_training**2 / (repeats - 1) + by_patient**2 / max(patients - 1, 1))
+    margin = stats.t.ppf((1 + confidence) / 2, degrees) * np.sqrt(variance)
+    return mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / np.sqrt(variance), degrees))
