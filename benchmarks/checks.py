@@ -136,7 +136,7 @@ def of_images(folder: Path, count: int, batch: int, rounds: int, device: Device)
         Image.fromarray(random.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(folder / name, compress_level=0)
     paths = dict(zip(names, names, strict=True))
     index = image_cache.update_store(
-        folder, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
+        folder, paths, [], image_cache.ImageCache(folder / "store", SIDE, SIDE), workers=2, progress=lambda *_: None
     )
 
     def read(sound: bool) -> None:

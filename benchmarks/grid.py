@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
     table, _ = label_list.read_label_table(root / "Data_Entry_2017_v2020.csv")
     paths = {name: found[0] for name, found in data_image_files.find_images(root)[0].items()}
     index = data_image_cache.update_store(
-        root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
+        root, paths, [], data_image_cache.ImageCache(folder / "store", SIDE, SIDE), workers=2, progress=lambda *_: None
     )
     others = pd.concat([index.head(1)] * (INDEXED - len(index)), ignore_index=True)
     others["image"] = [f"other_{number}.png" for number in range(len(others))]

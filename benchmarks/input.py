@@ -231,7 +231,12 @@ def main() -> None:
         (folder / "png" / "all").mkdir(parents=True)
         began = time.perf_counter()
         index = image_cache.update_store(
-            root, paths, [], folder / "store", size=SIDE, box_size=SIDE, workers=WORKERS, progress=lambda *_: None
+            root,
+            paths,
+            [],
+            image_cache.ImageCache(folder / "store", SIDE, SIDE),
+            workers=WORKERS,
+            progress=lambda *_: None,
         )
         built = time.perf_counter() - began
         index = index[index["status"] == image_store.OK]

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.labels import LABELS
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights
+from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights
 from cxr.metrics.classification import classification_table
 from cxr.metrics.image_free import climb
 from cxr.metrics.ladder import Ladder
@@ -86,7 +86,7 @@ def as_files(patients: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> tup
 
 def whole_table(files: tuple[pd.DataFrame, pd.DataFrame, Ladder], samples: int) -> pd.DataFrame:
     return classification_table(
-        "sound", "b", *files, activation="sigmoid", samples=samples, confidence=CONFIDENCE, seed=0
+        "sound", "b", *files, activation="sigmoid", resampling=Resampling(samples, CONFIDENCE, seed=0)
     )
 
 

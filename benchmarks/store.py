@@ -52,7 +52,7 @@ def main() -> None:
         paths = {name: found[0] for name, found in image_files.find_images(root)[0].items()}
         began = time.perf_counter()
         index = image_cache.update_store(
-            root, paths, [], root / "store", size=SIDE, box_size=SIDE, workers=2, progress=lambda *_: None
+            root, paths, [], image_cache.ImageCache(root / "store", SIDE, SIDE), workers=2, progress=lambda *_: None
         )
         built = time.perf_counter() - began
         store = image_store.open_store(root / "store", index, SIDE, "all", print)

@@ -64,7 +64,7 @@ def update(
     paths = first(image_files.find_images(root)[0])
     names = {f"{letter}.png" for letter in boxed}
     return image_cache.update_store(
-        root, paths, names, store, size=size, box_size=BOX_SIZE, workers=workers, progress=progress
+        root, paths, names, image_cache.ImageCache(store, size, BOX_SIZE), workers=workers, progress=progress
     )
 
 
@@ -379,7 +379,7 @@ def test_unusable_images_are_listed_and_tried_again(root: Path, tmp_path: Path, 
     paths = first(image_files.find_images(root)[0])
     paths["gone.png"] = "gone.png"
     index = image_cache.update_store(
-        root, paths, {"half.png"}, store, size=SIZE, box_size=BOX_SIZE, workers=2, progress=quiet
+        root, paths, {"half.png"}, image_cache.ImageCache(store, SIZE, BOX_SIZE), workers=2, progress=quiet
     )
     bad = index[index["status"] != "ok"]
     assert dict(zip(bad["image"], bad["status"], strict=True)) == {
@@ -840,7 +840,8 @@ def test_real_files_decode_the_rgba_ones_too(nih_sample: Path, tmp_path: Path):
     with_alpha = [path for path in paths.values() if Image.open(root / path).mode == "RGBA"]
     assert len(with_alpha) == 8
     chosen = {path: path for path in with_alpha}
-    index = image_cache.update_store(root, chosen, {}, tmp_path, size=224, box_size=1024, workers=2, progress=quiet)
+    cache = image_cache.ImageCache(tmp_path, 224, 1024)
+    index = image_cache.update_store(root, chosen, {}, cache, workers=2, progress=quiet)
     assert (index["status"] == "ok").all() and (index["mode"] == "RGBA").all() and (index["width"] == 1024).all()
     pixels = image_store.open_store(tmp_path, index, 224, "all", print).read(with_alpha)
     assert (pixels.std(axis=(1, 2)) > 20).all()  # a chest, not a flat alpha plane

@@ -78,7 +78,7 @@ class Study:
         preflight.decode_images(
             images=preflight.ImageFolder(self.root, **{"include": [], "exclude": [], "bits": 0} | settings),
             tables=self.tables,
-            cache=preflight.ImageCache(store, 32, 64),
+            cache=image_cache.ImageCache(store, 32, 64),
             workers=workers,
             outputs=self.images,
             tell=self.said.append,

@@ -174,9 +174,9 @@ def said():
 
 @pytest.fixture
 def fetch(server, said, tmp_path):
-    def run(path="/file.bin", size=None, attempts=4, **more):
-        more = {"pause": 0.01, "timeout": 5.0, **more}
-        download.fetch(server.url + path, tmp_path / "file.bin", size=size, attempts=attempts, tell=said, **more)
+    def run(path="/file.bin", size=None, attempts=4, interval=30.0, **more):
+        patience = download.Patience(attempts, pause=0.01, timeout=5.0, interval=interval)
+        download.fetch(server.url + path, tmp_path / "file.bin", size=size, patience=patience, tell=said, **more)
         return (tmp_path / "file.bin").read_bytes()
 
     return run
@@ -229,11 +229,15 @@ def test_a_server_asked_by_https_cannot_lead_to_an_address_without_it(server, sa
     safe_server.paths["/safe"] = Served()
     safe_server.paths["/file.bin"] = Served(location=f"{safe_server.url}/safe")
     safe_server.paths["/leads.out"] = Served(location=f"{server.url}/open")
-    download.fetch(f"{safe_server.url}/file.bin", tmp_path / "file.bin", size=None, attempts=1, tell=said)
+    download.fetch(
+        f"{safe_server.url}/file.bin", tmp_path / "file.bin", size=None, patience=download.Patience(1), tell=said
+    )
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     assert fetch("/back") == CONTENT  # from http to https is well
     with pytest.raises(InputError, match=rf"the server redirects to {server.url}/open, which is not https.*by hand"):
-        download.fetch(f"{safe_server.url}/leads.out", tmp_path / "other", size=None, attempts=1, tell=said)
+        download.fetch(
+            f"{safe_server.url}/leads.out", tmp_path / "other", size=None, patience=download.Patience(1), tell=said
+        )
     assert [request.path for request in server.requests] == ["/back"]
     assert not (tmp_path / "other").exists()
 
@@ -412,7 +416,9 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(server, said, tmp_path):
     try:
         server.paths["/file.bin"] = Served()
         with pytest.raises(InputError, match=r"MB\) needs .* GB free"):
-            download.fetch(f"{server.url}/file.bin", small / "file.bin", size=None, attempts=2, tell=said)
+            download.fetch(
+                f"{server.url}/file.bin", small / "file.bin", size=None, patience=download.Patience(2), tell=said
+            )
         head = server.paths["/file.bin"].content
         partial = small / "file.bin.part"
         partial.unlink(missing_ok=True)
@@ -430,7 +436,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from cxr.download import fetch as download
-download.fetch(sys.argv[1], Path(sys.argv[2]), size=None, attempts=2, tell=print)
+download.fetch(sys.argv[1], Path(sys.argv[2]), size=None, patience=download.Patience(2), tell=print)
 """
 
 

@@ -5,7 +5,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.classification import classification_table, fewer_patients
 from cxr.metrics.floors import fit_classification
 from cxr.metrics.image_free import climb, guess_constant
@@ -14,7 +14,7 @@ from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.ranking import expected_average_precision, ranking_scores
 from cxr.metrics.table import METRIC_COLUMNS, metric_row
 
-BOOTSTRAP = {"samples": 200, "confidence": 0.9, "seed": 0}
+BOOTSTRAP = Resampling(samples=200, confidence=0.9, seed=0)
 
 
 def split(labels: list[str], patients: list[int] | None = None) -> pd.DataFrame:
@@ -144,7 +144,7 @@ def test_sigmoid_table_by_hand() -> None:
         truth,
         train,
         activation="sigmoid",
-        **BOOTSTRAP,
+        resampling=BOOTSTRAP,
     )
     assert list(table.columns) == METRIC_COLUMNS
     # wrong: image 1 No Finding, Mass, Effusion; image 3 No Finding. The majority: the same and Mass of image 3
@@ -185,7 +185,7 @@ def test_softmax_table_by_hand() -> None:
         truth,
         train,
         activation="softmax",
-        **BOOTSTRAP,
+        resampling=BOOTSTRAP,
     )
     # the first label of a pair is Effusion: right are images 0 and 1; image 2 is said to be Mass
     assert cell(table, "accuracy")["value"] == 0.5
@@ -203,7 +203,7 @@ def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
     probabilities[2] = constant(1, Effusion=0.4, Mass=0.6)
     table = table_of(
         "p", "e", predictions(truth["image"], probabilities), truth, split(["Effusion|Mass"] * 2 + ["Mass"]),
-        activation="softmax", **BOOTSTRAP,
+        activation="softmax", resampling=BOOTSTRAP,
     )  # fmt: skip
     assert cell(table, "accuracy")["value"] == 2 / 4
     assert cell(table, "accuracy")["floor"] == 3 / 4, (
@@ -215,7 +215,13 @@ def test_of_several_labels_the_softmax_is_asked_for_the_first() -> None:
 def test_a_probability_of_exactly_one_half_predicts_nothing() -> None:
     truth = split([NO_FINDING, "Mass"])
     table = table_of(
-        "p", "e", predictions(truth["image"], np.full((2, 15), 0.5)), truth, truth, activation="sigmoid", **BOOTSTRAP
+        "p",
+        "e",
+        predictions(truth["image"], np.full((2, 15), 0.5)),
+        truth,
+        truth,
+        activation="sigmoid",
+        resampling=BOOTSTRAP,
     )
     assert cell(table, "accuracy")["value"] == pytest.approx(14 / 15)
     assert cell(table, "label_sensitivity", "Mass")["value"] == 0
@@ -240,7 +246,7 @@ def test_ranking_rows() -> None:
     probabilities = np.clip(0.3 * targets + 0.6 * draw.random(targets.shape), 0, 1)
     table = table_of(
         "sound", "x", predictions(truth["image"], probabilities).sample(frac=1, random_state=1), truth, truth,
-        activation="sigmoid", **BOOTSTRAP,
+        activation="sigmoid", resampling=BOOTSTRAP,
     )  # fmt: skip
     mass = LABELS.index("Mass")
     row = cell(table, "auroc", "Mass")
@@ -284,7 +290,9 @@ def test_a_mean_is_over_the_labels_that_ten_patients_have_in_every_resample() ->
     labels = ["Mass"] * 12 + ["Hernia"] * 3 + [NO_FINDING] * 25
     truth = split(labels)
     said = np.random.default_rng(1).random((40, 15))
-    table = table_of("s", "x", predictions(truth["image"], said), truth, truth, activation="sigmoid", **BOOTSTRAP)
+    table = table_of(
+        "s", "x", predictions(truth["image"], said), truth, truth, activation="sigmoid", resampling=BOOTSTRAP
+    )
     mean, mass = cell(table, "auroc", "mean14"), cell(table, "auroc", "Mass")
     assert mean["value"] == mass["value"] and mean["low"] == mass["low"]
     assert "Hernia" in mean["note"] and "Mass" not in mean["note"]
@@ -293,7 +301,13 @@ def test_a_mean_is_over_the_labels_that_ten_patients_have_in_every_resample() ->
     assert cell(table, "auprc", "Mass")["verdict"] == DESCRIPTIVE  # against a constant it is too skewed to be judged
     assert np.isnan(cell(table, "auprc", "Mass")["p"]) and np.isfinite(cell(table, "auroc", "Mass")["p"])
     few = table_of(
-        "s", "x", predictions(truth["image"][:16], said[:16]), truth[:16], truth, activation="sigmoid", **BOOTSTRAP
+        "s",
+        "x",
+        predictions(truth["image"][:16], said[:16]),
+        truth[:16],
+        truth,
+        activation="sigmoid",
+        resampling=BOOTSTRAP,
     )
     mean = cell(few, "auroc", "mean14")
     shown = [cell(few, "auroc", label)["value"] for label in ("Mass", "Hernia")]
@@ -322,7 +336,7 @@ def test_a_number_stands_against_the_rung_that_is_best_on_the_training_images() 
     said[truth["view"] == "AP"] = constant(1, Effusion=0.7, No_Finding=0.3)
     ladder = climb(train, truth.drop(columns="labels"), 0)
     table = classification_table(
-        "s", "x", predictions(truth["image"], said), truth, ladder, activation="sigmoid", **BOOTSTRAP
+        "s", "x", predictions(truth["image"], said), truth, ladder, activation="sigmoid", resampling=BOOTSTRAP
     )
     row = cell(table, "auroc", "Effusion")
     assert (
@@ -339,7 +353,9 @@ def test_a_softmax_is_judged_among_the_findings_on_the_images_with_one() -> None
     """A shift of the share of No Finding moves its accuracy, not the one among the findings."""
     truth = split([NO_FINDING] * 3 + ["Mass", "Mass|Effusion", "Edema"])
     said = constant(6, No_Finding=0.8, Mass=0.15, Edema=0.05)
-    table = table_of("p", "e", predictions(truth["image"], said), truth, truth, activation="softmax", **BOOTSTRAP)
+    table = table_of(
+        "p", "e", predictions(truth["image"], said), truth, truth, activation="softmax", resampling=BOOTSTRAP
+    )
     assert cell(table, "accuracy")["value"] == 0.5
     row = cell(table, "accuracy", "findings")  # first findings: Mass, Effusion, Edema; it says Mass of all
     assert row["value"] == pytest.approx(1 / 3) and row["support"] == row["patients"] == 3
@@ -362,7 +378,7 @@ def test_a_constant_predictor_is_its_floor() -> None:
         truth,
         truth,
         activation="sigmoid",
-        **BOOTSTRAP,
+        resampling=BOOTSTRAP,
     )
     same = table[table["metric"].isin(["loss", "accuracy", "auroc", "auprc"])].dropna(subset="value")
     assert len(same) > 10
@@ -385,9 +401,9 @@ def test_predictions_of_another_run_are_refused(spoil, message: str) -> None:
     table = spoil(predictions(truth["image"], constant(3, No_Finding=0.5)))
     known = ladder_of(truth, truth)
     with pytest.raises(InputError, match=message):
-        classification_table("sound", "x", table, truth, known, activation="sigmoid", **BOOTSTRAP)
+        classification_table("sound", "x", table, truth, known, activation="sigmoid", resampling=BOOTSTRAP)
     with pytest.raises(InputError, match="holds no image"):
-        classification_table("sound", "x", table, truth.iloc[:0], known, activation="sigmoid", **BOOTSTRAP)
+        classification_table("sound", "x", table, truth.iloc[:0], known, activation="sigmoid", resampling=BOOTSTRAP)
 
 
 def test_floors_of_other_images_are_refused() -> None:
@@ -395,5 +411,5 @@ def test_floors_of_other_images_are_refused() -> None:
     said = predictions(truth["image"], constant(3, No_Finding=0.5))
     with pytest.raises(InputError, match="the floors are of other images"):
         classification_table(
-            "s", "x", said, truth, ladder_of(truth, truth.iloc[::-1]), activation="sigmoid", **BOOTSTRAP
+            "s", "x", said, truth, ladder_of(truth, truth.iloc[::-1]), activation="sigmoid", resampling=BOOTSTRAP
         )

@@ -9,6 +9,7 @@ from cxr.data.box_list import read_box_table
 from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
 from cxr.metrics import box_floor_table
+from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.classification import classification_table
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
@@ -190,11 +191,11 @@ def test_design_numbers_of_classification(nih_sample: Path) -> None:
     assert len(table) == 112_120
     floors = fit_classification(to_matrix(table["labels"]))
     whole = pd.DataFrame(np.tile(floors.prevalence, (len(table), 1)), columns=list(LABELS)).assign(image=table["image"])
-    few = {"samples": 3, "confidence": 0.95, "seed": 0}
+    few = Resampling(samples=3, confidence=0.95, seed=0)
     constants = {CONSTANT: guess_constant(floors, len(table))}
     ladder = Ladder(tuple(table["image"]), constants, {CONSTANT: CONSTANT}, pd.DataFrame(columns=["metric", "label"]))
-    sigmoid = classification_table("paper", "x", whole, table, ladder, activation="sigmoid", **few)
-    softmax = classification_table("paper", "x", whole, table, ladder, activation="softmax", **few)
+    sigmoid = classification_table("paper", "x", whole, table, ladder, activation="sigmoid", resampling=few)
+    softmax = classification_table("paper", "x", whole, table, ladder, activation="softmax", resampling=few)
 
     def floor(scores: pd.DataFrame, metric: str) -> float:
         return scores.set_index(["metric", "label"]).loc[(metric, ""), "floor"]

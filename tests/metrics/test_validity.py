@@ -6,12 +6,13 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
 from cxr.metrics import subgroups, validity
+from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.guesses import Guess
 from cxr.metrics.ladder import CONSTANT, Ladder
 
 COUNT = 600
 COMMON = ("Mass", "Nodule", "Effusion")  # Effusion is absent in AP images; Hernia has few patients
-BOOTSTRAP = {"samples": 60, "confidence": 0.9, "seed": 0}
+BOOTSTRAP = Resampling(samples=60, confidence=0.9, seed=0)
 
 
 def study() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Ladder]:
@@ -47,7 +48,7 @@ def study() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Ladder]:
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return validity.validity_table("sound", "baseline_sigmoid", *study(), **BOOTSTRAP)
+    return validity.validity_table("sound", "baseline_sigmoid", *study(), resampling=BOOTSTRAP)
 
 
 def rows(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -136,4 +137,4 @@ def test_age_bands_begin_with_their_first_year():
 def test_files_of_other_images_are_refused():
     predictions, truth, metadata, ladder = study()
     with pytest.raises(InputError, match="the metadata are of other images"):
-        validity.validity_table("sound", "x", predictions, truth, metadata[::-1], ladder, **BOOTSTRAP)
+        validity.validity_table("sound", "x", predictions, truth, metadata[::-1], ladder, resampling=BOOTSTRAP)

@@ -69,11 +69,11 @@ def compare(tmp_path):
             splits.write_split(unknown, known[f"{role}_metadata"])
         with Journal(tmp_path / "log", "floors") as tell:
             evaluation.write_ladder(**known, seed=0, ladder=tmp_path / "floors.npz", tell=tell)
-        jobs, paths = [], {kind: [] for kind in ("predictions", "facts", "scores")}
+        compared = []
         for number, probabilities in enumerate(models):
             folder = tmp_path / str(number)
             folder.mkdir()
-            files = {kind: folder / f"{kind}.csv" for kind in paths}
+            files = {kind: folder / f"{kind}.csv" for kind in ("predictions", "facts", "scores")}
             columns = pd.DataFrame(probabilities, columns=list(LABELS))
             pd.concat([table[["image", "patient"]], columns], axis=1).to_csv(files["predictions"], index=False)
             facts = {"added_layer": {"before": SEEN, "after": SEEN | {"input_spread": 0.75, "input_deviation": 9.0}}}
@@ -83,14 +83,10 @@ def compare(tmp_path):
                 experiment=("paper", str(number)), activation="sigmoid", predictions=files["predictions"],
                 floors=tmp_path / "floors.npz", test_split=split, settings=Evaluation(bootstrap=200), seed=0, table=files["scores"],
             )  # fmt: skip
-            jobs.append(("softmax", ("eval", "batch", "keras")[number], 4, 60))
-            for kind, path in files.items():
-                paths[kind].append(path)
+            job = ("softmax", ("eval", "batch", "keras")[number], 4, 60)
+            compared.append(collapse.Compared(job, **files, train=train, test=split))
         with Journal(tmp_path / "log", "compare") as tell:
-            collapse.write(
-                jobs=jobs, **paths, train=[train] * len(jobs), test=[split] * len(jobs), table=tmp_path / "table.csv",
-                picture=tmp_path / "picture.png", tell=tell,
-            )  # fmt: skip
+            collapse.write(compared=compared, table=tmp_path / "table.csv", picture=tmp_path / "picture.png", tell=tell)
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
         return pd.read_csv(tmp_path / "table.csv")
 

@@ -59,7 +59,7 @@ def write(folder: Path) -> Study:
     for name, picture in pixels.items():
         Image.fromarray(picture).save(root / name)
     index = image_cache.update_store(
-        root, {name: name for name in pixels}, pixels, folder / "store", size=SIDE, box_size=SIDE, workers=1,
+        root, {name: name for name in pixels}, pixels, image_cache.ImageCache(folder / "store", SIDE, SIDE), workers=1,
         progress=lambda *_: None,
     )  # fmt: skip
     index.to_csv(folder / "images.csv", index=False)

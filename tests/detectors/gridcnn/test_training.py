@@ -384,7 +384,7 @@ def study(folder: Path, findings: dict[str, str]) -> dict[str, Path]:
     for name in findings:
         Image.fromarray(random.integers(0, 255, (64, 64), dtype=np.uint8)).save(folder / name)
     index = data_image_cache.update_store(
-        folder, {name: name for name in findings}, findings, folder / "store", size=64, box_size=64, workers=1,
+        folder, {name: name for name in findings}, findings, data_image_cache.ImageCache(folder / "store", 64, 64), workers=1,
         progress=lambda *_: None,
     )  # fmt: skip
     index.to_csv(folder / "images.csv", index=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cxr.data.formats import png
 from cxr.data.formats.decode import UnusableImage, decode, require_radiograph
-from cxr.data.image_cache import Building, Progress, Task, key_of, writing
+from cxr.data.image_cache import Building, ImageCache, Progress, Task, key_of, writing
 from cxr.data.layouts import is_release_image
 from cxr.data.ledger import OK, FileKey, Picture
 from cxr.errors import InputError
@@ -34,10 +34,8 @@ def settle(
     root: Path,
     candidates: Mapping[str, Sequence[str]],
     boxed: Iterable[str],
-    store: Path,
+    cache: ImageCache,
     *,
-    size: int,
-    box_size: int,
     workers: int,
     progress: Progress,
 ) -> tuple[dict[str, str], list[Aside]]:
@@ -53,8 +51,8 @@ def settle(
     if not several:
         return used, []
     boxed, aside = set(boxed), []
-    sides = {used[name]: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in several}
-    with writing(root, store, 0, workers, progress) as building:
+    sides = {used[name]: cache.sides(name in boxed) for name in several}
+    with writing(root, cache.folder, 0, workers, progress) as building:
         keys = {path: key_of(root, path) for paths in several.values() for path in paths}
         names = list(several)
         for start in range(0, len(names), BATCH):

@@ -61,34 +61,45 @@ class Prepared:
     pixels: dict[int, np.ndarray]
 
 
+@dataclass(frozen=True)
+class ImageCache:
+    """Where pixels are stored, and at which sides: all images at `size`, boxed ones at `box_size` pixels too."""
+
+    folder: Path
+    size: int
+    box_size: int
+
+    def sides(self, boxed: bool) -> tuple[int, ...]:
+        """Return the sides at which an image is stored, each once."""
+        return tuple(dict.fromkeys((self.size, self.box_size))) if boxed else (self.size,)
+
+
 def update_store(
     root: Path,
     paths: Mapping[str, str],
     boxed: Iterable[str],
-    store: Path,
+    cache: ImageCache,
     *,
-    size: int,
-    box_size: int,
     bits: int = 0,
     workers: int,
     progress: Progress,
 ) -> pd.DataFrame:
-    """Bring a store up to date with the images and return its index (`INDEX_COLUMNS`), sorted by image.
+    """Bring a cache up to date with the images and return its index (`INDEX_COLUMNS`), sorted by image.
 
-    paths: image name → path relative to root; boxed: names that are also stored at `box_size` pixels (shard, row, checksum
-    of the index are the place at `size`, box_shard, box_row, box_checksum that at `box_size`; -1, -1, "" if there is
-    none). Only images that are new, changed, or whose pixels are lost are decoded, each once for both sides, by `workers`
-    threads (Pillow decodes outside the interpreter's lock); places do not depend on their number. progress(done, total,
-    seconds) is called after each decoded image; total counts only those. An unusable image stays in the index with the
-    reason as its status, and is tried again the next time. bits: how many count in 16-bit images that do not state it;
-    0: `png.readings` of all of them decides, so these are decoded twice when they are new, and again when another image
-    changes the reading.
+    paths: image name → path relative to root; boxed: names that are also stored at `cache.box_size` pixels (shard, row,
+    checksum of the index are the place at `cache.size`, box_shard, box_row, box_checksum that at `cache.box_size`; -1, -1,
+    "" if there is none). Only images that are new, changed, or whose pixels are lost are decoded, each once for both sides,
+    by `workers` threads (Pillow decodes outside the interpreter's lock); places do not depend on their number.
+    progress(done, total, seconds) is called after each decoded image; total counts only those. An unusable image stays in
+    the index with the reason as its status, and is tried again the next time. bits: how many count in 16-bit images that do
+    not state it; 0: `png.readings` of all of them decides, so these are decoded twice when they are new, and again when
+    another image changes the reading.
 
     Raises InputError if the store cannot be written, is being written by another process, or its ledger is damaged.
     """
-    store, boxed = Path(store), set(boxed) & paths.keys()
+    store, size, box_size, boxed = cache.folder, cache.size, cache.box_size, set(boxed) & paths.keys()
     keys = {name: key_of(root, paths[name]) for name in sorted(paths)}
-    sides = {name: tuple(dict.fromkeys((size, box_size))) if name in boxed else (size,) for name in keys}
+    sides = {name: cache.sides(name in boxed) for name in keys}
     with writing(root, store, len(paths) * size**2 + len(boxed) * box_size**2, workers, progress) as building:
         known = building.ledger
         present = set(keys.values())

@@ -46,15 +46,6 @@ class ImageFolder:
 
 
 @dataclass(frozen=True)
-class ImageCache:
-    """Where pixels are stored, and at which sides: all images at `size`, boxed ones at `box_size` pixels too."""
-
-    folder: Path
-    size: int
-    box_size: int
-
-
-@dataclass(frozen=True)
 class ImageOutputs:
     """What `decode_images` writes: the index of all images, the files set aside, and notes: a JSON list of sentences on
     what was read differently from how the files store it."""
@@ -123,7 +114,13 @@ def _rejected_files(path: Path) -> pd.DataFrame:
 
 
 def decode_images(
-    *, images: ImageFolder, tables: Tables, cache: ImageCache, workers: int, outputs: ImageOutputs, tell: Journal
+    *,
+    images: ImageFolder,
+    tables: Tables,
+    cache: image_cache.ImageCache,
+    workers: int,
+    outputs: ImageOutputs,
+    tell: Journal,
 ) -> None:
     """Decode the new ones of the images both below the root and in the label table; write the index of all.
 
@@ -148,11 +145,12 @@ def decode_images(
     ]
     if ledger.of_earlier_version(folder / "ledger.csv"):
         tell(f"{folder}: this image cache is of an earlier version, without checksums: every image is decoded again")
-    sides = {"size": cache.size, "box_size": cache.box_size, "workers": workers}
-    used, aside = duplicates.settle(root, wanted, boxed, folder, **sides, progress=Progress(tell, "images compared"))
+    used, aside = duplicates.settle(
+        root, wanted, boxed, cache, workers=workers, progress=Progress(tell, "images compared")
+    )
     second = [(legible(it.path), f"duplicate file name: {it.why}", f"{legible(it.used)} is used") for it in aside]
     progress = Progress(tell, "images")
-    table = image_cache.update_store(root, used, boxed, folder, bits=images.bits, **sides, progress=progress)
+    table = image_cache.update_store(root, used, boxed, cache, bits=images.bits, workers=workers, progress=progress)
     table.to_csv(outputs.index, index=False)
     tell(f"{(table['status'] == 'ok').sum()} images decoded, {(table['status'] != 'ok').sum()} unusable")
     others = image_files.rejected_rows(second + unknown)

@@ -112,7 +112,8 @@ def _fetch(file: ReleaseFile, root: Path, store: Path, room_after: int, attempts
                 f"{file.name}: the address table (download.table) has no address for this file: download it by hand from "
                 f"{release.PAGE} and put it into {root}"
             )
-        fetch.fetch(file.url, path, size=file.size, attempts=attempts, tell=tell, room_after=room_after)
+        patience = fetch.Patience(attempts)
+        fetch.fetch(file.url, path, size=file.size, patience=patience, tell=tell, room_after=room_after)
     try:
         _verify(path, file, root, tell, "run again to download it again")
     except verify.WrongFile as error:

@@ -110,24 +110,23 @@ class Meter:
         return f"{have} bytes, {self.fetched} of them in this run in {seconds:.0f} s"
 
 
-def fetch(
-    url: str,
-    path: Path,
-    *,
-    size: int | None,
-    attempts: int,
-    tell: Journal,
-    room_after: int = 0,
-    pause: float = 2.0,
-    timeout: float = 60.0,
-    interval: float = 30.0,
-) -> None:
+@dataclass(frozen=True)
+class Patience:
+    """How long a fetch goes on. attempts: attempts in a row without any new bytes before it gives up; between them it waits
+    `pause` seconds, twice as long each time, at most a minute, or as long as the server asks for. timeout: seconds without
+    any byte. interval: seconds between two progress lines."""
+
+    attempts: int
+    pause: float = 2.0
+    timeout: float = 60.0
+    interval: float = 30.0
+
+
+def fetch(url: str, path: Path, *, size: int | None, patience: Patience, tell: Journal, room_after: int = 0) -> None:
     """Fetch the file at url to path, resuming what an earlier call left behind.
 
-    size: the file's published size in bytes, None if none is published. attempts: attempts in a row without any new
-    bytes before it gives up; between them it waits `pause` seconds, twice as long each time, at most a minute, or as
-    long as the server asks for. room_after: bytes that must be free beyond the file itself. timeout: seconds without
-    any byte. interval: seconds between two progress lines.
+    size: the file's published size in bytes, None if none is published. room_after: bytes that must be free beyond the
+    file itself.
 
     Raises InputError if the server refuses, sends a web page or a file of another size, or cannot be reached; if the
     disk is full; or if another process is fetching this file. What has arrived is kept for the next call.
@@ -135,7 +134,15 @@ def fetch(
     part = path.with_name(path.name + ".part")
     with _alone(part) as file:
         transfer = Transfer(
-            url, path.name, part, file, size, timeout, room_after, Meter(tell, path.name, interval), tell
+            url,
+            path.name,
+            part,
+            file,
+            size,
+            patience.timeout,
+            room_after,
+            Meter(tell, path.name, patience.interval),
+            tell,
         )
         failures, most = 0, transfer.have()
         if most:
@@ -148,12 +155,12 @@ def fetch(
                 have = transfer.have()
                 failures = 1 if have > most else failures + 1
                 most = max(most, have)
-                if failures >= attempts:
+                if failures >= patience.attempts:
                     raise InputError(
                         f"{path.name}: {url}: {problem}; gave up after {failures} attempts without new bytes. "
                         f"The {have} bytes received so far are kept in {part}: run again to continue"
                     ) from None
-                wait = min(pause * 2 ** (failures - 1) if problem.wait is None else problem.wait, LONGEST_WAIT)
+                wait = min(patience.pause * 2 ** (failures - 1) if problem.wait is None else problem.wait, LONGEST_WAIT)
                 tell(f"{path.name}: {problem}; {have} bytes are kept, next attempt in {wait:.0f} s")
                 time.sleep(wait)
         tell(f"{path.name}: {transfer.meter.summary(transfer.have())}")
@@ -178,7 +185,8 @@ def _note(part: Path) -> Path:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A file being fetched: `file` is its partial file, open and unbuffered; the other fields are those of `fetch`."""
+    """A file being fetched: `file` is its partial file, open and unbuffered; the other fields are those of `fetch` and
+    of its patience."""
 
     url: str
     name: str

@@ -28,6 +28,15 @@ class Estimate:
         return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made: number of bootstrap samples, level of the intervals, and the seed of the draws."""
+
+    samples: int
+    confidence: float
+    seed: int
+
+
 def minus(first: Estimate, second: Estimate) -> Estimate:
     """The paired difference of two estimates made on the same bootstrap samples."""
     return Estimate(first.value - second.value, first.samples - second.samples)

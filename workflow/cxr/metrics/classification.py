@@ -14,7 +14,7 @@ import pandas as pd
 from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, SEPARATOR, to_matrix
 from cxr.metrics import judging
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
+from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Column, Guess, areas, columns
 from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
 from cxr.metrics.table import Row, metric_row, metric_table
@@ -28,15 +28,12 @@ def classification_table(
     ladder: Ladder,
     *,
     activation: Literal["softmax", "sigmoid"],
-    samples: int,
-    confidence: float,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """Score a classifier's saved predictions beside the image-free predictors fitted on its training split.
 
     predictions: image and 15 columns of probabilities, named as in ``LABELS``. truth: split table (image, patient,
-    labels). ladder: what the image-free predictors say of the same images. samples: number of bootstrap samples.
-    confidence: level of the intervals. Returns the metric table:
+    labels). ladder: what the image-free predictors say of the same images. Returns the metric table:
 
     - loss (label ""): sigmoid: binary cross-entropy, mean over images and 15 labels, with "mean14" for the findings alone
       and one row per label; softmax: Keras' categorical cross-entropy with multi-hot targets, -Σ y·log p, mean over images.
@@ -60,7 +57,8 @@ def classification_table(
     who = f"predictions of {experiment} ({protocol})"
     model = Guess.of_model(aligned_probabilities(predictions, truth, who))
     check_same_order(ladder.images, truth, "floors", who)
-    scored = _Scored.of(truth, ladder, bootstrap_weights(truth["patient"].to_numpy(), samples, seed))
+    weights = bootstrap_weights(truth["patient"].to_numpy(), resampling.samples, resampling.seed)
+    scored, confidence = _Scored.of(truth, ladder, weights), resampling.confidence
     rows = [*_mean_rows(model, scored, activation, confidence), *_ranking_rows(model, scored, confidence)]
     return metric_table(protocol, experiment, rows, confidence)
 

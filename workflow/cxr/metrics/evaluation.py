@@ -12,6 +12,7 @@ import pandas as pd
 from cxr import experiments
 from cxr.data import splits
 from cxr.metrics import classification, image_free, validity
+from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.ladder import Ladder
@@ -69,9 +70,7 @@ def write_classifier(
         splits.read_split(test_split),
         Ladder.load(floors),
         activation=activation,
-        samples=settings.bootstrap,
-        confidence=settings.confidence,
-        seed=seed,
+        resampling=Resampling(settings.bootstrap, settings.confidence, seed),
     )
     rows.to_csv(table, index=False, float_format="%.6g")
 
@@ -97,9 +96,7 @@ def write_validity(
         splits.read_split(test_split),
         splits.read_metadata(test_metadata),
         Ladder.load(floors),
-        samples=settings.bootstrap,
-        confidence=settings.confidence,
-        seed=seed,
+        resampling=Resampling(settings.bootstrap, settings.confidence, seed),
     )
     rows.to_csv(table, index=False, float_format="%.6g")
 

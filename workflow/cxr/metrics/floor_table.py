@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,29 +38,44 @@ SHOWN = (  # metric as in the cross-validation, label
 )
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What the splits are made from: the label table, of which every row takes part, since no image is looked for; and the
+    official lists of train_val and test, or none."""
+
+    labels: Path
+    lists: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What `write` writes: the table as CSV, and a text for reading."""
+
+    table: Path
+    text: Path
+
+
 def write(
     *,
-    labels: Path,
-    lists: Sequence[Path],
+    tables: Tables,
     protocols: Mapping[str, tuple[Split, Sequence[str]]],
     settings: Evaluation,
     seed: int,
     workers: int,
-    table: Path,
-    text: Path,
+    outputs: Outputs,
     tell: Journal,
 ) -> None:
-    """Split the label table as each protocol does, climb the ladder on each split, and write CSV and a text for reading.
+    """Split the label table as each protocol does, climb the ladder on each split, and write what it scores.
 
-    labels: the label table; no image is looked for, so every row of it takes part. lists: official train_val and test, or
-    none. protocols: name -> split rule and sizes ("all": every image). workers: splits at a time, each in a
-    process of its own. Raises InputError as `splits.classification_split`.
+    protocols: name -> split rule and sizes ("all": every image). workers: splits at a time, each in a process of its own.
+    Raises InputError as `splits.classification_split`.
     """
-    content = label_list.inspect_label_table(labels)
+    content = label_list.inspect_label_table(tables.labels)
     records = content.records.assign(digest="")
-    for note in (f"{labels.name}: {len(records)} usable rows, {len(content.rejected)} set aside", *content.notes):
+    counts = f"{tables.labels.name}: {len(records)} usable rows, {len(content.rejected)} set aside"
+    for note in (counts, *content.notes):
         tell(note)
-    official = [splits.read_image_list(path) for path in lists]
+    official = [splits.read_image_list(path) for path in tables.lists]
     asked = [(name, rule, size) for name, (rule, sizes) in protocols.items() for size in sizes]
     work = partial(_of_split, records, official, settings, seed)
     rows = []
@@ -68,8 +84,8 @@ def write(
             tell(told)
             rows += found
     result = pd.DataFrame(rows, columns=COLUMNS)
-    csv_cells.write(result, table, float_format="%.6g")
-    text.write_text(as_text(result, settings.confidence), encoding="utf-8")
+    csv_cells.write(result, outputs.table, float_format="%.6g")
+    outputs.text.write_text(as_text(result, settings.confidence), encoding="utf-8")
 
 
 def _of_split(

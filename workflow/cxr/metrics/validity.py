@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import calibration, judging, subgroups
-from cxr.metrics.bootstrap import Estimate, bootstrap_weights, minus
+from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, minus
 from cxr.metrics.classification import aligned_probabilities, check_same_order, fewer_patients
 from cxr.metrics.ladder import CONSTANT, Ladder
 
@@ -47,13 +47,11 @@ def validity_table(
     metadata: pd.DataFrame,
     ladder: Ladder,
     *,
-    samples: int,
-    confidence: float,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """Describe how far a classifier's probabilities can be trusted, and whom it serves how well; columns ``COLUMNS``.
 
-    predictions, truth, ladder, samples, confidence, seed: as for `classification.classification_table`. metadata: of the
+    predictions, truth, ladder, resampling: as for `classification.classification_table`. metadata: of the
     images of truth, in their order (`splits.read_metadata`). Parts:
 
     - calibration, for each finding and "mean14" (all image–finding pairs): brier, reliability, resolution, uncertainty,
@@ -72,9 +70,9 @@ def validity_table(
     check_same_order(ladder.images, truth, "floors", who)
     check_same_order(metadata["image"], truth, "metadata", who)
     patients = truth["patient"].to_numpy()
-    weights = bootstrap_weights(patients, samples, seed)
+    weights = bootstrap_weights(patients, resampling.samples, resampling.seed)
     targets = to_matrix(truth["labels"]).astype(np.float64)
-    tested = Tested(probabilities, targets, patients, metadata, ladder, weights, confidence)
+    tested = Tested(probabilities, targets, patients, metadata, ladder, weights, resampling.confidence)
     rows = [*_calibration_rows(tested), *_bin_rows(tested), *_subgroup_rows(tested)]
     return pd.DataFrame([{"protocol": protocol, "experiment": experiment, **row} for row in rows], columns=COLUMNS)
 

@@ -230,7 +230,7 @@ def healthy_scene(phantom: Phantom, g: Geometry, pose: Pose, seed: int) -> tuple
     air = lung * depth
 
     body = _body(phantom, g, x, y, ax, of_y, iax)
-    bones = _bones(g, x, y, ax, wall, to_wall, to_top, to_floor, iax)
+    bones = _bones(g, x, y, Borders(iax, wall, to_wall, to_top, to_floor))
     body += bones
     _trachea_and_stomach(phantom, g, x, y, body, seed)
     texture_rng = phantom.stream(TEXTURE, seed)
@@ -331,19 +331,22 @@ def _body(
     return tissue
 
 
-def _bones(
-    g: Geometry,
-    x: np.ndarray,
-    y: np.ndarray,
-    ax: np.ndarray,
-    wall: np.ndarray,
-    to_wall: np.ndarray,
-    to_top: np.ndarray,
-    to_floor: np.ndarray,
-    iax: np.ndarray,
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Borders:
+    """Where each pixel lies: its place in a table over |X|, the |X| of the chest wall at its height, and its distances to the
+    wall, the apex border and the diaphragm as in `Scene`; each (512, 512)."""
+
+    iax: np.ndarray
+    wall: np.ndarray
+    to_wall: np.ndarray
+    to_top: np.ndarray
+    to_floor: np.ndarray
+
+
+def _bones(g: Geometry, x: np.ndarray, y: np.ndarray, at: Borders) -> np.ndarray:
     """Attenuation of ribs, collar bones, shoulder blades, upper arms and spine."""
-    q = np.minimum(ax / np.maximum(wall, 0.05), 1.02)
+    ax, iax, to_wall, to_top, to_floor = np.abs(x), at.iax, at.to_wall, at.to_top, at.to_floor
+    q = np.minimum(ax / np.maximum(at.wall, 0.05), 1.02)
     inside = step(to_wall + 0.012, 0.007) * step(to_top + 0.02, 0.02)
     # profile of a rib across its width: a body with denser rims; distances in units of the gap
     grid = np.linspace(0, 0.5, 256)

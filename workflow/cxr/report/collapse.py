@@ -5,6 +5,7 @@ Nothing is trained or loaded here; each job measured while it ran why it collaps
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cxr.labels import to_matrix
 from cxr.metrics import classification, floors
 from cxr.metrics.judging import BETTER
 from cxr.report.figures import charts
+from cxr.runtime.jobs import Job
 from cxr.runtime.journal import Journal
 
 LIKE_MAJORITY = 0.001  # largest share of image-label decisions that differ from the majority classifier's
@@ -24,27 +26,30 @@ METRICS = (("auroc", "mean14"), ("accuracy", ""), ("loss", ""))
 ESTIMATES = ("value", "low", "high", "floor", "difference", "difference_low", "difference_high")
 
 
-def write(
-    *,
-    jobs: Sequence[tuple[str, str, int, int]],
-    predictions: Sequence[Path],
-    facts: Sequence[Path],
-    scores: Sequence[Path],
-    train: Sequence[Path],
-    test: Sequence[Path],
-    table: Path,
-    picture: Path,
-    tell: Journal,
-) -> None:
-    """Write the table of a protocol's comparison, one row per job, and its figure.
+@dataclass(frozen=True)
+class Compared:
+    """A job of the comparison, (head_input, frozen_batchnorm, layers, size), and its files: predictions and scores (metric
+    table) of its test images, its facts, and its training and test splits."""
 
-    jobs: (head_input, frozen_batchnorm, layers, size), in the order of the other sequences. predictions, scores (metric
-    tables): of the test images.
-    """
-    rows = []
-    for job, *paths in zip(jobs, predictions, facts, scores, train, test, strict=True):
-        rows.append(dict(zip(("head_input", "frozen_batchnorm", "layers", "size"), job, strict=True)) | _row(*paths))
-    found = pd.DataFrame(rows)
+    job: tuple[str, str, int, int]
+    predictions: Path
+    facts: Path
+    scores: Path
+    train: Path
+    test: Path
+
+    @classmethod
+    def of(cls, job: Job) -> "list[Compared]":
+        """Return those of a workflow's job."""
+        given = job.input
+        files = zip(given.predictions, given.facts, given.scores, given.train, given.test, strict=True)
+        return [cls(tuple(each), *map(Path, paths)) for each, paths in zip(job.params.jobs, files, strict=True)]
+
+
+def write(*, compared: Sequence[Compared], table: Path, picture: Path, tell: Journal) -> None:
+    """Write the table of a protocol's comparison, one row per job, and its figure."""
+    names = ("head_input", "frozen_batchnorm", "layers", "size")
+    found = pd.DataFrame([dict(zip(names, each.job, strict=True)) | _row(each) for each in compared])
     found.to_csv(table, index=False, float_format="%.6g")
     picture.write_bytes(charts.collapse_chart(found))
     for row in found.itertuples():
@@ -54,16 +59,16 @@ def write(
         )
 
 
-def _row(predictions: Path, facts: Path, scores: Path, train: Path, test: Path) -> dict[str, Any]:
-    truth = splits.read_split(test)
-    majority = floors.fit_classification(to_matrix(splits.read_split(train)["labels"])).majority
-    probabilities = classification.aligned_probabilities(pd.read_csv(predictions), truth, str(predictions))
-    found = pd.read_csv(scores, keep_default_na=False, na_values={name: [""] for name in ESTIMATES})
+def _row(files: Compared) -> dict[str, Any]:
+    truth = splits.read_split(files.test)
+    majority = floors.fit_classification(to_matrix(splits.read_split(files.train)["labels"])).majority
+    probabilities = classification.aligned_probabilities(pd.read_csv(files.predictions), truth, str(files.predictions))
+    found = pd.read_csv(files.scores, keep_default_na=False, na_values={name: [""] for name in ESTIMATES})
     row: dict[str, Any] = {"test_images": len(truth), **decisions(probabilities, majority)}
     for metric, label in METRICS:
         mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
         row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in (*ESTIMATES, "verdict")}
-    run = json.loads(facts.read_text(encoding="utf-8"))
+    run = json.loads(files.facts.read_text(encoding="utf-8"))
     for when, numbers in run["added_layer"].items():
         row |= {f"{name}_{when}": value for name, value in numbers.items()}
     return row | {"reach": reach(run), "verdict": verdict(row)}

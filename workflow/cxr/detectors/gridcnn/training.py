@@ -203,6 +203,7 @@ def _scores(confidence: np.ndarray, target: np.ndarray) -> dict[str, float]:
 
 
 def _area_f1(confidence: np.ndarray, target: np.ndarray) -> float:
+    """F1 as `metrics.areas` has it, except that images without a target cell are left out of the precision too."""
     has_cell = target.any((1, 2))
     shared = (confidence * target).sum((1, 2))
     predicted = confidence.sum((1, 2))
