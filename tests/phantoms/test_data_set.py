@@ -3,6 +3,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from cxr.boxes import FRAME
 from cxr.errors import InputError
 from cxr.labels import BOX_ALIASES, BOXED_FINDINGS, FINDINGS, NO_FINDING, SEPARATOR
 from cxr.phantoms import data_set
-from cxr.phantoms.anatomy import geometry_of, pose_of
+from cxr.phantoms.anatomy import Pose, geometry_of, pose_of
+from cxr.phantoms.film import add_kept
 from cxr.phantoms.plan import Phantom, plan
 
 TINY = {"patients": 6, "images": 12, "boxed": 4, "size": 256, "seed": 3}
@@ -240,6 +242,20 @@ def test_anatomy_is_stable_over_follow_ups() -> None:
     same = np.mean([distance(visits[p, 0], visits[p, 1]) for p in (1, 2, 3)])
     other = np.mean([distance(visits[p, 0], visits[q, 1]) for p in (1, 2, 3) for q in (1, 2, 3) if p != q])
     assert 0 < same < other
+
+
+def test_marks_stay_with_the_patient_and_do_not_depend_on_the_findings() -> None:
+    def kept(patient: int, follow_up: int, findings: tuple[str, ...] = ()) -> np.ndarray:
+        attenuation = np.zeros((512, 512), np.float32)
+        scene = SimpleNamespace(pose=Pose(0.0, 1.0, (0.0, 0.0)))
+        add_kept(Phantom(patient, follow_up, 50, "M", "PA", findings), scene, attenuation, 0)
+        return attenuation
+
+    first = [kept(patient, 0) for patient in range(1, 40)]
+    assert 0.5 < np.mean([marks.any() for marks in first]) < 0.95
+    for patient, marks in enumerate(first, 1):
+        np.testing.assert_array_equal(marks, kept(patient, 3, ("Mass",)))
+    assert len({marks.tobytes() for marks in first if marks.any()}) == sum(marks.any() for marks in first)
 
 
 def test_lungs_are_dark_between_bright_mediastinum_and_abdomen() -> None:

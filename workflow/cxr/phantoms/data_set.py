@@ -17,7 +17,7 @@ from PIL import Image
 
 from cxr.labels import BOX_ALIASES, BOXED_FINDINGS, FINDINGS, NO_FINDING, SEPARATOR
 from cxr.phantoms.anatomy import geometry_of, healthy_scene, pose_of
-from cxr.phantoms.film import add_hardware, exposed
+from cxr.phantoms.film import add_hardware, add_kept, exposed
 from cxr.phantoms.findings import PAINTERS, box_around, vary
 from cxr.phantoms.plan import DETECTOR, FINDING, RGBA, Phantom, plan
 from cxr.runtime.replacing import replacing
@@ -63,6 +63,7 @@ def draw(phantom: Phantom, *, size: int, seed: int) -> tuple[np.ndarray, dict[st
     attenuation += scene.extra
     attenuation += scene.vessels * np.minimum(scene.air * 1.4, 1)
     attenuation += 0.035 * scene.texture * scene.air
+    add_kept(phantom, scene, attenuation, seed)
     add_hardware(phantom, scene, attenuation, seed)
     return exposed(phantom, scene.pose, attenuation, size, seed), boxes
 

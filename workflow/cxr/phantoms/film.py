@@ -1,10 +1,12 @@
 """From attenuation to a film: hardware, exposure, noise, collimator, lettering."""
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cxr.phantoms.anatomy import BASE, Pose, Scene
-from cxr.phantoms.plan import FILM, HARDWARE, NOISE, Phantom
+from cxr.phantoms.plan import FILM, HARDWARE, KEPT, NOISE, Phantom
 
 
 def add_hardware(phantom: Phantom, scene: Scene, attenuation: np.ndarray, seed: int) -> None:
@@ -29,6 +31,80 @@ def add_hardware(phantom: Phantom, scene: Scene, attenuation: np.ndarray, seed: 
         pen.ellipse((cx - r, cy - r, cx + r, cy + r), fill=190)
         pen.ellipse((cx - r / 2.5, cy - r / 2.5, cx + r / 2.5, cy + r / 2.5), fill=60)
     attenuation += np.asarray(picture.reduce(2), dtype=np.float32) * np.float32(0.7 / 255)
+
+
+def add_kept(phantom: Phantom, scene: Scene, attenuation: np.ndarray, seed: int) -> None:
+    """Add what stays in a patient's chest from visit to visit, independent of the findings; in place."""
+    rng = np.random.default_rng([KEPT, seed, phantom.patient])
+    side = 2 * BASE
+    picture = Image.new("L", (side, side))
+    pen = ImageDraw.Draw(picture)
+
+    def at(x: np.ndarray | float, y: np.ndarray | float) -> list[tuple[float, float]]:
+        u, v = scene.pose.to_frame(np.atleast_1d(x), np.atleast_1d(y))
+        return list(zip((u * side).tolist(), (v * side).tolist(), strict=True))
+
+    for paint, share in _KEPT.items():
+        if rng.random() < share:
+            paint(pen, at, rng)
+    attenuation += np.asarray(picture.reduce(2), dtype=np.float32) * np.float32(1.1 / 255)
+
+
+At = Callable[[np.ndarray | float, np.ndarray | float], list[tuple[float, float]]]  # body coordinates to pixels
+
+
+def _pacemaker(pen: ImageDraw.ImageDraw, at: At, rng: np.random.Generator) -> None:
+    """A generator below one collar bone, and one or two leads to the heart."""
+    side = -1 if rng.random() < 0.3 else 1
+    x, y = side * rng.uniform(0.22, 0.28), rng.uniform(0.19, 0.25)
+    half, tall = rng.uniform(0.028, 0.038), rng.uniform(0.03, 0.042)
+    corners = np.array([(-1, -0.7), (-0.5, -1), (0.5, -1), (1, -0.7), (1, 0.7), (0.5, 1), (-0.5, 1), (-1, 0.7)])
+    pen.polygon(at(x + half * corners[:, 0], y + tall * corners[:, 1]), fill=230)
+    t = np.linspace(0, 1, 40)
+    for _ in range(int(rng.integers(1, 3))):
+        end_x, end_y = rng.uniform(-0.06, 0.1), rng.uniform(0.5, 0.66)
+        path = x * (1 - t) ** 2 + end_x * t**2, y + (end_y - y) * t**2 - 0.1 * np.sin(np.pi * t)
+        pen.line(at(*path), fill=200, width=4)
+
+
+def _sternal_wires(pen: ImageDraw.ImageDraw, at: At, rng: np.random.Generator) -> None:
+    """Rings of wire along the breastbone, left by heart surgery."""
+    first, gap = rng.uniform(0.2, 0.26), rng.uniform(0.055, 0.075)
+    t = np.linspace(0, 2 * np.pi, 24)
+    for number in range(int(rng.integers(4, 8))):
+        x, y = rng.normal(0, 0.006), first + number * gap
+        pen.line(at(x + 0.022 * np.cos(t), y + rng.uniform(0.008, 0.016) * np.sin(t)), fill=230, width=4)
+
+
+def _clips(pen: ImageDraw.ImageDraw, at: At, rng: np.random.Generator) -> None:
+    """Surgical clips, close together."""
+    x, y = (-1 if rng.random() < 0.5 else 1) * rng.uniform(0.05, 0.3), rng.uniform(0.2, 0.6)
+    for _ in range(int(rng.integers(3, 9))):
+        cx, cy, angle = rng.normal(x, 0.03), rng.normal(y, 0.03), rng.uniform(0, np.pi)
+        ends = np.array([-0.009, 0.009])
+        pen.line(at(cx + ends * np.cos(angle), cy + ends * np.sin(angle)), fill=235, width=5)
+
+
+def _scars(pen: ImageDraw.ImageDraw, at: At, rng: np.random.Generator) -> None:
+    """Small calcified spots and thin old scars in the lungs."""
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = (-1 if rng.random() < 0.5 else 1) * rng.uniform(0.12, 0.3), rng.uniform(0.18, 0.6)
+        if rng.random() < 0.6:
+            radius = rng.uniform(0.004, 0.009)
+            t = np.linspace(0, 2 * np.pi, 16)
+            pen.polygon(at(x + radius * np.cos(t), y + radius * np.sin(t)), fill=int(rng.integers(130, 220)))
+        else:
+            angle, ends = rng.uniform(0, np.pi), np.array([-0.5, 0, 0.5]) * rng.uniform(0.04, 0.1)
+            bow = np.array([0, rng.normal(0, 0.006), 0])
+            pen.line(at(x + ends * np.cos(angle), y + ends * np.sin(angle) + bow), fill=90, width=5)
+
+
+_KEPT: dict[Callable[[ImageDraw.ImageDraw, At, np.random.Generator], None], float] = {
+    _pacemaker: 0.15,
+    _sternal_wires: 0.15,
+    _clips: 0.25,
+    _scars: 0.5,
+}  # and the share of patients with each
 
 
 def exposed(phantom: Phantom, pose: Pose, attenuation: np.ndarray, size: int, seed: int) -> np.ndarray:

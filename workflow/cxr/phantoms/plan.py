@@ -59,9 +59,10 @@ _COMPANIONS = {
     "Hernia": {"Cardiomegaly": 0.08, "Atelectasis": 0.06},
 }
 _AP_SHARE = {"Edema": 0.8, "Consolidation": 0.6, "Pneumonia": 0.6, "Effusion": 0.5, "Pneumothorax": 0.45, "Hernia": 0.1}
-# One stream of random numbers per purpose; ANATOMY, BUILD and VESSELS belong to the patient, the rest to the image.
+# One stream of random numbers per purpose; ANATOMY, BUILD, VESSELS and KEPT belong to the patient, the rest to the
+# image.
 ANATOMY, BUILD, VESSELS, BREATH, POSE, STOMACH, TEXTURE, HEALTHY = range(2, 10)
-FILM, HARDWARE, NOISE, RGBA, DETECTOR = range(10, 15)
+FILM, HARDWARE, NOISE, RGBA, DETECTOR, KEPT = range(10, 16)
 FINDING = 100  # + index of the finding
 
 
