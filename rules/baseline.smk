@@ -13,6 +13,7 @@ rule baseline:
     output:
         model="<results>/baseline/{protocol}/{activation}/model.pt",
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
+        validation_predictions="<results>/baseline/{protocol}/{activation}/validation.csv",
         history="<results>/baseline/{protocol}/{activation}/history.csv",
         facts="<results>/baseline/{protocol}/{activation}/facts.json",
     log:

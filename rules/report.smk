@@ -4,14 +4,16 @@
 include: "inputs/report.smk"
 
 
-# What image-free predictors, fitted on a split's training images, say of its test images.
+# What image-free predictors, fitted on a split's training images, say of its test and validation images.
 rule ladder:
     input:
         train=of_draw("train"),
         train_metadata=of_draw("train_metadata"),
+        validation_metadata=of_split("validation_metadata"),
         test_metadata=of_split("test_metadata"),
     output:
         ladder="<results>/floors/{protocol}/{size}{repeat}.npz",
+        validation_ladder="<results>/floors/{protocol}/{size}{repeat}_validation.npz",
     log:
         "<logs>/floors/{protocol}_{size}{repeat}.log",
     conda:
@@ -29,7 +31,7 @@ rule ladder:
 rule metrics_baseline:
     input:
         predictions="<results>/baseline/{protocol}/{activation}/predictions.csv",
-        floors=lambda wildcards: f"{RESULTS}/floors/{wildcards.protocol}/{plans.baseline_size(protocol_of(wildcards))}.npz",
+        floors=of_baseline_floors(""),
         test=of_baseline("test"),
     output:
         table="<results>/metrics/{protocol}/baseline_{activation}.csv",
@@ -90,11 +92,14 @@ rule long_repeats:
         "../workflow/scripts/long_repeats.py"
 
 
-# Calibration and subgroups of the classifiers with sigmoid outputs.
+# Calibration, operating points and subgroups of the classifiers with sigmoid outputs.
 rule validity_baseline:
     input:
+        validation_predictions="<results>/baseline/{protocol}/sigmoid/validation.csv",
         predictions="<results>/baseline/{protocol}/sigmoid/predictions.csv",
-        floors=lambda wildcards: f"{RESULTS}/floors/{wildcards.protocol}/{plans.baseline_size(protocol_of(wildcards))}.npz",
+        validation_floors=of_baseline_floors("_validation"),
+        floors=of_baseline_floors(""),
+        validation=of_baseline("validation"),
         test=of_baseline("test"),
         test_metadata=of_baseline("test_metadata"),
     output:
@@ -118,8 +123,11 @@ rule validity_baseline:
 
 use rule validity_baseline as validity_transfer with:
     input:
+        validation_predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/validation.csv",
         predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}/predictions.csv",
+        validation_floors="<results>/floors/{protocol}/{size}_validation.npz",
         floors="<results>/floors/{protocol}/{size}.npz",
+        validation=of_split("validation"),
         test=of_split("test"),
         test_metadata=of_split("test_metadata"),
     output:
@@ -186,6 +194,58 @@ use rule metrics_gridcnn as metrics_boxes with:
         evaluation=SETTINGS.evaluation.model_dump(),
         seed=SETTINGS.seed,
         code=code("metrics_detector"),
+
+
+# F1 of a detector's areas by sex, age and view.
+rule validity_gridcnn:
+    input:
+        validation_predictions=rules.metrics_gridcnn.input.validation_predictions,
+        predictions=rules.metrics_gridcnn.input.predictions,
+        train=of_all_boxes("train"),
+        validation=of_all_boxes("validation"),
+        test=of_all_boxes("test"),
+        test_metadata=of_all_boxes("test_metadata"),
+    output:
+        table="<results>/validity/{protocol}/gridcnn.csv",
+    log:
+        "<logs>/validity/{protocol}/gridcnn.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        protocol="{protocol}",
+        experiment="gridcnn",
+        threshold=lambda wildcards: protocol_of(wildcards).gridcnn.threshold,
+        tune=lambda wildcards: protocol_of(wildcards).gridcnn.tune_threshold,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("validity_detector"),
+    script:
+        "../workflow/scripts/validity_detector.py"
+
+
+use rule validity_gridcnn as validity_boxes with:
+    input:
+        validation_predictions=rules.metrics_boxes.input.validation_predictions,
+        predictions=rules.metrics_boxes.input.predictions,
+        train=of_all_boxes("train"),
+        validation=of_all_boxes("validation"),
+        test=of_all_boxes("test"),
+        test_metadata=of_all_boxes("test_metadata"),
+    output:
+        table="<results>/validity/{protocol}/{detector}.csv",
+    log:
+        "<logs>/validity/{protocol}/{detector}.log",
+    params:
+        protocol="{protocol}",
+        experiment="{detector}",
+        threshold=lambda wildcards: box_settings(wildcards).confidence,
+        tune=lambda wildcards: box_settings(wildcards).tune_confidence,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("validity_detector"),
 
 
 # Test images with their boxes and a detector's predictions.
@@ -260,7 +320,10 @@ rule report:
         leakage=leakage,
         metrics=[f"<results>/metrics/{name}/{experiment}.csv" for name, experiment in EXPERIMENTS],
         long_metrics=of_long_runs("<results>/metrics/{protocol}/transfer_{pair}.csv"),
-        validity=expand("<results>/validity/{protocol}/baseline_sigmoid.csv", protocol=SETTINGS.protocols),
+        validity=[
+            f"<results>/validity/{name}/{experiment}.csv"
+            for name, experiment in [*((name, "baseline_sigmoid") for name in SETTINGS.protocols), *DETECTORS]
+        ],
         long_validity=of_long_runs("<results>/validity/{protocol}/transfer_{pair}.csv"),
         facts=[f"{folder}/facts.json" for folder in JOBS.values()],
         long_facts=of_long_runs("<results>/transfer_long/{protocol}/{pair}/facts.json"),

@@ -173,6 +173,7 @@ use rule transfer as transfer_long with:
     output:
         model="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/model.pt",
         predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/predictions.csv",
+        validation_predictions="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/validation.csv",
         history="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/history.csv",
         facts="<results>/transfer_long/{protocol}/c{layers}_s{size}{repeat}/facts.json",
     log:

@@ -3,6 +3,13 @@
 EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in JOBS))
 
 
+def of_baseline_floors(role):
+    """What the image-free predictors of the baselines' split say of its test images (role ""), or of those of `role`."""
+    return (
+        lambda wildcards: f"{RESULTS}/floors/{wildcards.protocol}/{plans.baseline_size(protocol_of(wildcards))}{role}.npz"
+    )
+
+
 def box_settings(wildcards):
     return experiments.BY_NAME[wildcards.detector].settings(SETTINGS, wildcards.protocol)
 

@@ -27,10 +27,10 @@ def study(tmp_path_factory):
     return small_study.write(tmp_path_factory.mktemp("study"))
 
 
-def trained(study, folder, activation="sigmoid", balanced=False, select_by="auroc", seed=0):
-    """Train a baseline; return predictions, history, facts and what the model file holds."""
+def trained(study, folder, activation="sigmoid", balanced=False, select_by="auroc", seed=0, more=()):
+    """Train a baseline; return predictions, history, facts and what the model file holds. more: further outputs."""
     folder.mkdir(exist_ok=True)
-    out = {name: folder / name for name in ("model", "predictions", "history", "facts")}
+    out = {name: folder / name for name in ("model", "predictions", "history", "facts", *more)}
     torch.manual_seed(next(EARLIER))  # a job's own seed counts, not what was drawn before it
     with Journal(folder / "log.txt", "test") as tell:
         baseline.train(
@@ -55,6 +55,20 @@ def test_a_job_trains_validates_and_predicts_on_the_split_files_it_is_given(stud
     assert (facts["training_images"], facts["validation_images"]) == (6, 4)
     share = dict.fromkeys(LABELS, 0.0) | {"Mass": 3 / 6, "No Finding": 2 / 6, "Effusion": 1 / 6, "Nodule": 1 / 6}
     assert facts["prevalence"] == pytest.approx(list(share.values()), abs=1e-6), "of the training images"
+
+
+def test_validation_images_are_predicted_by_the_kept_weights_and_nothing_else_changes(study, sigmoid, tmp_path):
+    folder = tmp_path / "job"
+    again = trained(study, folder, more=["validation_predictions"])
+    told = pd.read_csv(folder / "validation_predictions")
+    assert told["image"].tolist() == study.names("validation") and not (tmp_path / "validation_predictions").exists()
+    network = baseline.Classifier(again[3]["network"], len(LABELS)).eval()
+    network.backbone.load_state_dict(again[3]["state_dict"])
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(study.read(study.names("validation"))).unsqueeze(1) / 255).sigmoid().numpy()
+    np.testing.assert_allclose(told[list(LABELS)], wanted, rtol=1e-3, atol=1e-5)
+    pd.testing.assert_frame_equal(again[0], sigmoid[0])
+    assert all(torch.equal(again[3]["state_dict"][name], it) for name, it in sigmoid[3]["state_dict"].items())
 
 
 @pytest.mark.parametrize(("select_by", "best"), [("accuracy", 1), ("auroc", 2)])

@@ -62,7 +62,7 @@ def stored(study, source):
 def trained(study, source, folder, **changes):
     """Train a pair of two layers; return predictions, history, facts and what the model file holds."""
     folder.mkdir(exist_ok=True)
-    out = {name: folder / name for name in ("model", "predictions", "history", "facts")}
+    out = {name: folder / name for name in ("model", "predictions", "history", "facts", "validation_predictions")}
     options = {
         "features": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "balanced": True,
         "select_by": "auroc", "probed": 0, "layers": 2, "repeat": 0, **changes,
@@ -153,6 +153,8 @@ def test_a_job_on_stored_features_tells_the_same_as_one_on_images(study, source,
     for column in ("train_loss", "validation_loss", "validation_auroc"):
         np.testing.assert_allclose(history[column], whole[column], rtol=1e-3)
     np.testing.assert_allclose(predictions[list(LABELS)], expected[list(LABELS)], rtol=0.01, atol=1e-4)
+    told = pd.read_csv(tmp_path / "job/validation_predictions")
+    assert told["image"].tolist() == study.names("validation"), "from stored features or images, as the test images are"
 
 
 def test_a_repeat_trains_another_model_from_the_same_stored_pictures(study, source, stored, tmp_path):

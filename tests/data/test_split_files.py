@@ -119,12 +119,14 @@ def test_lists_of_images_say_nothing_of_labels_and_boxes(study):
             assert splits.read_images(path).to_dict("list") == table[["image", "patient", "digest"]].to_dict("list")
 
 
-def test_the_metadata_of_training_and_test_images_are_those_of_the_records_and_hold_no_label(study):
+def test_the_metadata_of_images_are_those_of_the_records_and_hold_no_label(study):
     study.write()
-    for role, table in study.read("20").items():
-        path = study.folder / "splits/20" / f"{role}_metadata.csv"
-        assert path.exists() == (role != "validation")
-        if path.exists():
+    for split in ("20", "boxes_fold1"):
+        for role, table in study.read(split).items():
+            path = study.folder / "splits" / split / f"{role}_metadata.csv"
+            assert path.exists() == (split == "20" or role == "test")
+            if not path.exists():
+                continue
             found = splits.read_metadata(path)
             assert list(found) == ["image", "patient", "follow_up", "age", "sex", "view"]
             assert found["image"].tolist() == table["image"].tolist()

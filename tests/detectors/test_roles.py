@@ -1,6 +1,7 @@
 """Rules and scripts hand each file over under its own name: nobody is trained, tuned or judged on another's images."""
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ ELSEWHERE = {  # (rule, input): other splits than those that the input's name sa
         "validation"
     },  # the grid is judged on validation, so that its choice sees no test image
 }
-NAMED = {role: {role} for role in ROLES} | {"predicted": {"test_images"}, "test_metadata": {"test_metadata"}}
+METADATA = tuple(f"{role}_metadata" for role in ROLES)
+NAMED = {name: {name} for name in (*ROLES, *METADATA)} | {"predicted": {"test_images"}}
 
 
 def rules(repository: Path) -> dict[str, str]:
@@ -63,7 +65,7 @@ def test_predictions_are_those_of_the_images_that_their_name_says(repository):
     assert seen > 12
 
 
-@pytest.mark.parametrize("rule", ["metrics_gridcnn", "metrics_boxes"])
+@pytest.mark.parametrize("rule", ["metrics_gridcnn", "metrics_boxes", "validity_gridcnn", "validity_boxes"])
 def test_what_is_scored_was_predicted_from_the_split_that_it_is_scored_on(repository, rule):
     """Training jobs predict the images of the test split; the metrics read the test split of the same folds."""
     entries = inputs(rules(repository)[rule])
@@ -74,10 +76,10 @@ def test_what_is_scored_was_predicted_from_the_split_that_it_is_scored_on(reposi
 @pytest.mark.parametrize(
     ("rule", "size", "floors"),
     [
-        ("metrics_baseline", r"of_baseline\(", r"floors/\{wildcards.protocol\}/\{plans.baseline_size\("),
+        ("metrics_baseline", r"of_baseline\(", r"of_baseline_floors\(\"\"\)"),
         ("metrics_transfer", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}\{repeat\}.npz"),
         ("metrics_variant", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
-        ("validity_baseline", r"of_baseline\(", r"floors/\{wildcards.protocol\}/\{plans.baseline_size\("),
+        ("validity_baseline", r"of_baseline\(", r"of_baseline_floors\(\"\"\)"),
         ("validity_transfer", r"of_split\(", r"<results>/floors/\{protocol\}/\{size\}.npz"),
     ],
 )
@@ -93,8 +95,14 @@ def test_validity_is_of_the_predictions_floors_and_test_images_of_the_metrics(re
     metrics, validity = (
         inputs(found[f"{rule}_{kind}"].partition("    output:")[0]) for rule in ("metrics", "validity")
     )
-    assert validity.keys() - metrics.keys() == {"test_metadata"}
+    chosen_on = {"validation_predictions", "validation_floors", "validation"}
+    assert validity.keys() - metrics.keys() == {"test_metadata", *chosen_on}
     assert validity["test_metadata"].replace("test_metadata", "test").strip() == validity["test"].strip()
+    for name in chosen_on:
+        own = validity[name.removeprefix("validation_") if "_" in name else "test"].strip()
+        role = own.replace("predictions.csv", "validation.csv").replace('"test"', '"validation"')
+        role = role.replace('floors("")', 'floors("_validation")').replace("{size}.npz", "{size}_validation.npz")
+        assert validity[name].strip() == role, name
     for name in metrics:
         expected = metrics[name].replace("{activation}", "sigmoid").replace("{repeat}", "")  # of the first training
         assert validity[name].strip() == expected.strip(), name
@@ -103,7 +111,7 @@ def test_validity_is_of_the_predictions_floors_and_test_images_of_the_metrics(re
 def test_the_image_free_predictors_see_no_label_of_the_test_images(repository):
     entries = inputs(rules(repository)["ladder"].partition("    output:")[0])
     given = {name: re.findall(r'"(\w+)"', value) for name, value in entries.items()}
-    assert given == {name: [name] for name in ("train", "train_metadata", "test_metadata")}
+    assert given == {name: [name] for name in ("train", *METADATA)}
     script = (repository / "workflow/scripts/ladder.py").read_text(encoding="utf-8")
     assert set(re.findall(r"(\w+)=Path\(snakemake.input.\1\)", script)) == set(given)
 
@@ -157,7 +165,20 @@ def test_every_class_that_is_made_of_a_jobs_splits_is_tested_here(repository):
                 if isinstance(method, ast.FunctionDef) and any(each.arg == "job" for each in method.args.args):
                     read = {part.attr for part in ast.walk(method) if isinstance(part, ast.Attribute)}
                     found |= {f"{path.stem}.{node.name}"} if read & {*ROLES, "predicted"} else set()
-    assert found == {"fit.Inputs", "files.BoxedImages", "evaluation.FoldFiles", "grid.Training"}
+    assert found == {
+        "fit.Inputs",
+        "files.BoxedImages",
+        "evaluation.FoldFiles",
+        "evaluation.ValidityFiles",
+        "grid.Training",
+    }
+
+
+def test_the_files_of_a_validity_table_keep_their_names():
+    names = [field.name for field in dataclasses.fields(evaluation.ValidityFiles)]
+    given = {name.removesuffix("_split"): name for name in names}
+    files = evaluation.ValidityFiles.of(SimpleNamespace(input=SimpleNamespace(**given)))
+    assert vars(files) == {name: Path(name) for name in names} and len(given) == 7
 
 
 @pytest.mark.parametrize("kind", [fit.Inputs, detector_files.BoxedImages])

@@ -8,7 +8,7 @@ import pytest
 
 from cxr.data import splits
 from cxr.labels import LABELS, NO_FINDING, to_matrix
-from cxr.metrics import evaluation
+from cxr.metrics import evaluation, judging
 from cxr.metrics.floors import CUT_MASK
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation
@@ -42,12 +42,14 @@ def classify(tmp_path):
     def run(train, test, probabilities, settings=QUICK, seed=0, activation="sigmoid"):
         paths = {"floors": tmp_path / "floors.npz", "test_split": split(tmp_path / "test.csv", test, first=1000)}
         known = {"train": split(tmp_path / "train.csv", train)}
-        for role in ("train", "test"):
+        splits.write_split(splits.read_split(paths["test_split"]).head(2), tmp_path / "validation.csv")
+        for role in ("train", "validation", "test"):
             described = splits.read_split(tmp_path / f"{role}.csv")[["image", "patient"]]
             known[f"{role}_metadata"] = tmp_path / f"{role}_metadata.csv"
             splits.write_split(described.assign(follow_up=0, age="", sex="", view=""), known[f"{role}_metadata"])
         with Journal(tmp_path / "log", "floors") as tell:
-            evaluation.write_ladder(**known, seed=seed, ladder=paths["floors"], tell=tell)
+            ladders = {"ladder": paths["floors"], "validation_ladder": tmp_path / "validation.npz"}
+            evaluation.write_ladder(**known, seed=seed, **ladders, tell=tell)
         table = pd.DataFrame(probabilities, columns=list(LABELS))
         table.insert(0, "image", splits.read_split(paths["test_split"])["image"])
         table.to_csv(tmp_path / "predictions.csv", index=False)
@@ -58,6 +60,37 @@ def classify(tmp_path):
         return read(tmp_path / "table.csv", "x")
 
     return run
+
+
+def test_validity_is_of_the_test_images_and_its_thresholds_of_the_validation_images(tmp_path):
+    """Both files are of other images, with predictions that find every image with a Mass: in validation above 0.6."""
+    labels = ["Mass", NO_FINDING] * 12
+    files, known = {}, {"train": split(tmp_path / "train.csv", labels)}
+    for role, first, above in (("train", 0, 0), ("validation", 100, 0.6), ("test", 200, 0.5)):
+        table = splits.read_split(split(tmp_path / f"{role}.csv", labels, first=first))
+        described = table[["image", "patient"]].assign(follow_up=0, age=50, sex="M", view="PA")
+        known[f"{role}_metadata"] = tmp_path / f"{role}_metadata.csv"
+        splits.write_split(described, known[f"{role}_metadata"])
+        before = "" if role == "test" else f"{role}_"
+        if role != "train":
+            said = pd.DataFrame(to_matrix(labels) * above + 0.01, columns=list(LABELS)).assign(image=table["image"])
+            files[f"{before}predictions"] = tmp_path / f"{role}_predictions.csv"
+            said.to_csv(files[f"{before}predictions"], index=False)
+            files |= {f"{role}_split": tmp_path / f"{role}.csv", f"{before}floors": tmp_path / f"{role}.npz"}
+    ladders = {"ladder": files["floors"], "validation_ladder": files["validation_floors"]}
+    with Journal(tmp_path / "log", "floors") as tell:
+        evaluation.write_ladder(**known, seed=0, **ladders, tell=tell)
+    evaluation.write_validity(
+        experiment=("sound", "x"),
+        files=evaluation.ValidityFiles(test_metadata=known["test_metadata"], **files),
+        settings=QUICK, seed=0, table=tmp_path / "table.csv",
+    )  # fmt: skip
+    found = pd.read_csv(tmp_path / "table.csv", dtype={"group": "str"})
+    mass = found[(found["part"] == "operating") & (found["label"] == "Mass")].set_index(["comparison", "metric"])
+    mass = mass.loc["specificity 0.90"]
+    assert mass.loc["threshold", "value"] == pytest.approx(0.61) and mass.loc["sensitivity", "value"] == 0
+    assert mass.loc["sensitivity", "floor"] == pytest.approx(0.1), "age, sex and view say nothing here"
+    assert set(found["part"]) == {"calibration", "bins", "operating", "subgroups"}
 
 
 def test_a_classifiers_floors_come_from_training_and_its_scores_from_the_test_split(classify):
@@ -164,6 +197,23 @@ def test_thresholds_are_tuned_on_each_folds_own_validation_images(detector):
     assert found.loc[("images_with_prediction", "all"), "value"] == 0.5
     told = (detector.folder / "log").read_text(encoding="utf-8")
     assert "fold 0: threshold 0.600, chosen on the validation images" in told and "fold 1: threshold 0.400" in told
+
+
+def test_groups_are_of_the_test_images_of_all_folds_at_their_thresholds(detector, monkeypatch):
+    monkeypatch.setattr(judging, "FEWEST", 1)
+    described = []
+    for number, (fold, sex) in enumerate(zip(detector.folds, "MF", strict=True)):
+        known = splits.read_split(fold["test_split"])[["image", "patient"]]
+        described.append(detector.folder / f"metadata{number}.csv")
+        splits.write_split(known.assign(follow_up=0, age=50, sex=sex, view="PA"), described[-1])
+    with Journal(detector.folder / "log", "validity") as tell:
+        evaluation.write_detector_validity(
+            experiment=("sound", "detector"), files=[evaluation.FoldFiles(**fold) for fold in detector.folds],
+            test_metadata=described, threshold=0.9, tune=True, settings=QUICK, seed=0,
+            table=detector.folder / "validity.csv", tell=tell,
+        )  # fmt: skip
+    found = pd.read_csv(detector.folder / "validity.csv").set_index(["comparison", "group"])["value"]
+    assert found["sex", "M"] == 0 and found["sex", "F"] == 1 and found["view", "PA"] == 0.5
 
 
 def test_thresholds_do_not_depend_on_the_test_images(detector):

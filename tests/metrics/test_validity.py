@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from cxr.metrics import subgroups, validity
 from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.guesses import Guess
 from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.validity_rows import Said
 
 COUNT = 600
 COMMON = ("Mass", "Nodule", "Effusion")  # Effusion is absent in AP images; Hernia has few patients
@@ -48,7 +51,13 @@ def study() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Ladder]:
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return validity.validity_table("sound", "baseline_sigmoid", *study(), resampling=BOOTSTRAP)
+    return scored(*study())
+
+
+def scored(predictions: pd.DataFrame, truth: pd.DataFrame, metadata: pd.DataFrame, ladder: Ladder) -> pd.DataFrame:
+    """The validity table of a study whose validation images are its test images."""
+    said = Said(predictions, truth, ladder)
+    return validity.validity_table("sound", "baseline_sigmoid", said, said, metadata, resampling=BOOTSTRAP)
 
 
 def rows(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -137,4 +146,7 @@ def test_age_bands_begin_with_their_first_year():
 def test_files_of_other_images_are_refused():
     predictions, truth, metadata, ladder = study()
     with pytest.raises(InputError, match="the metadata are of other images"):
-        validity.validity_table("sound", "x", predictions, truth, metadata[::-1], ladder, resampling=BOOTSTRAP)
+        scored(predictions, truth, metadata[::-1], ladder)
+    with pytest.raises(InputError, match=r"validity of x \(sound\), validation images: the floors are of other images"):
+        said, other = Said(predictions, truth, ladder), replace(ladder, images=ladder.images[::-1])
+        validity.validity_table("sound", "x", said, Said(predictions, truth, other), metadata, resampling=BOOTSTRAP)

@@ -63,12 +63,13 @@ def compare(tmp_path):
         )
         splits.write_split(others if taught is None else others.assign(labels=taught), train)
         known = {"train": train}
-        for role, images in (("train", others), ("test", table)):
+        for role, images in (("train", others), ("validation", table), ("test", table)):
             known[f"{role}_metadata"] = tmp_path / f"{role}_metadata.csv"
             unknown = images[["image", "patient"]].assign(follow_up=0, age="", sex="", view="")
             splits.write_split(unknown, known[f"{role}_metadata"])
         with Journal(tmp_path / "log", "floors") as tell:
-            evaluation.write_ladder(**known, seed=0, ladder=tmp_path / "floors.npz", tell=tell)
+            ladders = {"ladder": tmp_path / "floors.npz", "validation_ladder": tmp_path / "validation.npz"}
+            evaluation.write_ladder(**known, seed=0, **ladders, tell=tell)
         compared = []
         for number, probabilities in enumerate(models):
             folder = tmp_path / str(number)

@@ -681,6 +681,17 @@ def test_validity_stands_in_the_section_of_its_classifier_with_its_sample_sizes(
     assert cells[:3] == ["1,000", "321", "43"] and cells[3].startswith("0.750 [0.730, 0.770]")
     assert heading.xpath("following::h4")[0].text_content() == "Protocol sound"
     assert "outputs sum to 1" in text_of(tree.xpath("//h3[@id='baseline_softmax-validity']/following-sibling::p")[0])
+    points = heading.xpath("following::table[contains(@class, 'points')]")[0]
+    assert [text_of(each) for each in points.xpath(".//tbody/tr/th")] == ["Mean", "Mass", "Nodule"]
+    assert text_of(points.xpath(".//tbody/tr[2]/td")[4]).startswith("0.400 [0.380, 0.420] floor 0.300")
+
+
+def test_the_groups_of_a_detector_stand_in_its_section(inputs):
+    rows = pd.concat([validity_rows.table(), validity_rows.of_detector()], ignore_index=True)
+    tree = html.fromstring(render.build(replace(inputs, validity=rows)))
+    (heading,) = tree.xpath("//h3[@id='gridcnn-validity']")
+    table = heading.xpath("following::table")[0]
+    assert "F1 of areas" in text_of(table.xpath(".//thead")[0]) and len(table.xpath(".//tbody/tr")) == 3
 
 
 def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_their_images(inputs, monkeypatch):

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from validity_rows import table
+from validity_rows import of_detector, table
 
 from cxr.experiments import BY_NAME
 from cxr.report.figures import charts
@@ -35,8 +35,24 @@ def test_findings_without_interval_and_groups_without_a_number_are_named():
     assert next(each for each in part["groups"] if each["gap"])["value"] == "0.040"
 
 
-def test_a_softmax_has_a_reason_and_a_detector_nothing():
-    assert section(table(), "baseline_softmax") == {"reason": validity.SOFTMAX, "parts": []}
+def test_operating_points_stand_with_both_rates_and_findings_without_one_are_named():
+    (part,) = section(table())["parts"]
+    assert [row["label"] for row in part["points"]] == ["Mean", "Mass", "Nodule"]
+    for row in part["points"]:
+        assert len(row["cells"]) == 4 and row["positives"] == "812" and row["images"] == "1,000"
+        assert all(cell["value"] == "0.400" and cell["interval"] and cell["floor"] == "0.300" for cell in row["cells"])
+    assert part["without_point"].startswith("Atelectasis (3 in test); ") and "Mass" not in part["without_point"]
+
+
+def test_of_a_detector_there_are_the_groups_alone():
+    found = section(pd.concat([table(), of_detector()]), "gridcnn")
+    (part,) = found["parts"]
+    assert not found["classifier"] and part["measure"] == "F1 of areas" and [*map(len, part["groups"])]
+    assert part["calibration"] == part["points"] == [] and part["figure"] is None and part["without_point"] == ""
+
+
+def test_a_softmax_has_a_reason_and_what_was_not_measured_nothing():
+    assert section(table(), "baseline_softmax") == {"reason": validity.SOFTMAX, "parts": [], "classifier": True}
     assert section(table(), "gridcnn") is None
     assert section(table().iloc[:0]) is None
 

@@ -311,11 +311,11 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
             ["evaluation={bootstrap: 120}"],
             {"metrics_baseline": 4, "metrics_transfer": 2, "metrics_gridcnn": 2, "metrics_boxes": 3}
             | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1}
-            | {"validity_baseline": 2, "validity_transfer": 2},
+            | {"validity_baseline": 2, "validity_transfer": 2, "validity_gridcnn": 2, "validity_boxes": 3},
         ),
         (
             ["paper={gridcnn: {loss: l1}}"],
-            {"gridcnn": 1, "metrics_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1},
+            {"gridcnn": 1, "metrics_gridcnn": 1, "validity_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1},
         ),
         (
             ["sound={baseline: {balanced: false}}"],

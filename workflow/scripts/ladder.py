@@ -12,8 +12,10 @@ with jobs.opened(snakemake, f"floors {wildcards.protocol} {wildcards.size}", os.
     evaluation.write_ladder(
         train=Path(snakemake.input.train),
         train_metadata=Path(snakemake.input.train_metadata),
+        validation_metadata=Path(snakemake.input.validation_metadata),
         test_metadata=Path(snakemake.input.test_metadata),
         seed=snakemake.params.seed,
         ladder=out["ladder"],
+        validation_ladder=out["validation_ladder"],
         tell=tell,
     )

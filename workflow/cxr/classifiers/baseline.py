@@ -38,7 +38,7 @@ def train(
         training.schedule,
         run,
     )
-    predict(inputs.predicted, outputs.predictions)
+    predict(outputs)
     facts = {
         "network": network,
         "activation": activation,

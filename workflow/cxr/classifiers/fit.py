@@ -57,12 +57,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier job writes; schemas in docs/files.md. predictions: for the images that the job was asked for."""
+    """What a classifier job writes; schemas in docs/files.md.
+
+    predictions: for the images that the job was asked for. validation_predictions: for the validation images, by the kept
+    weights; None: they are not predicted.
+    """
 
     model: Path
     predictions: Path
     history: Path
     facts: Path
+    validation_predictions: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,8 @@ def train(
     better: tuple[str, bool],
     schedule: Schedule,
     run: Run,
-) -> tuple[Outcome, Callable[[Path, Path], None]]:
-    """Train a classifier on a split; return the outcome and a predicting function (file of images, CSV to write)."""
+) -> tuple[Outcome, Callable[[Outputs], None]]:
+    """Train a classifier on a split; return the outcome and a function that writes the predictions of a job's outputs."""
     training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
     targets = to_matrix(training["labels"]).astype(np.float32)
     judged = make_objective(targets.mean(0))
@@ -183,10 +188,13 @@ def train(
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
     outcome.facts["prevalence"] = [round(float(share), 8) for share in targets.mean(0)]
 
-    def predict(wanted: Path, path: Path) -> None:
-        table = splits.read_images(wanted)
-        confidences = infer(network, table["image"].tolist(), readers.predicted, judged, run.device)
-        predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
+    def predict(outputs: Outputs) -> None:
+        wanted = (inputs.predicted, outputs.predictions), (inputs.validation_split, outputs.validation_predictions)
+        for images, path in wanted:
+            if path:
+                table = splits.read_images(images)
+                confidences = infer(network, table["image"].tolist(), readers.predicted, judged, run.device)
+                predictions_table(table, confidences).to_csv(path, index=False, float_format="%.6g")
 
     return outcome, predict
 

@@ -75,7 +75,7 @@ def train(
     outcome, predict = fit.train(
         trained, inputs, readers, objective, fit.sigmoid_scores, (training.select_by, True), schedule, run
     )
-    predict(inputs.predicted, outputs.predictions)
+    predict(outputs)
     facts = {
         "network": architecture.network,
         "trainable_layers": architecture.layers,

@@ -28,23 +28,25 @@ def write_all(
     sizes: numbers of images as text, "all" for every image. draws: (size, number) of further draws of the training images;
     <size>_r<number> holds these alone, its validation and test images are those of the size. lists: official train_val and
     test, or none. The box split is made over the whole box list (`box_table`); `records` tells which images are usable.
-    <role>_images: without labels and boxes, for jobs that must not depend on them. <role>_metadata of a size: age, sex, view
-    and follow-up number of its training and test images, for the image-free predictors. boxes_fold<fold>/train_labels: the
-    boxed training images with all their labels, including those without a box.
+    <role>_images: without labels and boxes, for jobs that must not depend on them. <role>_metadata: age, sex, view and
+    follow-up number of the images of a size, and of the test images of a fold. boxes_fold<fold>/train_labels: the boxed
+    training images with all their labels, including those without a box.
     """
     table = _records(records)
     official = [splits.read_image_list(path) for path in lists]
     for size in sizes:
         roles = of_size(table, size, rule, seed, official)
         _write(roles, folder / size, tell)
-        _describe(roles, table, folder / size, ("train", "test"))
+        for role in roles:
+            _write_metadata(roles[role], table, folder / size / f"{role}_metadata.csv")
     for size, number in draws:
         roles = of_size(table, str(size), rule, seed, official, draw=number)
         _write(roles, folder / f"{size}_r{number}", tell, written=("train",))
-        _describe(roles, table, folder / f"{size}_r{number}", ("train",))
+        _write_metadata(roles["train"], table, folder / f"{size}_r{number}" / "train_metadata.csv")
     everything, _ = box_list.read_box_table(box_table, None)
     for number, roles in enumerate(of_boxes(everything, table, rule, seed)):
         _write(roles, folder / f"boxes_fold{number}", tell)
+        _write_metadata(roles["test"], table, folder / f"boxes_fold{number}" / "test_metadata.csv")
         _write_labels(roles["train"], table, folder / f"boxes_fold{number}" / "train_labels.csv")
 
 
@@ -97,10 +99,8 @@ def _write(
     tell(f"{folder.name}: images (patients): {counts}; patients shared: {int(shared['patients_shared'].sum())}")
 
 
-def _describe(roles: Mapping[str, pd.DataFrame], records: pd.DataFrame, folder: Path, described: Sequence[str]) -> None:
-    for role in described:
-        known = roles[role][["image"]].merge(records[splits.METADATA_COLUMNS], on="image", how="left")
-        splits.write_split(known, folder / f"{role}_metadata.csv")
+def _write_metadata(images: pd.DataFrame, records: pd.DataFrame, path: Path) -> None:
+    splits.write_split(images[["image"]].merge(records[splits.METADATA_COLUMNS], on="image", how="left"), path)
 
 
 def _write_labels(boxed: pd.DataFrame, records: pd.DataFrame, path: Path) -> None:

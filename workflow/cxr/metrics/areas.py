@@ -5,6 +5,7 @@ images, and F1 is computed from the two averages. An image without a prediction 
 boxes cover no cell by more than half counts with precision 0; it has no recall and is left out of that average only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,11 @@ def _f1(precision: np.ndarray | float, recall: np.ndarray | float) -> np.ndarray
     precision, recall = np.asarray(precision, np.float64), np.asarray(recall, np.float64)
     total = precision + recall
     return np.divide(2 * precision * recall, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
+
+
+def best_by_f1(estimates: Mapping[str, tuple[Estimate, Estimate, Estimate]]) -> str:
+    """Return the name of the `area_estimates` with the highest F1, the first of equals; an undefined F1 is the lowest."""
+    return max(estimates, key=lambda name: np.nan_to_num(estimates[name][2].value, nan=-1))
 
 
 def area_estimates(scores: AreaScores, counted: np.ndarray, weights: np.ndarray) -> tuple[Estimate, Estimate, Estimate]:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from cxr.boxes import cell_targets, is_large
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics.areas import AreaScores, area_estimates, area_scores, binarise, cell_scores
+from cxr.metrics.areas import AreaScores, area_estimates, area_scores, best_by_f1, binarise, cell_scores
 from cxr.metrics.average_precision import precision_estimates
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.detections import ImageBoxes, coverages
@@ -221,7 +221,7 @@ def _family(
     """Rows of precision, recall and F1 of one kind, beside those of the floor map with the best F1; and the two F1s."""
     scores = area_estimates(model, counted, weights)
     floors = {name: area_estimates(constant, counted, weights) for name, constant in constants.items()}
-    best = max(floors, key=lambda name: np.nan_to_num(floors[name][2].value, nan=-1))
+    best = best_by_f1(floors)
     answerable = counted & np.isfinite(model.recall)
     notes = [f"{int((model.empty & counted).sum())} of {int(counted.sum())} images have no prediction (precision 0)"]
     if left_out := int((counted & ~answerable).sum()):

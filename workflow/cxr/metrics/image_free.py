@@ -15,7 +15,7 @@ Which candidate is the floor of a score is chosen on the training images, by the
 patient (`ladder.Ladder.floor`); no test label is read here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,15 +70,27 @@ def climb(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Ladder:
     train: image, patient, labels and `METADATA` (age in years, sex M or F, view PA or AP; missing: NaN or ""). test: the
     same without labels. Raises InputError where there is no training image.
     """
+    return climb_each(train, [test], seed)[0]
+
+
+def climb_each(train: pd.DataFrame, asked: Sequence[pd.DataFrame], seed: int) -> list[Ladder]:
+    """Fit every candidate once and ask it about several tables of images; return the ladder of each.
+
+    train and the tables: as for `climb`. The first table holds the test images: it alone decides whether there is a history.
+    """
     labels = to_matrix(train["labels"])
-    guesses = guess_constants(labels, len(test))
-    shared = bool(test["patient"].isin(train["patient"]).any())
+    shared = bool(asked[0]["patient"].isin(train["patient"]).any())
     candidates = [each for each in CANDIDATES if each.rung != "history" or shared]
-    features = _features(train, train, labels, own=True), _features(test, train, labels, own=False)
-    rungs = dict.fromkeys(guesses, CONSTANT) | {each.name: each.rung for each in candidates}
+    known = _features(train, train, labels, own=True)
+    wanted = [_features(table, train, labels, own=False) for table in asked]
+    guesses = [guess_constants(labels, len(table)) for table in asked]
+    rungs = dict.fromkeys(guesses[0], CONSTANT) | {each.name: each.rung for each in candidates}
     for each in candidates:
-        guesses[each.name] = _guess(each, features[0][each.rung], labels, features[1][each.rung])
-    return Ladder(tuple(test["image"]), guesses, rungs, _cross_validate(candidates, train, labels, seed))
+        said = _guess(each, known[each.rung], labels, [described[each.rung] for described in wanted])
+        for mine, guess in zip(guesses, said, strict=True):
+            mine[each.name] = guess
+    scores = _cross_validate(candidates, train, labels, seed)
+    return [Ladder(tuple(table["image"]), mine, rungs, scores) for table, mine in zip(asked, guesses, strict=True)]
 
 
 def guess_constants(labels: np.ndarray, count: int) -> dict[str, Guess]:
@@ -119,7 +131,8 @@ def _cross_validate(candidates: list[Candidate], train: pd.DataFrame, labels: np
             said[name].put(held, guess)
         for each in candidates:
             described = features[each.rung]
-            said[each.name].put(held, _guess(each, described[rest], labels[rest], described[held]))
+            (guess,) = _guess(each, described[rest], labels[rest], [described[held]])
+            said[each.name].put(held, guess)
     columns = {name: point_scores(guess, labels, fold) for name, guess in said.items()}
     keys = list(columns[CONSTANT])
     table = pd.DataFrame(keys, columns=["metric", "label"])
@@ -128,13 +141,20 @@ def _cross_validate(candidates: list[Candidate], train: pd.DataFrame, labels: np
     return table
 
 
-def _guess(candidate: Candidate, features: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Guess:
+def _guess(candidate: Candidate, features: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray]) -> list[Guess]:
+    """Fit a candidate, and ask it about each of several tables of features."""
     scaler = StandardScaler().fit(features)
-    known, wanted = scaler.transform(features), scaler.transform(asked)
-    probabilities = np.empty((len(wanted), len(LABELS)))
+    known, *wanted = (scaler.transform(each) for each in (features, *asked))
+    said = [np.empty((len(each), len(LABELS))) for each in wanted]
     for index, target in enumerate(labels.T):
         few = min(int(target.sum()), int(len(target) - target.sum())) < FEWEST
-        probabilities[:, index] = smooth(target) if few else candidate.fit(known, target)(wanted)
+        fitted = None if few else candidate.fit(known, target)
+        for probabilities, each in zip(said, wanted, strict=True):
+            probabilities[:, index] = fitted(each) if fitted else smooth(target)
+    return [_read(probabilities) for probabilities in said]
+
+
+def _read(probabilities: np.ndarray) -> Guess:
     findings = probabilities[:, : len(FINDINGS)].argmax(axis=1)
     return Guess(probabilities, probabilities.argmax(axis=1), findings, best_sets(probabilities))
 

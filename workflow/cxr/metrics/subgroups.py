@@ -1,6 +1,7 @@
-"""Mean AUROC of groups of the test images, and the gap between them: by sex, by age and by view.
+"""Scores of groups of the test images, and the gap between them: by sex, by age and by view.
 
-The groups of a comparison are scored on the same findings, those that enough patients of every group have and lack.
+The mean AUROC of the groups of a comparison is over the same findings, those that enough patients of every group have and
+lack.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from cxr.metrics.guesses import Guess, mean_areas
 
 AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, np.inf)}  # years, end exclusive
 UNKNOWN = "unknown"
+GAP = "gap"
 
 
 def groups(metadata: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
@@ -38,34 +40,56 @@ def groups(metadata: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Group:
-    """A group's mean AUROC beside that of the floor; fewest: patients with or without one of the findings, the fewest."""
+    """A group's score beside that of the floor, or the gap between two groups.
+
+    fewest: of an AUROC, patients with or without one of the findings, the fewest; else the patients.
+    """
 
     name: str
     members: np.ndarray
     score: Estimate
     floor: Estimate
     fewest: int
+    floor_name: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups scored on the same findings (indices of ``FINDINGS``), and the groups that are too small to be compared."""
+    """Groups scored in the same way, and those that are too small to be compared.
+
+    findings: those that an AUROC is over, indices of ``FINDINGS``.
+    """
 
     findings: Sequence[int]
     compared: Sequence[Group]
     too_small: Sequence[str]
 
     def extremes(self) -> tuple[Group, Group] | None:
-        """Return the groups with the largest and the smallest mean AUROC; None without two groups that have one."""
+        """Return the groups with the largest and the smallest score; None without two groups that have one."""
         ranked = sorted(
             (each for each in self.compared if np.isfinite(each.score.value)), key=lambda it: it.score.value
         )
         return (ranked[-1], ranked[0]) if len(ranked) > 1 else None
 
+    def gap(self) -> list[Group]:
+        """Return by how much the largest group exceeds the smallest, as a group of both; none without two groups."""
+        if not (extremes := self.extremes()):
+            return []
+        high, low = extremes
+        names = dict.fromkeys([high.floor_name, low.floor_name])
+        told = {"floor_name": " minus ".join(names), "note": f"{high.name} minus {low.name}"}
+        return [Group(GAP, high.members | low.members, *gap(high, low), min(high.fewest, low.fewest), **told)]
+
 
 def gap(high: Group, low: Group) -> tuple[Estimate, Estimate]:
-    """Return by how much the mean AUROC of one group exceeds that of another: of the model, and of the floor."""
+    """Return by how much the score of one group exceeds that of another: of the model, and of the floor."""
     return minus(high.score, low.score), minus(high.floor, low.floor)
+
+
+def left_out(group: str, why: str) -> str:
+    """Say why a group is not compared."""
+    return f"not compared: {'the table does not say which group' if group == UNKNOWN else why}"
 
 
 def compare(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxr import experiments
 from cxr.experiments import Job
-from cxr.metrics.validity import COLUMNS
+from cxr.metrics.validity_rows import COLUMNS
 
 SOURCE: Job = ("source", "source_weights", "")  # the source weights' facts and history
 
@@ -22,7 +22,7 @@ class ReportInputs:
     rejected: columns table, reason, count.
     leakage: columns protocol, split (a size, "all" or "boxes_fold<number>") and those of ``splits.LEAKAGE_COLUMNS``.
     metrics: metric tables of all protocols and experiments (``metrics.table.METRIC_COLUMNS``).
-    validity: validity tables of the classifiers with sigmoid outputs (``metrics.validity.COLUMNS``).
+    validity: validity tables of the classifiers with sigmoid outputs and of the detectors (``metrics.validity_rows.COLUMNS``).
     grids: protocol → layers, size, accuracy, majority_accuracy, auroc, ... (``metrics.grid.write_grid``).
     spreads: protocol → what the grid's scores spread by (``metrics.spread.SPREAD_COLUMNS``).
     repeats: protocol → test scores of the chosen pairs over their trainings (``metrics.repeats.REPEAT_COLUMNS``).

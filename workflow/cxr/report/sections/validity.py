@@ -1,4 +1,4 @@
-"""The report's section on the validity of a classifier: calibration, reliability figure, and subgroups."""
+"""The report's section on the validity of a model: calibration, reliability figure, operating points, and subgroups."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,9 @@ import pandas as pd
 from cxr.experiments import Experiment, pair
 from cxr.labels import FINDINGS
 from cxr.metrics.names import label_name
-from cxr.metrics.validity import BINS, CALIBRATION, GAP, POOLED, SUBGROUPS
+from cxr.metrics.operating_points import HELD_AT, RATES, SENSITIVITY, SPECIFICITY
+from cxr.metrics.subgroups import GAP
+from cxr.metrics.validity_rows import BINS, CALIBRATION, OPERATING, POOLED, SUBGROUPS
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import pair_name
@@ -29,12 +31,13 @@ SOFTMAX = (
 
 
 def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any] | None:
-    """Return the page's content on a classifier's validity; None for a detector, and where nothing was measured."""
+    """Return the page's content on a model's validity; None where nothing was measured. Of a detector, the subgroups alone."""
+    classifier = about.kind == "classifier"
     if about.name == "baseline_softmax":
-        return {"reason": SOFTMAX, "parts": []}
-    parts = [_part(inputs, *key) for key in inputs.experiments_of(about.name)] if about.kind == "classifier" else []
+        return {"reason": SOFTMAX, "parts": [], "classifier": classifier}
+    parts = [_part(inputs, *key) for key in inputs.experiments_of(about.name)]
     parts = [part for part in parts if part]
-    return {"reason": "", "parts": parts} if parts else None
+    return {"reason": "", "parts": parts, "classifier": classifier} if parts else None
 
 
 def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any] | None:
@@ -44,14 +47,18 @@ def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any
         return None
     chosen = pair(experiment)
     title = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
-    calibration = table[table["part"] == CALIBRATION]
+    calibration, points = table[table["part"] == CALIBRATION], table[table["part"] == OPERATING]
+    groups = table[table["part"] == SUBGROUPS].to_dict("records")
     return {
         "title": title,
         "measures": list(MEASURES.values()),
-        "calibration": list(_calibration(calibration)),
-        "notes": _notes(calibration),
-        "figure": _figure(table, title),
-        "groups": [_group(row) for row in table[table["part"] == SUBGROUPS].to_dict("records")],
+        "calibration": list(_calibration(calibration)) if len(calibration) else [],
+        "notes": _notes(calibration) if len(calibration) else [],
+        "figure": _figure(table, title) if len(calibration) else None,
+        "points": list(_points(points)),
+        "without_point": _without_point(points),
+        "measure": "F1 of areas" if groups and groups[0]["metric"] == "f1" else "Mean AUROC",
+        "groups": [_group(row) for row in groups],
     }
 
 
@@ -73,6 +80,31 @@ def _notes(rows: pd.DataFrame) -> list[str]:
     names = ", ".join(map(label_name, few["label"].unique()))
     floor = f"Floor of the pooled row: {pooled['floor_name']}."
     return [floor, *([f"No interval, for want of 10 patients with or without the finding: {names}."] if names else [])]
+
+
+def _points(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """One row per finding that has an operating point, the mean first: what is held in validation, and the other rate."""
+    named = rows[rows["value"].notna() & rows["metric"].isin(RATES)]
+    for label in (POOLED, *FINDINGS):
+        found = {(row["comparison"], row["metric"]): row for row in named[named["label"] == label].to_dict("records")}
+        if found:
+            pairs = ((SPECIFICITY, SENSITIVITY), (SENSITIVITY, SPECIFICITY))
+            cells = [_cell(found[HELD_AT[held], rate]) for held, other in pairs for rate in (other, held)]
+            yield {
+                "label": "Mean" if label == POOLED else label_name(label),
+                "pooled": label == POOLED,
+                "cells": cells,
+                **_sizes(next(iter(found.values()))),
+            }
+
+
+def _without_point(rows: pd.DataFrame) -> str:
+    """Name the findings without an operating point, each with the numbers of patients that are too low."""
+    few = rows[rows["note"].str.startswith("no number")].drop_duplicates("label")
+    return "; ".join(
+        f"{label_name(label)} ({note.rpartition(': ')[2]})"
+        for label, note in zip(few["label"], few["note"], strict=True)
+    )
 
 
 def _cell(row: dict[str, Any]) -> dict[str, str]:
