@@ -142,9 +142,9 @@ def inspect_label_table(path: str | Path) -> LabelTable:
         raise InputError(
             f"{path}: {len(rejected)} of {len(images)} rows are unusable: {tables.first_reasons(rejected)}"
         )
-    ages, aged = _ages(path, texts["Patient Age"])
-    sexes, sexed = _sexes(path, texts["Patient Gender"])
-    views, viewed = _views(path, texts["View Position"])
+    ages, aged = ages_of(path, texts["Patient Age"])
+    sexes, sexed = sexes_of(path, texts["Patient Gender"])
+    views, viewed = views_of(path, texts["View Position"])
     records = pd.DataFrame(
         {
             "image": images,
@@ -176,7 +176,7 @@ def inspect_label_table(path: str | Path) -> LabelTable:
     return LabelTable(records.astype(whole_numbers).reset_index(drop=True), rejected, notes)
 
 
-def _split(text: str) -> list[str]:
+def split_labels(text: str) -> list[str]:
     """The labels in a text, separated by "|", or by commas or semicolons as in a printed list."""
     listed = re.fullmatch(r"[\[({](.*)[\])}]", text.strip(), re.DOTALL)
     parts = re.split(r"[|,;]", listed[1] if listed else text)
@@ -191,7 +191,7 @@ def _labels(table: str, texts: pd.Series) -> tuple[np.ndarray, np.ndarray, tuple
     codes, distinct = pd.factorize(texts)
     canonical, problems, changed = [], [], []
     for text in distinct:
-        parts = {part: official_label(part) for part in _split(text)}
+        parts = {part: official_label(part) for part in split_labels(text)}
         found = set(parts.values())
         unknown = "" in found
         canonical.append("" if unknown else SEPARATOR.join(label for label in LABELS if label in found))
@@ -212,7 +212,7 @@ def _labels(table: str, texts: pd.Series) -> tuple[np.ndarray, np.ndarray, tuple
 
 @functools.cache
 def _nearest(text: str) -> str:
-    unknown = [part for part in _split(text) if not official_label(part)]
+    unknown = [part for part in split_labels(text) if not official_label(part)]
     found = [(label, difflib.get_close_matches(label, LABELS, n=1)) for label in unknown]
     return ", ".join(f"'{label}'" + (f"; nearest known label: '{near[0]}'" if near else "") for label, near in found)
 
@@ -241,7 +241,7 @@ def _opposites(images: pd.Series, labels: np.ndarray, patients: pd.Series, contr
     return {at: next(i for i, said in same if said != says) for same in rows.values() for at, says in same}
 
 
-def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+def ages_of(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """Ages in years, (N,) float64, NaN if there is none, from texts such as 57, 57.0, 058Y, 012M, 003D; and notes."""
     codes, distinct = pd.factorize(texts)
     found = [AGE.fullmatch(text.upper()) for text in distinct]
@@ -271,12 +271,12 @@ def _ages(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     return ages, notes
 
 
-def _sexes(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+def sexes_of(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """M, F, or "" if it is neither or not given, (N,), and notes."""
     return _words(path, "sexes", texts, lambda text: SEXES.get(text.lower()), SEX_ADVICE)
 
 
-def _views(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+def views_of(path: Path, texts: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """PA, AP, or "" if it is neither or not given, (N,), and notes."""
 
     def read(text: str) -> str | None:
