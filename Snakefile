@@ -96,6 +96,7 @@ include: "rules/gridcnn.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
 include: "rules/predict.smk"
+include: "rules/validate.smk"
 
 
 # Runs before the first job, in the main process alone.
@@ -122,6 +123,7 @@ onsuccess:
 localrules:
     all,
     predict,
+    validate,
     preflight,
     data,
     floors,
@@ -182,6 +184,13 @@ rule collapse:
 rule voc:
     input:
         VOC,
+
+
+# The best classifier of the study on the labelled images of another data set.
+rule validate:
+    input:
+        rules.validate_report.output.page,
+        rules.validate_metrics.output.table,
 
 
 # New images through the best models of the study.

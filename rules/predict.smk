@@ -33,9 +33,9 @@ rule predict_images:
 
 rule predict_classes:
     input:
-        models=of_classifiers("model.pt"),
-        facts=of_classifiers("facts.json"),
-        histories=of_classifiers("history.csv"),
+        models=of_classifiers(PREDICTING, "model.pt"),
+        facts=of_classifiers(PREDICTING, "facts.json"),
+        histories=of_classifiers(PREDICTING, "history.csv"),
         source=ancient(rules.source_weights.output.model),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.small,

@@ -356,6 +356,7 @@ rule report:
     params:
         skipped=[[*key, reason] for key, reason in SKIPPED.items()],
         jobs=[[*key] for key in JOBS],
-        code=code("report", "report/template.html.j2"),
+        validation=validation_page,
+        code=code("report", *TEMPLATES, "report/template.html.j2"),
     script:
         "../workflow/scripts/report.py"

@@ -2,11 +2,8 @@
 
 NEW = destination.place(SETTINGS.predict.folder, SETTINGS.predict.name)
 PREDICTED = f"<results>/predictions/{NEW}"
-PREDICTING = (
-    SETTINGS.predict.protocol
-    if SETTINGS.predict.protocol != "best"
-    else "sound" if "sound" in SETTINGS.protocols else "paper"
-)
+BEST = "sound" if "sound" in SETTINGS.protocols else "paper"
+PREDICTING = BEST if SETTINGS.predict.protocol == "best" else SETTINGS.predict.protocol
 BOX_CHOICE = [
     name
     for protocol, name in DETECTORS
@@ -19,15 +16,15 @@ def new_images_fingerprint():
     if not SETTINGS.predict.folder:
         sys.exit("Error: nothing to predict: name a folder of images, --config 'predict={folder: /path/to/images}'")
     given = Path(SETTINGS.predict.folder)
-    engine.or_exit(destination.require_own, given, RESULTS / "predictions" / NEW / "folder.txt")
+    engine.or_exit(destination.require_own, given, RESULTS / "predictions" / NEW / "folder.txt", "predict")
     return engine.or_exit(folder.fingerprint, given, "")
 
 
-def of_classifiers(file):
+def of_classifiers(protocol, file):
     """A file of every classifier that may predict new images; the facts that it is chosen by are beside its model."""
     return lambda wildcards: [
-        f"<results>/baseline/{PREDICTING}/sigmoid/{file}",
-        *(f"<results>/transfer_long/{PREDICTING}/{pair}/{file}" for pair in selected_pairs(PREDICTING)),
+        f"<results>/baseline/{protocol}/sigmoid/{file}",
+        *(f"<results>/transfer_long/{protocol}/{pair}/{file}" for pair in selected_pairs(protocol)),
     ]
 
 

@@ -1,5 +1,6 @@
 # Inputs and params of the metrics and the report.
 
+TEMPLATES = [f"report/{name}.html.j2" for name in ("macros", "style", "validity")]  # of all pages
 EXPERIMENTS = list(dict.fromkeys((name, experiment) for name, experiment, _ in JOBS))
 
 
@@ -12,6 +13,11 @@ def of_baseline_floors(role):
 
 def box_settings(wildcards):
     return experiments.BY_NAME[wildcards.detector].settings(SETTINGS, wildcards.protocol)
+
+
+def validation_page(wildcards):
+    """The page of the external validation that the configuration names, relative to the report; "" without one."""
+    return f"validations/{EXTERNAL}/report.html" if SETTINGS.validate.folder else ""
 
 
 def leakage(wildcards):

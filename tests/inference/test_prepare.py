@@ -219,7 +219,7 @@ def test_a_folder_that_vanishes_while_it_is_walked_through_was_not_there(tmp_pat
 def test_what_is_given_instead_of_a_folder_is_named(new, tmp_path, name, words):
     with pytest.raises(InputError, match=f"{name}: {words}; expected the folder that holds the images"):
         list(folder.walk(new / name, ""))
-    destination.require_own(new / name, tmp_path / "predictions/folder.txt")
+    destination.require_own(new / name, tmp_path / "predictions/folder.txt", "predict")
 
 
 # ---- whose predictions they are
@@ -237,31 +237,31 @@ def note(tmp_path) -> Path:
 
 
 def test_predictions_are_those_of_the_folder_that_the_note_names(note, tmp_path):
-    destination.require_own(tmp_path / "first", note)
+    destination.require_own(tmp_path / "first", note, "predict")
     (tmp_path / "link").symlink_to("first")
-    destination.require_own(tmp_path / "link", note)
+    destination.require_own(tmp_path / "link", note, "predict")
     with pytest.raises(InputError, match=r"of another folder, .*first, not of .*second: choose another name"):
-        destination.require_own(tmp_path / "second", note)
+        destination.require_own(tmp_path / "second", note, "predict")
 
 
 def test_where_the_note_is_lost_nothing_is_replaced(note, tmp_path):
     note.unlink()
     for name in ("first", "second"):
         with pytest.raises(InputError) as raised:
-            destination.require_own(tmp_path / name, note)
+            destination.require_own(tmp_path / name, note, "predict")
         text = str(raised.value)
         assert f"{note.parent} holds predictions" in text and "predict.name" in text
         assert f"If they belong to {tmp_path / name}, write that: echo {tmp_path / name} > {note}" in text
     subprocess.run(["bash", "-c", f"echo {tmp_path / 'first'} > {note}"], check=True)
-    destination.require_own(tmp_path / "first", note)
+    destination.require_own(tmp_path / "first", note, "predict")
 
 
 def test_what_a_killed_job_leaves_is_no_prediction(note, tmp_path):
     note.unlink()
     (note.parent / "classes.csv").rename(note.parent / "pixels/.part-classifiers.u8")
     (note.parent / ".images.csv.sha256").write_text("")
-    destination.require_own(tmp_path / "second", note)
-    destination.require_own(tmp_path / "second", tmp_path / "predictions/other/folder.txt")
+    destination.require_own(tmp_path / "second", note, "predict")
+    destination.require_own(tmp_path / "second", tmp_path / "predictions/other/folder.txt", "predict")
 
 
 @pytest.mark.parametrize("kind", ["a link", "a named pipe", "a folder", "larger than"])
@@ -279,7 +279,7 @@ def test_a_note_that_is_none_is_not_believed(note, tmp_path, kind):
         with note.open("wb") as file:
             file.truncate(100 << 30)
     with pytest.raises(InputError) as raised:
-        destination.require_own(tmp_path / "first", note)
+        destination.require_own(tmp_path / "first", note, "predict")
     assert f"{note} should name the folder" in str(raised.value) and kind in str(raised.value)
     assert "predict.name" in str(raised.value)
 

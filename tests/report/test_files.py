@@ -104,7 +104,7 @@ def gathered(files, monkeypatch, tmp_path):
     with Journal(tmp_path / "log", "report") as tell:
         own = {name: files[name] for name in ("jobs", "skipped", "page", "tables")}
         sources = {name: value for name, value in files.items() if name not in own}
-        reporting.write(sources=reporting.Sources(**sources), **own, tell=tell)
+        reporting.write(sources=reporting.Sources(**sources), **own, validation="validations/x/report.html", tell=tell)
     return seen[0]
 
 
@@ -117,6 +117,10 @@ def test_each_job_has_its_own_facts_and_history_whatever_the_order_of_the_files(
     assert [facts["of"] for facts in gathered.of_folds(gathered.facts, "sound", "gridcnn")] == [
         "sound_gridcnn_0", "sound_gridcnn_1"
     ]  # fmt: skip
+
+
+def test_the_page_of_a_validation_is_handed_on(gathered):
+    assert gathered.validation == "validations/x/report.html"
 
 
 def test_tables_are_known_by_the_protocol_of_their_folder(gathered):

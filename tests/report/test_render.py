@@ -686,6 +686,12 @@ def test_validity_stands_in_the_section_of_its_classifier_with_its_sample_sizes(
     assert text_of(points.xpath(".//tbody/tr[2]/td")[4]).startswith("0.400 [0.380, 0.420] floor 0.300")
 
 
+def test_a_validation_that_the_configuration_names_is_linked_and_none_otherwise(inputs):
+    tree = html.fromstring(render.build(replace(inputs, validation="validations/other/report.html")))
+    assert tree.xpath("//h2[@id='validation']/following-sibling::p[1]/a/@href") == ["validations/other/report.html"]
+    assert not html.fromstring(render.build(inputs)).xpath("//*[@id='validation']")
+
+
 def test_the_groups_of_a_detector_stand_in_its_section(inputs):
     rows = pd.concat([validity_rows.table(), validity_rows.of_detector()], ignore_index=True)
     tree = html.fromstring(render.build(replace(inputs, validity=rows)))

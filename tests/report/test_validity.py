@@ -18,7 +18,7 @@ def section(rows: pd.DataFrame, name: str = "baseline_sigmoid"):
 
 def test_every_number_stands_beside_its_sample_and_its_floor():
     (part,) = section(table())["parts"]
-    assert part["title"] == "sound", "the paper protocol has no rows"
+    assert part["title"] == "Protocol sound", "the paper protocol has no rows"
     pooled, *findings = part["calibration"]
     assert pooled["pooled"] and len(findings) == 14
     for each in [*part["calibration"], *part["groups"]]:

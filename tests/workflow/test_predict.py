@@ -10,7 +10,7 @@ import pytest
 from dicoms import write
 from PIL import Image
 from png_files import blank
-from running import executed, snakemake
+from running import executed, planned, snakemake
 
 from cxr.boxes import iou
 from cxr.data import csv_cells
@@ -179,5 +179,59 @@ def test_what_is_said_of_a_picture_depends_on_no_other_and_no_folder_replaces_an
 def test_nothing_to_predict_is_said(repository, finished, setting, words):
     (finished / "empty").mkdir(exist_ok=True)
     code, output = snakemake(repository, finished, "--", "predict", config=[f"predict={setting}"])
+    assert code != 0 and words in output, output[-2000:]
+    assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def validated(repository, finished, tmp_path_factory):
+    """Results of a validation on the study's own test images, under names of another data set, and what ran."""
+    new = tmp_path_factory.mktemp("hospital")
+    test = pd.read_csv(finished / "results/tiny/splits/sound/all/test.csv", keep_default_na=False)
+    for name in test["image"]:
+        shutil.copy(next((finished / "results/tiny/phantoms").rglob(name)), new / name)
+    table = pd.DataFrame({"Path": test["image"], "subject": test["patient"], "Sex": "F", "Support Devices": 1})
+    for label in ("Effusion", "Mass", "No Finding"):
+        table[f"their {label}"] = [int(label in labels.split("|")) for labels in test["labels"]]
+    table.to_csv(new.parent / "labels.csv", index=False)
+    names = ["Path: image", "subject: patient", "Support Devices:"]
+    names += [f"their {label}: {label}" for label in ("Effusion", "Mass", "No Finding")]
+    (new.parent / "names.yaml").write_text("\n".join(names), encoding="utf-8")
+    given = f"validate={{folder: {new}, table: {new.parent / 'labels.csv'}, names: {new.parent / 'names.yaml'}, name: other}}"
+    return finished / "results/tiny", given, executed(repository, finished, "--", "validate", config=[given])
+
+
+def test_on_a_finished_study_validating_trains_nothing_and_says_what_the_study_says(repository, finished, validated):
+    results, given, ran = validated
+    assert ran == {"validate": 1} | {
+        f"validate_{what}": 1 for what in ("images", "classes", "cases", "metrics", "report")
+    }
+    assert planned(repository, finished, "--", "validate", config=[given]).keys() <= {"validate"}
+    folder = results / "validations/other"
+    experiment = json.loads((folder / "classes.json").read_text())["experiment"].split("/")
+    name = "baseline_sigmoid" if experiment[0] == "baseline" else f"transfer_{experiment[-1]}"
+    ours, study = (pd.read_csv(path) for path in (folder / "metrics.csv", results / f"metrics/sound/{name}.csv"))
+    assert list(ours.columns) == list(study.columns) and set(ours["experiment"]) == {
+        "classes_study_floor", "classes_refitted_floor"
+    }  # fmt: skip
+    for label in ("Effusion", "Mass"):
+        mine, theirs = (table[(table["metric"] == "auroc") & (table["label"] == label)] for table in (ours, study))
+        assert mine["value"].to_numpy() == pytest.approx(np.repeat(theirs["value"].to_numpy(), 2), abs=1e-5)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "External validation: other" in page and "not told by the table" in page
+    assert json.loads((folder / "summary.json").read_text())["trained_on"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (", table: ''", "validate.table is empty"),
+        (", names: ''", "column 'Path' is none of the 15 labels"),
+        (", folder: ''", "nothing to validate on"),
+        (", protocol: none", "validate.protocol"),
+    ],
+)
+def test_a_validation_that_cannot_be_made_says_why(repository, finished, validated, change, words):
+    code, output = snakemake(repository, finished, "--", "validate", config=[validated[1][:-1] + change + "}"])
     assert code != 0 and words in output, output[-2000:]
     assert "Traceback" not in output

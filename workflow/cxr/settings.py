@@ -6,6 +6,7 @@ what differs from the defaults below; ``load`` merges it over them key by key, a
 
 import difflib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cxr.errors import InputError
 
+# A key of the configuration has this name, and nothing calls the method of pydantic's first version that it hides.
+warnings.filterwarnings("ignore", message='Field name "validate" in "Settings" shadows')
 PAPER_SIZES = [100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000]
 
 
@@ -498,6 +501,33 @@ class Predict(Section):
     )
 
 
+class Validate(Section):
+    folder: str = setting("", "Folder of another data set's images (PNG, JPEG, DICOM), found anywhere below it.")
+    table: str = setting(
+        "",
+        "Its table of labels (CSV): a column of images, one of patients, and labels, in NIH's form or in a column each (1, 0, "
+        "nothing or -1: not known); perhaps age, sex and view.",
+    )
+    names: str = setting(
+        "",
+        "What its columns and labels are here (YAML or CSV, their name, then ours; nothing: not used), for example "
+        "config/names/chexpert.yaml; empty: the names are ours or NIH's.",
+    )
+    one_image_per_patient: bool = setting(
+        False,
+        "The table has no patients: each image counts as a patient of its own. Intervals are too narrow if that is wrong.",
+    )
+    name: str = setting(
+        "",
+        "Results go to results/<name of the run>/validations/<this>/; empty: the folder's own name, as for predict.name.",
+        pattern=r"^[A-Za-z0-9_-]*$",
+    )
+    bits: int = setting(0, "Significant bits of a 16-bit PNG file, as predict.bits.", ge=0, le=16)
+    protocol: Literal["best", "paper", "sound"] = setting(
+        "best", "Protocol whose models are validated, as predict.protocol."
+    )
+
+
 class Settings(Section):
     name: str = setting("nih", "Results go to results/<name>/.", pattern=r"^[A-Za-z0-9_-]+$")
     seed: int = setting(0, "Seed of every random choice.", ge=0, lt=2**31)
@@ -512,6 +542,7 @@ class Settings(Section):
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
     machine: Machine = setting(Machine(), "Arithmetic.")
     predict: Predict = setting(Predict(), "Predictions of new images (the target `predict`).")
+    validate: Validate = setting(Validate(), "External validation on another data set (the target `validate`).")
     download: Download = setting(Download(), "Download of the public release (the target `download`).")
 
     @model_validator(mode="after")
@@ -530,8 +561,9 @@ class Settings(Section):
                 )
             if protocol.split.rule == "official" and self.data.source == "nih" and not self.data.test_list:
                 raise ValueError(f"{name}.split.rule = official needs data.train_val_list and data.test_list")
-        if self.predict.protocol not in ("best", *self.protocols):
-            raise ValueError(f"predict.protocol = {self.predict.protocol} is none of protocols = {self.protocols}")
+        for name, protocol in (("predict", self.predict.protocol), ("validate", self.validate.protocol)):
+            if protocol not in ("best", *self.protocols):
+                raise ValueError(f"{name}.protocol = {protocol} is none of protocols = {self.protocols}")
         return self
 
 

@@ -8,6 +8,7 @@ with jobs.opened(snakemake, "report", os.environ) as (tell, out):
         sources=files.Sources.of(snakemake),
         jobs=files.as_jobs(snakemake.params.jobs, snakemake.input.long_metrics),
         skipped=files.as_skipped(snakemake.params.skipped),
+        validation=snakemake.params.validation,
         page=out["page"],
         tables=out["tables"],
         tell=tell,

@@ -11,7 +11,7 @@ from cxr.runtime import regular
 from cxr.runtime.journal import legible
 
 MOST_BYTES = 1 << 16  # of a note; a path is shorter
-CHOICE = "choose another name for these (predict.name)"
+CHOICE = "choose another name for these ({}.name)"
 
 
 def place(folder: str, name: str) -> str:
@@ -20,12 +20,14 @@ def place(folder: str, name: str) -> str:
     return name or own or "new"
 
 
-def require_own(folder: Path, note: Path) -> None:
+def require_own(folder: Path, note: Path, section: str) -> None:
     """Raise InputError if the predictions beside the file `note` (see `write_note`) may be another folder's.
 
-    They are if the note names another folder, and may be if it is missing or invalid.
+    They are if the note names another folder, and may be if it is missing or invalid. section: of the settings, with the
+    name of the predictions.
     """
     where, own = legible(note.parent), os.path.realpath(folder)
+    choice = CHOICE.format(section)
     removal = f"or remove {where} if they are no longer needed"
     try:
         former = _read(note)
@@ -33,19 +35,19 @@ def require_own(folder: Path, note: Path) -> None:
         if not any(_predictions(note.parent)):
             return
         raise InputError(
-            f"{where} holds predictions, but the file {note.name}, which names their folder, is missing: {CHOICE}, {removal}. "
+            f"{where} holds predictions, but the file {note.name}, which names their folder, is missing: {choice}, {removal}. "
             f"If they belong to {legible(own)}, write that: echo {shlex.quote(legible(own))} > {shlex.quote(legible(note))}"
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
             f"{legible(note)} should name the folder of the predictions beside it, but cannot be read ({why}): "
-            f"{CHOICE}, {removal}"
+            f"{choice}, {removal}"
         ) from None
     if former != os.fsencode(own):
         raise InputError(
             f"{where} holds the predictions of another folder, {legible(os.fsdecode(former))}, not of {legible(own)}: "
-            f"{CHOICE}, {removal}"
+            f"{choice}, {removal}"
         )
 
 

@@ -50,9 +50,7 @@ def prepare(
 
     entries = sorted(walk(folder, "", aside), key=lambda found: found[0])
     if not entries:
-        raise InputError(
-            f"{legible(folder)}: no file anywhere below this folder (predict.folder); put PNG, JPEG or DICOM files there"
-        )
+        raise InputError(f"{legible(folder)}: no file anywhere below this folder; put PNG, JPEG or DICOM files there")
     progress = Progress(tell, "images")
     files = [(side, path.open("wb")) for side, path in sides]
     try:

@@ -3,7 +3,7 @@
 It is what TRIPOD+AI, CLAIM and Metrics Reloaded ask of a predictor besides its discrimination. No model is trained here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,15 +66,18 @@ def validity_table(
     chosen_on = Images.of(validation, f"{who}, validation images")
     weights = bootstrap_weights(images.patients, resampling.samples, resampling.seed)
     tested = Tested(**vars(images), metadata=metadata, weights=weights, confidence=resampling.confidence)
+    labels = _labels()
     rows = [
-        *_calibration_rows(tested), *_bin_rows(tested), *operating_points.rows(tested, chosen_on), *_subgroup_rows(tested)
+        *calibration_rows(tested, labels), *bin_rows(tested, labels[POOLED]), *operating_points.rows(tested, chosen_on),
+        *subgroup_rows(tested),
     ]  # fmt: skip
     return pd.DataFrame([{"protocol": protocol, "experiment": experiment, **each} for each in rows], columns=COLUMNS)
 
 
-def _calibration_rows(tested: Tested) -> Iterator[Row]:
+def calibration_rows(tested: Tested, labels: Mapping[str, list[int]]) -> Iterator[Row]:
+    """Yield the rows of the calibration of each label, or mean, whose findings (indices) are pooled."""
     everyone = np.ones(len(tested.targets), bool)
-    for label, findings in _labels().items():
+    for label, findings in labels.items():
         sample, name = sizes(tested, everyone, findings), tested.ladder.floor("loss", label)
         any_of_them = tested.targets[:, findings].any(axis=1, keepdims=True)
         sample["fewest"] = int(fewer_patients(any_of_them, tested.patients)[0])
@@ -111,8 +114,9 @@ def _note(score: Estimate, few: bool) -> str:
     return f"undefined in {undefined} of {len(score.samples)} resamples" if undefined else ""
 
 
-def _bin_rows(tested: Tested) -> Iterator[Row]:
-    findings, name = _labels()[POOLED], tested.ladder.floor("loss", POOLED)
+def bin_rows(tested: Tested, findings: Sequence[int]) -> Iterator[Row]:
+    """Yield the rows of the reliability bins over the pairs of an image and one of the findings (indices)."""
+    name = tested.ladder.floor("loss", POOLED)
     targets, floor = tested.targets[:, findings], tested.ladder.guesses[name].probabilities
     for before, said in (("", tested.probabilities), ("floor_", floor)):
         probabilities = said[:, findings]
@@ -134,7 +138,8 @@ def _bin_rows(tested: Tested) -> Iterator[Row]:
                 )  # fmt: skip
 
 
-def _subgroup_rows(tested: Tested) -> Iterator[Row]:
+def subgroup_rows(tested: Tested) -> Iterator[Row]:
+    """Yield the rows of mean AUROC by sex, age and view, and of the gaps."""
     name = tested.ladder.floor("auroc", POOLED)
     floor = tested.ladder.guesses[name].probabilities
     named = {"floor_name": floor_name(name, "any constant: 0.5")}

@@ -79,11 +79,12 @@ def write(
     sources: Sources,
     jobs: Sequence[experiments.Job],
     skipped: Mapping[experiments.Key, str],
+    validation: str,
     page: Path,
     tables: Path,
     tell: Journal,
 ) -> None:
-    """Build the page and the tables (CSV). jobs: those of the facts, in their order."""
+    """Build the page and the tables (CSV). jobs: those of the facts, in their order. validation: page to link to, or ""."""
     folders = dict(zip([path.parent for path in sources.facts], jobs, strict=True))
     inputs = report_inputs.ReportInputs(
         settings=yaml.safe_load(sources.settings.read_text(encoding="utf-8")),
@@ -92,8 +93,8 @@ def write(
         leakage=pd.concat(
             [pd.read_csv(path).assign(protocol=path.parts[-3], split=path.parts[-2]) for path in sources.leakage]
         ).drop_duplicates(ignore_index=True),
-        metrics=pd.concat([_metrics(path) for path in sources.metrics], ignore_index=True),
-        validity=pd.concat([_validity(path) for path in sources.validity], ignore_index=True),
+        metrics=pd.concat([read_metrics(path) for path in sources.metrics], ignore_index=True),
+        validity=pd.concat([read_validity(path) for path in sources.validity], ignore_index=True),
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
         repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
@@ -104,6 +105,7 @@ def write(
         facts={job: json.loads(path.read_text(encoding="utf-8")) for job, path in zip(jobs, sources.facts, strict=True)}
         | {report_inputs.SOURCE: json.loads(sources.source_facts.read_text(encoding="utf-8"))},
         skipped=dict(skipped),
+        validation=validation,
         sheets={(path.parent.name, path.stem): path.read_bytes() for path in sources.sheets},
         failures={
             (path.parent.name, path.stem.removesuffix("_failures")): path.read_bytes() for path in sources.failures
@@ -120,12 +122,12 @@ def write(
     tell(f"{len(inputs.metrics)} metric rows of {len(sources.metrics)} experiments")
 
 
-def _metrics(path: Path) -> pd.DataFrame:
+def read_metrics(path: Path) -> pd.DataFrame:
     text = {"label": "str", "floor_name": "str", "note": "str"}
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
 
 
-def _validity(path: Path) -> pd.DataFrame:
+def read_validity(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(("label", "comparison", "group", "floor_name", "note"), "str")
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
 

@@ -32,6 +32,7 @@ class ReportInputs:
     froc: FROC curves of the detectors of boxes (``metrics.detection.FROC_COLUMNS``).
     sheets, failures: PNG of test images with truth and predictions, evenly sampled and the worst; maps: PNG of predicted
     cells above the truth. examples: PNG of some images of the data, or None.
+    validation: page of the external validation that the configuration names, beside this one; "": none.
     comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """
 
@@ -54,6 +55,7 @@ class ReportInputs:
     ties: Mapping[str, Sequence[int]] = field(default_factory=dict)
     spreads: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     repeats: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    validation: str = ""
     validity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
 
     @property

@@ -21,20 +21,31 @@ from cxr.report.rows import groups, pair_name
 from cxr.report.sections import collapse, data, detectors, experiments, runs
 from cxr.report.verdicts import VERDICTS, interval, number, signed
 
-TEMPLATE = Path(__file__).with_name("template.html.j2")
+TEMPLATES = Path(__file__).parent
+
+
+def environment() -> jinja2.Environment:
+    """Return what renders a page: templates of this folder, and the functions that all of them use."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals.update(VERDICTS=VERDICTS, number=number, interval=interval, signed=signed)
+    return found
 
 
 def build(inputs: ReportInputs) -> str:
     """Return the page as HTML."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(VERDICTS=VERDICTS, protocols=inputs.protocols)
-    environment.globals.update(number=number, interval=interval, signed=signed, brief=collapse.brief)
+    pages = environment()
+    pages.globals.update(protocols=inputs.protocols, brief=collapse.brief)
     numbers = headline.numbers(inputs)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return pages.get_template("template.html.j2").render(
         title="Transfer learning on chest X-rays, every number beside its image-free floor",
         settings=inputs.settings,
+        validation=inputs.validation,
         phantoms=inputs.settings["data"]["source"] == "phantoms",
         evaluation=inputs.settings["evaluation"],
         lines=headline.lines(inputs, numbers),

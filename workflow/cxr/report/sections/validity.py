@@ -46,7 +46,11 @@ def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any
     if table.empty:
         return None
     chosen = pair(experiment)
-    title = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
+    return part_of(table, "Protocol " + (f"{protocol}, {pair_name(chosen)}" if chosen else protocol))
+
+
+def part_of(table: pd.DataFrame, title: str) -> dict[str, Any]:
+    """Return the content of a validity table of one model, for the macro `validity_part`; title: of its figure."""
     calibration, points = table[table["part"] == CALIBRATION], table[table["part"] == OPERATING]
     groups = table[table["part"] == SUBGROUPS].to_dict("records")
     return {
@@ -54,7 +58,7 @@ def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any
         "measures": list(MEASURES.values()),
         "calibration": list(_calibration(calibration)) if len(calibration) else [],
         "notes": _notes(calibration) if len(calibration) else [],
-        "figure": _figure(table, title) if len(calibration) else None,
+        "figure": _figure(table, title) if (table["part"] == BINS).any() else None,
         "points": list(_points(points)),
         "without_point": _without_point(points),
         "measure": "F1 of areas" if groups and groups[0]["metric"] == "f1" else "Mean AUROC",
@@ -65,6 +69,8 @@ def _part(inputs: ReportInputs, protocol: str, experiment: str) -> dict[str, Any
 def _calibration(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for label in (POOLED, *FINDINGS):
         found = {row["metric"]: row for row in rows[rows["label"] == label].to_dict("records")}
+        if not found:
+            continue
         sizes = next(iter(found.values()))
         yield {
             "label": "All findings pooled" if label == POOLED else label_name(label),
@@ -76,10 +82,10 @@ def _calibration(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _notes(rows: pd.DataFrame) -> list[str]:
     """Say which findings have no interval, and the floor of the pooled row."""
-    pooled, few = rows[rows["label"] == POOLED].iloc[0], rows[rows["note"].str.startswith("no interval")]
+    pooled, few = rows[rows["label"] == POOLED], rows[rows["note"].str.startswith("no interval")]
     names = ", ".join(map(label_name, few["label"].unique()))
-    floor = f"Floor of the pooled row: {pooled['floor_name']}."
-    return [floor, *([f"No interval, for want of 10 patients with or without the finding: {names}."] if names else [])]
+    notes = [f"Floor of the pooled row: {name}." for name in pooled["floor_name"].head(1)]
+    return [*notes, *([f"No interval, for want of 10 patients with or without the finding: {names}."] if names else [])]
 
 
 def _points(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -141,7 +147,7 @@ def _figure(table: pd.DataFrame, title: str) -> dict[str, str]:
     return style.embedded(
         charts.reliability_chart(bins),
         f"Reliability, {title}",
-        f"Protocol {title}: share of the image–finding pairs that have the finding, against the mean predicted probability, in "
+        f"{title}: share of the image–finding pairs that have the finding, against the mean predicted probability, in "
         f"ten bins of equal counts, with intervals by patient. Hollow: the floor, in bins of its own ({pooled['floor_name']}). "
         f"Dashed: right probabilities. {int(pooled['cases']):,} pairs of {int(pooled['images']):,} images of "
         f"{int(pooled['patients']):,} patients; {int(pooled['positives']):,} pairs are positive.",
