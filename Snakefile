@@ -81,6 +81,8 @@ wildcard_constraints:
     fold=r"\d+",
     repeat=r"(_(r|seed)[1-9]\d*)?",
     number=r"\d+",
+    half="a|b",
+    draw=r"\d+",
     detector="|".join(BOX_DETECTORS),
 
 
@@ -95,6 +97,7 @@ include: "rules/torchvision_detector.smk"
 include: "rules/gridcnn.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
+include: "rules/leakage.smk"
 include: "rules/predict.smk"
 include: "rules/validate.smk"
 
@@ -129,6 +132,7 @@ localrules:
     floors,
     grid,
     collapse,
+    leakage,
     voc,
     settings,
 
@@ -179,6 +183,12 @@ rule grid:
 rule collapse:
     input:
         configured_comparisons,
+
+
+# What recognising patients is worth; set leakage.enabled to have it in the report.
+rule leakage:
+    input:
+        rules.metrics_leakage.output.table,
 
 
 rule voc:

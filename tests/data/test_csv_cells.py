@@ -124,7 +124,7 @@ EXACT = {
     "classifiers.fit", "classifiers.frozen_features", "classifiers.source_weights", "data.csv_cells",
     "data.preflight", "data.split_files", "data.splits", "detectors.gridcnn.pretraining", "detectors.gridcnn.training",
     "detectors.torchvision_detector", "detectors.yolo.data_set", "detectors.yolo.experiments", "metrics.evaluation",
-    "metrics.grid", "metrics.repeats", "report.collapse",
+    "metrics.grid", "metrics.leakage", "metrics.repeats", "report.collapse",
 }  # fmt: skip
 
 

@@ -460,6 +460,32 @@ class Evaluation(Section):
     confidence: float = setting(0.95, "Confidence level of the intervals.", gt=0.5, lt=1)
 
 
+class Leakage(Section):
+    enabled: bool = setting(False, "Whether to measure what recognising patients is worth (docs/leakage.md).")
+    size: int = setting(1000, "Number of training images of each network.", ge=10)
+    repeats: int = setting(
+        1,
+        "How often the experiment is done, each time with other halves, images and seeds: two networks.",
+        ge=1,
+        le=100,
+    )
+    held_out: float = setting(0.2, "Share of patients that are only tested.", ge=0, le=0.8)
+    test: float = setting(0.3, "Share of the other patients' images for testing.", gt=0, le=0.8)
+    layers: int = setting(10, "Number of trainable layers with parameters, counted from the end.", ge=0)
+    training: Schedule = setting(
+        Schedule(epochs=30, optimizer="adamw", learning_rate=5e-4, weight_decay=0.01, decay="cosine"),
+        "Schedule of each network. keep must be last: each network is in both arms, so no validation images suit both.",
+    )
+    augment: Augment = setting(Augment(), "Augmentation of the training images.")
+
+    @field_validator("training")
+    @classmethod
+    def _last(cls, value: Schedule) -> Schedule:
+        if value.keep != "last":
+            raise ValueError("keep must be last: choosing an epoch would need validation images of one arm")
+        return value
+
+
 class Machine(Section):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "Arithmetic of training. auto: bfloat16 autocast if the device has instructions for it, else float32."
@@ -540,6 +566,7 @@ class Settings(Section):
     paper: Protocol = setting(PAPER, "The study as the paper did it.")
     sound: Protocol = setting(SOUND, "The same study under a sound protocol.")
     evaluation: Evaluation = setting(Evaluation(), "Metrics and intervals.")
+    leakage: Leakage = setting(Leakage(), "What recognising patients is worth (the target `leakage`).")
     machine: Machine = setting(Machine(), "Arithmetic.")
     predict: Predict = setting(Predict(), "Predictions of new images (the target `predict`).")
     validate: Validate = setting(Validate(), "External validation on another data set (the target `validate`).")

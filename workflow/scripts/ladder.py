@@ -4,11 +4,7 @@ from pathlib import Path
 from cxr.metrics import evaluation
 from cxr.runtime import jobs
 
-wildcards = snakemake.wildcards
-with jobs.opened(snakemake, f"floors {wildcards.protocol} {wildcards.size}", os.environ) as (
-    tell,
-    out,
-):
+with jobs.opened(snakemake, " ".join(["floors", *snakemake.wildcards]), os.environ) as (tell, out):
     evaluation.write_ladder(
         train=Path(snakemake.input.train),
         train_metadata=Path(snakemake.input.train_metadata),
