@@ -336,6 +336,7 @@ rule report:
         spreads=expand("<results>/transfer/{protocol}/spread.csv", protocol=SETTINGS.protocols),
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
         repeats=expand("<results>/transfer_long/{protocol}/repeats.csv", protocol=SETTINGS.protocols),
+        leakage_experiment=["<results>/leakage/leakage.csv"] if SETTINGS.leakage.enabled else [],
         comparisons=comparisons("<results>/comparison/{protocol}/comparison.csv"),
         sheets=[f"<results>/sheets/{name}/{detector}.png" for name, detector in DETECTORS],
         failures=[f"<results>/sheets/{name}/{detector}_failures.png" for name, detector in DETECTORS],

@@ -11,7 +11,8 @@ import pytest
 
 from cxr.classifiers import fit
 from cxr.detectors import files as detector_files
-from cxr.metrics import evaluation, grid
+from cxr.metrics import evaluation, grid, leakage
+from cxr.report import collapse
 
 ROLES = ("train", "validation", "test")
 ELSEWHERE = {  # (rule, input): other splits than those that the input's name says
@@ -87,6 +88,22 @@ def test_a_classifier_stands_beside_the_floors_of_the_split_that_it_is_scored_on
     entries = inputs(rules(repository)[rule])
     assert re.search(size + r'"test"', entries["test"]) and re.search(floors, entries["floors"])
     assert "train" not in entries
+
+
+def test_the_leakage_experiment_is_trained_and_fitted_on_a_half_and_scored_on_the_test_images(repository):
+    found = {
+        rule: {
+            name: re.findall(r'"(?:\{draw\}/)?([\w{}]+)\.csv"', value)
+            for name, value in inputs(rules(repository)[rule].partition("    output:")[0]).items()
+        }
+        for rule in ("leakage_network", "leakage_floors", "metrics_leakage")
+    }
+    network, floors, metrics = ({name: files for name, files in each.items() if files} for each in found.values())
+    assert network == {"train": ["train_{half}"], "validation": ["validation_{half}"], "predicted": ["test_images"]}
+    assert floors == {name: [f"{name}_{{half}}"] for name in ("train", "train_metadata")} | {
+        "test_metadata": ["test_metadata"]
+    }
+    assert metrics["train"] == ["train_{half}"] and metrics["test"] == ["test"]
 
 
 @pytest.mark.parametrize("kind", ["baseline", "transfer"])
@@ -171,6 +188,8 @@ def test_every_class_that_is_made_of_a_jobs_splits_is_tested_here(repository):
         "evaluation.FoldFiles",
         "evaluation.ValidityFiles",
         "grid.Training",
+        "collapse.Compared",
+        "leakage.RepeatFiles",
     }
 
 
@@ -218,3 +237,25 @@ def test_the_files_of_a_grids_trainings_keep_their_names_and_their_training():
     given.validation.pop()
     with pytest.raises(ValueError, match="shorter"):
         grid.Training.of(job)
+
+
+def test_the_files_of_a_compared_job_keep_their_names_and_their_job():
+    names = ("predictions", "facts", "scores", "train", "test")
+    given = SimpleNamespace(**{name: [f"{name}{number}" for number in range(3)] for name in names})
+    jobs = [("softmax", "eval", number, 100) for number in range(3)]
+    for number, each in enumerate(
+        collapse.Compared.of(SimpleNamespace(input=given, params=SimpleNamespace(jobs=jobs)))
+    ):
+        assert vars(each) == {"job": jobs[number]} | {name: Path(f"{name}{number}") for name in names}
+
+
+def test_the_files_of_a_repeat_keep_their_names_their_repeat_and_their_half():
+    names = ("train", "predictions", "floors")
+    given = {name: [f"{draw}/{name}_{half}" for draw in range(3) for half in "ab"] for name in names}
+    job = SimpleNamespace(input=type("Named", (dict,), {"test": [f"{draw}/test" for draw in range(3)]})(given))
+    for draw, files in enumerate(leakage.RepeatFiles.of(job)):
+        halves = {name: [Path(f"{draw}/{name}_{half}") for half in "ab"] for name in names}
+        assert vars(files) == {"test": Path(f"{draw}/test")} | halves
+    given["floors"] = given["floors"][:4]
+    with pytest.raises(ValueError, match="shorter"):
+        leakage.RepeatFiles.of(SimpleNamespace(input=type("Named", (dict,), {"test": ["0", "1", "2"]})(given)))

@@ -85,6 +85,9 @@ def files(tmp_path):
             ),
         ],
         "examples": written(tmp_path / "examples.png", "examples"),
+        "leakage_experiment": [
+            written(tmp_path / "leakage/leakage.csv", "predictor,value,verdict,labels,left_out\nnetwork,0.5,,Mass,\n")
+        ],
         "jobs": JOBS,
         "skipped": {("paper", "yolo_off_the_shelf"): "no weights"},
         "page": tmp_path / "report.html",
@@ -131,6 +134,7 @@ def test_tables_are_known_by_the_protocol_of_their_folder(gathered):
         ["paper", "40", 5], ["sound", "40", 0], ["sound", "boxes_fold0", 2]
     ]  # fmt: skip
     assert gathered.comparisons["paper"]["verdict"].tolist() == ["learned"]
+    assert gathered.leakage_experiment[["verdict", "labels", "left_out"]].to_numpy().tolist() == [["", "Mass", ""]]
     assert gathered.metric("sound", "gridcnn", "loss", "")["value"] == 0.5
     assert gathered.metric("paper", "baseline_sigmoid", "loss", "")["value"] == 0.25
     assert gathered.metric("paper", "gridcnn", "loss", "") is None

@@ -2,6 +2,7 @@ import math
 import re
 from dataclasses import replace
 
+import leakage_rows
 import numpy as np
 import pandas as pd
 import pytest
@@ -698,6 +699,17 @@ def test_the_groups_of_a_detector_stand_in_its_section(inputs):
     (heading,) = tree.xpath("//h3[@id='gridcnn-validity']")
     table = heading.xpath("following::table")[0]
     assert "F1 of areas" in text_of(table.xpath(".//thead")[0]) and len(table.xpath(".//tbody/tr")) == 3
+
+
+def test_what_recognising_patients_is_worth_has_a_section_and_a_table_where_it_was_measured(inputs, page):
+    measured = replace(inputs, leakage_experiment=leakage_rows.table())
+    tree = html.document_fromstring(render.build(measured))
+    (heading,) = tree.xpath("//h2[@id='recognised']")
+    assert tree.xpath("//nav//a[@href='#recognised']") and 'id="recognised"' not in page
+    rows = heading.xpath("following::table")[0].xpath(".//tr[td]")
+    assert [text_of(row.xpath("./th")[0]) for row in rows[:3]] == ["shared", "unshared", "shared minus unshared"]
+    assert text_of(rows[2]).endswith("0.010▲ better") and len(rows) == 9
+    assert "leakage_experiment" in render.tables(measured) and "leakage_experiment" not in render.tables(inputs)
 
 
 def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_their_images(inputs, monkeypatch):

@@ -23,7 +23,7 @@ class Sources:
 
     metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
     folder>/history.csv beside the facts they belong to. grids, spreads, repeats, selected, comparisons, froc, sheets, failures
-    (<detector>_failures) and maps (<detector>_maps): below <protocol>/.
+    (<detector>_failures) and maps (<detector>_maps): below <protocol>/. leakage_experiment: its table, or none.
     """
 
     settings: Path
@@ -46,6 +46,7 @@ class Sources:
     maps: Sequence[Path]
     froc: Sequence[Path]
     examples: Path
+    leakage_experiment: Sequence[Path]
 
     @classmethod
     def of(cls, job: Job) -> "Sources":
@@ -53,6 +54,7 @@ class Sources:
         given = job.input
         alone = (
             "leakage",
+            "leakage_experiment",
             "grids",
             "spreads",
             "repeats",
@@ -114,6 +116,7 @@ def write(
         froc=pd.concat([_curve(path) for path in sources.froc], ignore_index=True),
         examples=sources.examples.read_bytes(),
         comparisons={path.parent.name: pd.read_csv(path) for path in sources.comparisons},
+        leakage_experiment=next(map(_read_leakage, sources.leakage_experiment), None),
     )
     page.write_text(render.build(inputs), encoding="utf-8")
     tables.mkdir(parents=True, exist_ok=True)
@@ -129,6 +132,11 @@ def read_metrics(path: Path) -> pd.DataFrame:
 
 def read_validity(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(("label", "comparison", "group", "floor_name", "note"), "str")
+    return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _read_leakage(path: Path) -> pd.DataFrame:
+    text = dict.fromkeys(("labels", "left_out", "verdict"), "str")
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
 
 

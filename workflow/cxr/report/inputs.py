@@ -33,6 +33,7 @@ class ReportInputs:
     sheets, failures: PNG of test images with truth and predictions, evenly sampled and the worst; maps: PNG of predicted
     cells above the truth. examples: PNG of some images of the data, or None.
     validation: page of the external validation that the configuration names, beside this one; "": none.
+    leakage_experiment: table of the leakage experiment (``metrics.leakage.COLUMNS``), or None.
     comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """
 
@@ -57,6 +58,7 @@ class ReportInputs:
     repeats: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     validation: str = ""
     validity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    leakage_experiment: pd.DataFrame | None = None
 
     @property
     def protocols(self) -> list[str]:

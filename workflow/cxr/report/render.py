@@ -18,7 +18,7 @@ from cxr.report.figures import charts as figures
 from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import groups, pair_name
-from cxr.report.sections import collapse, data, detectors, experiments, runs
+from cxr.report.sections import collapse, data, detectors, experiments, leakage, runs
 from cxr.report.verdicts import VERDICTS, interval, number, signed
 
 TEMPLATES = Path(__file__).parent
@@ -55,6 +55,7 @@ def build(inputs: ReportInputs) -> str:
         experiments=[experiments.section(inputs, each) for each in EXPERIMENTS],
         comparisons=_comparisons(inputs),
         classifiers=_auroc_charts(inputs),
+        leakage=leakage.section(inputs.leakage_experiment),
         data=data.section(inputs),
         runs=runs.section(inputs),
         configuration=runs.settings_rows(inputs),
@@ -83,6 +84,8 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
             ]
         ),
     }
+    if inputs.leakage_experiment is not None:
+        found["leakage_experiment"] = inputs.leakage_experiment
     found |= {f"comparison_{protocol}": table for protocol, table in inputs.comparisons.items()}
     for protocol, grid in inputs.grids.items():
         chosen = [(row.layers, row.size) for row in grid[["layers", "size"]].itertuples(index=False)]
