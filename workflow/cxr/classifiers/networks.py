@@ -96,8 +96,8 @@ class TransferClassifier(nn.Module):
         parametered = parametered_layers(backbone)
         if layers > len(parametered):
             raise InputError(
-                f"transfer.layers has c = {layers}, but the network has only {len(parametered)} parametered layers; "
-                f"choose values from 0 to {len(parametered)}"
+                f"transfer.layers (or leakage.layers) has c = {layers}, but the network has only {len(parametered)} parametered "
+                f"layers; choose values from 0 to {len(parametered)}"
             )
         self.backbone = backbone
         self.head_input = head_input
