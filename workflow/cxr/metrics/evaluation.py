@@ -128,23 +128,26 @@ def write_ladder(
     *,
     train: Path,
     train_metadata: Path,
-    validation_metadata: Path,
     test_metadata: Path,
+    validation_metadata: Path | None = None,
     seed: int,
     ladder: Path,
-    validation_ladder: Path,
+    validation_ladder: Path | None = None,
     tell: Journal,
 ) -> None:
     """Fit the image-free predictors on a training split; write what they say of the test and the validation images, as NPZ.
 
-    train: the split; *_metadata: age, sex, view and follow-up number of the images of each role. No label of a test or
-    validation image is read.
+    train: the split; *_metadata: age, sex, view and follow-up number of the images of each role; without those of the
+    validation images nothing is said of them. No label of a test or validation image is read.
     """
     known = splits.read_split(train)
     described = splits.read_metadata(train_metadata)
-    asked = [splits.read_metadata(path) for path in (test_metadata, validation_metadata)]
+    asked = {test_metadata: ladder}
+    if validation_metadata and validation_ladder:
+        asked[validation_metadata] = validation_ladder
+    images = [splits.read_metadata(path) for path in asked]
     given = known.merge(described.drop(columns="patient"), on="image", how="left")
-    for found, path in zip(image_free.climb_each(given, asked, seed), (ladder, validation_ladder), strict=True):
+    for found, path in zip(image_free.climb_each(given, images, seed), asked.values(), strict=True):
         found.save(path)
         tell(f"{len(found.rungs)} image-free predictors of {len(found.images)} images, fitted on {len(known)}")
 
