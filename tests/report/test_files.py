@@ -67,6 +67,10 @@ def files(tmp_path):
             written(tmp_path / f"transfer/{protocol}/grid.csv", f"layers,size,accuracy\n{layers},500,0.5\n")
             for protocol, layers in (("sound", 1), ("paper", 2))
         ],
+        "spreads": [written(tmp_path / "transfer/sound/spread.csv", "size,metric,source,sd\n500,gain,seed,0.01\n")],
+        "repeats": [
+            written(tmp_path / "transfer_long/sound/repeats.csv", "pair,metric,label,repeats\nc1_s100,auroc,,3\n")
+        ],
         "selected": [
             written(tmp_path / "transfer/paper/selected.csv", "layers,size,rank,ties\n7,300,1,0\n2,500,2,6\n"),
             written(tmp_path / "transfer/sound/selected.csv", "layers,size,rank,ties\n1,100,1,3\n"),
