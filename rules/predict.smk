@@ -66,9 +66,9 @@ rule predict_classes:
 
 rule predict_boxes:
     input:
-        models=of_detectors(BOX_CHOICE, "model.pt"),
-        facts=of_detectors(BOX_CHOICE, "facts.json"),
-        histories=of_detectors(BOX_CHOICE, "history.csv"),
+        models=of_detectors(PREDICTING, BOX_CHOICE, "model.pt"),
+        facts=of_detectors(PREDICTING, BOX_CHOICE, "facts.json"),
+        histories=of_detectors(PREDICTING, BOX_CHOICE, "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:
@@ -98,9 +98,9 @@ rule predict_boxes:
 
 rule predict_cells:
     input:
-        models=of_detectors(["gridcnn"], "model.pt"),
-        facts=of_detectors(["gridcnn"], "facts.json"),
-        histories=of_detectors(["gridcnn"], "history.csv"),
+        models=of_detectors(PREDICTING, ["gridcnn"], "model.pt"),
+        facts=of_detectors(PREDICTING, ["gridcnn"], "facts.json"),
+        histories=of_detectors(PREDICTING, ["gridcnn"], "history.csv"),
         table=rules.predict_images.output.table,
         pixels=rules.predict_images.output.large,
     output:

@@ -4,11 +4,18 @@ NEW = destination.place(SETTINGS.predict.folder, SETTINGS.predict.name)
 PREDICTED = f"<results>/predictions/{NEW}"
 BEST = "sound" if "sound" in SETTINGS.protocols else "paper"
 PREDICTING = BEST if SETTINGS.predict.protocol == "best" else SETTINGS.predict.protocol
-BOX_CHOICE = [
-    name
-    for protocol, name in DETECTORS
-    if protocol == PREDICTING and name in BOX_DETECTORS and experiments.BY_NAME[name].predicts
-]
+
+
+def box_choice(protocol):
+    """The detectors of boxes that may predict new images."""
+    return [
+        name
+        for where, name in DETECTORS
+        if where == protocol and name in BOX_DETECTORS and experiments.BY_NAME[name].predicts
+    ]
+
+
+BOX_CHOICE = box_choice(PREDICTING)
 
 
 def new_images_fingerprint():
@@ -28,6 +35,6 @@ def of_classifiers(protocol, file):
     ]
 
 
-def of_detectors(names, file):
+def of_detectors(protocol, names, file):
     """A file of every fold of these detectors."""
-    return [f"<results>/{name}/{PREDICTING}/fold{fold}/{file}" for name in names for fold in folds_of(PREDICTING)]
+    return [f"<results>/{name}/{protocol}/fold{fold}/{file}" for name in names for fold in folds_of(protocol)]

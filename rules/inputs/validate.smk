@@ -23,6 +23,12 @@ def external_table(wildcards):
     )
 
 
+def box_tables():
+    """The metric tables of the detectors, where the configuration names boxes."""
+    kinds = ("boxes", "cells") if SETTINGS.validate.boxes else ()
+    return [f"{VALIDATED}/{kind}_metrics.csv" for kind in kinds]
+
+
 def of_validating(role):
     """The split file of the baseline that the image-free predictors of a validation are fitted on."""
     return lambda wildcards: split_file(VALIDATING, plans.baseline_size(getattr(SETTINGS, VALIDATING)), role)

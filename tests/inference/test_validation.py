@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cxr.data import csv_cells, splits
-from cxr.inference import validation
+from cxr.inference import box_validation, validation
 from cxr.labels import LABELS
 from cxr.report import validation as page
 from cxr.runtime.journal import Journal
@@ -107,7 +107,7 @@ def test_the_page_names_the_model_what_is_left_out_and_both_floors(study):
     files = {name: study.folder / file for name, file in (("table", "metrics.csv"), ("validity", "validity.csv"))}
     page.write(
         run="nih", name="other", **files, summary=study.folder / "summary.json", classes=study.folder / "classes.json",
-        settings=QUICK, page=study.folder / "report.html",
+        detectors=[], settings=QUICK, page=study.folder / "report.html",
     )  # fmt: skip
     text = (study.folder / "report.html").read_text(encoding="utf-8")
     for words in ("External validation: other", "baseline/sound/sigmoid", "Floor of the study", "Floor refitted here"):
@@ -124,3 +124,109 @@ def test_a_table_that_cannot_be_used_stops_with_what_to_do(study, capsys):
     with pytest.raises(SystemExit):
         study.cases()
     assert "none of its 61 images is in the folder" in capsys.readouterr().err
+
+
+# Boxes
+
+
+class Boxed(Study):
+    """The same images, of 200 x 100 pixels, half of them with a box of a Mass in the left upper corner."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        index = csv_cells.read_names(folder / "images.csv").assign(width=200, height=100, side=200, left=0, top=50)
+        csv_cells.write(index, folder / "images.csv")
+        self.names = [f"{at:02d}.png" for at in range(0, COUNT, 2)]
+        self.rows = [(name, "Opacity", 0, 0, 100, 50) for name in self.names]
+        found = [(f"below/{name}", "Mass", 0.9, 0, 0, 100, 50) for name in self.names]
+        found += [(f"below/{at:02d}.png", "Mass", 0.8, 0, 0, 200, 100) for at in range(1, COUNT, 2)]  # without boxes
+        columns = ["image", "label", "confidence", "x0", "y0", "x1", "y1"]
+        csv_cells.write(pd.DataFrame(found, columns=columns), folder / "boxes.csv")
+        cells = np.zeros((COUNT, 16, 16))
+        cells[:, 4:8, :8] = 0.9
+        images = np.array([f"below/{at:02d}.png" for at in range(COUNT)])
+        np.savez(folder / "cells.npz", images=images[::-1], confidence=cells)
+        train = pd.DataFrame({"image": ["t1.png", "t2.png"], "patient": [1, 2], "labels": "Mass", "digest": "x"})
+        splits.write_split(train.assign(boxes="Mass 600.000 600.000 900.000 900.000"), folder / "fold1.csv")
+        for detector, file in (("yolo_finetuned", "boxes"), ("gridcnn", "cells")):
+            facts = {"experiment": f"{detector}/sound/fold1"}
+            (folder / f"{file}.json").write_text(json.dumps(facts), encoding="utf-8")
+            cuts = [{"threshold": 0.99, "findings": {}}, {"threshold": 0.5, "findings": {"Mass": 0.5}}]
+            (folder / f"{detector}_threshold.json").write_text(json.dumps({"folds": cuts}), encoding="utf-8")
+
+    def truth(self, side=0):
+        self.cases()
+        columns = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
+        pd.DataFrame(self.rows, columns=columns).to_csv(self.folder / "list.csv", index=False)
+        with Journal(self.folder / "log", "truth") as tell:
+            box_validation.write_boxes(
+                boxes=self.folder / "list.csv", names=self.folder / "names.yaml", side=side, images=self.folder / "images.csv",
+                cases=self.folder / "cases.csv", truth=self.folder / "truth.csv", tell=tell,
+            )  # fmt: skip
+        return pd.read_csv(self.folder / "truth.csv")
+
+    def scored(self, predictions):
+        file = predictions.partition(".")[0]
+        with Journal(self.folder / "log", "metrics") as tell:
+            box_validation.write_metrics(
+                protocol="sound", truth=self.folder / "truth.csv", images=self.folder / "images.csv",
+                predictions=self.folder / predictions, facts=self.folder / f"{file}.json",
+                thresholds=[self.folder / f"{name}_threshold.json" for name in ("yolo_finetuned", "gridcnn")],
+                train=[self.folder / "fold0.csv", self.folder / "fold1.csv"], settings=QUICK, seed=0,
+                table=self.folder / "table.csv", tell=tell,
+            )  # fmt: skip
+        return pd.read_csv(self.folder / "table.csv").set_index(["experiment", "metric", "label"])
+
+
+@pytest.fixture
+def boxed(tmp_path):
+    return Boxed(tmp_path)
+
+
+def test_boxes_in_pixels_of_the_image_come_into_the_frame_of_the_square(boxed):
+    found = boxed.truth()
+    assert found["image"].tolist() == [f"below/{name}" for name in boxed.names]
+    assert set(found["boxes"]) == {"Mass 0.000 256.000 512.000 512.000"}, "50 of 200 pixels above are margin"
+    assert found["patient"].nunique() == 30
+
+
+def test_boxes_in_a_square_of_another_size_are_scaled_by_the_sides_of_the_image(boxed):
+    boxed.rows = [(boxed.names[0], "Mass", 0, 0, 512, 512)]
+    assert set(boxed.truth(side=1024)["boxes"]) == {"Mass 0.000 256.000 512.000 512.000"}
+
+
+@pytest.mark.parametrize(("predictions", "detector"), [("boxes.csv", "yolo_finetuned"), ("cells.npz", "gridcnn")])
+def test_detectors_are_scored_on_the_boxed_images_beside_both_floors(boxed, predictions, detector):
+    boxed.truth()
+    found = boxed.scored(predictions)
+    for floor in ("study_floor", "refitted_floor"):
+        row = found.loc[(f"{detector}_{floor}", "f1", "all")]
+        assert row["value"] == 1 and row["support"] == 30, "of the other images nobody knows where something is"
+    assert found.loc[(f"{detector}_study_floor", "f1", "all"), "floor"] < 0.3, "its training boxes lie elsewhere"
+    assert found.loc[(f"{detector}_refitted_floor", "f1", "all"), "floor"] == 1, "other patients' boxes tell it"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("00.png", "Gout", 0, 0, 5, 5), "row 2: label 'Gout' is none of the 15 labels"),
+        (
+            ("00.png", "Mass", 300, 0, 5, 5),
+            "row 2: the box on 'below/00.png' is no number, has no area, or lies outside",
+        ),
+        (("00.png", "Mass", "x", 0, 5, 5), "row 2: the box on"),
+        (
+            ("no.png", "Mass", 0, 0, 5, 5),
+            "none of its 1 boxes can be used: list.csv: 1 of 1 boxes are not in the folder",
+        ),
+        (
+            ("00.png", "Hernia", 0, 0, 5, 5),
+            "none of its 1 boxes can be used: list.csv: 1 of 1 boxes are of labels without",
+        ),
+    ],
+)
+def test_boxes_that_cannot_be_used_are_named(boxed, capsys, row, words):
+    boxed.rows = [row]
+    with pytest.raises(SystemExit):
+        boxed.truth()
+    assert words in capsys.readouterr().err

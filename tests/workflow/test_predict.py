@@ -12,7 +12,7 @@ from PIL import Image
 from png_files import blank
 from running import executed, planned, snakemake
 
-from cxr.boxes import iou
+from cxr.boxes import iou, parse_box_text
 from cxr.data import csv_cells
 from cxr.inference import overlays
 from cxr.labels import BOXED_FINDINGS, LABELS
@@ -197,14 +197,22 @@ def validated(repository, finished, tmp_path_factory):
     names = ["Path: image", "subject: patient", "Support Devices:"]
     names += [f"their {label}: {label}" for label in ("Effusion", "Mass", "No Finding")]
     (new.parent / "names.yaml").write_text("\n".join(names), encoding="utf-8")
-    given = f"validate={{folder: {new}, table: {new.parent / 'labels.csv'}, names: {new.parent / 'names.yaml'}, name: other}}"
+    listed = finished / "results/tiny/phantoms/BBox_List_2017.csv"
+    given = (
+        f"validate={{folder: {new}, table: {new.parent / 'labels.csv'}, names: {new.parent / 'names.yaml'}, name: other, "
+        f"boxes: {listed}, box_side: 1024}}"
+    )
     return finished / "results/tiny", given, executed(repository, finished, "--", "validate", config=[given])
 
 
 def test_on_a_finished_study_validating_trains_nothing_and_says_what_the_study_says(repository, finished, validated):
     results, given, ran = validated
     assert ran == {"validate": 1} | {
-        f"validate_{what}": 1 for what in ("images", "classes", "cases", "metrics", "report")
+        f"validate_{what}": 1
+        for what in (
+            *("images", "classes", "cases", "metrics", "report", "truth"),
+            *("boxes", "cells", "metrics_boxes", "metrics_cells"),
+        )
     }
     assert planned(repository, finished, "--", "validate", config=[given]).keys() <= {"validate"}
     folder = results / "validations/other"
@@ -220,6 +228,30 @@ def test_on_a_finished_study_validating_trains_nothing_and_says_what_the_study_s
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "External validation: other" in page and "not told by the table" in page
     assert json.loads((folder / "summary.json").read_text())["trained_on"] == 0
+
+
+def test_the_detectors_of_a_validation_are_scored_on_the_studys_own_boxes(validated):
+    results, _, _ = validated
+    folder = results / "validations/other"
+    folds = [pd.read_csv(path) for path in sorted((results / "splits/sound").glob("boxes_fold*/test.csv"))]
+    boxed = pd.concat(folds).set_index("image")["boxes"]
+    truth = pd.read_csv(folder / "truth.csv").set_index("image")["boxes"]
+    assert len(truth) and {name: parse(text) for name, text in truth.items()} == {
+        name: parse(boxed[name]) for name in truth.index
+    }
+    for kind in ("boxes", "cells"):
+        table = pd.read_csv(folder / f"{kind}_metrics.csv")
+        assert {name.partition("_")[2] for name in table["experiment"].str.replace(".*_(?=study|refitted)", "x_", regex=True)} == {
+            "study_floor", "refitted_floor"
+        }  # fmt: skip
+        overall = table[(table["metric"] == "f1") & (table["label"] == "all")]
+        assert overall["support"].tolist() == [len(truth)] * 2 and overall["floor"].notna().all()
+        assert overall["value"].nunique() == 1, "the same predictions, beside two floors"
+
+
+def parse(text):
+    """The boxes of a split's text, in tenths of a pixel, in an order of their own."""
+    return sorted((label, *(round(10 * value) for value in corners)) for label, *corners in parse_box_text(text))
 
 
 @pytest.mark.parametrize(

@@ -539,6 +539,15 @@ class Validate(Section):
         "What its columns and labels are here (YAML or CSV, their name, then ours; nothing: not used), for example "
         "config/names/chexpert.yaml; empty: the names are ours or NIH's.",
     )
+    boxes: str = setting(
+        "",
+        "Its list of boxes, if any, in the release's form (Image Index, Finding Label, Bbox [x,y,w,h]); empty: no boxes.",
+    )
+    box_side: int = setting(
+        0,
+        "Side in pixels of the square in which the boxes are given (NIH: 1024); 0: in the pixels of each image.",
+        ge=0,
+    )
     one_image_per_patient: bool = setting(
         False,
         "The table has no patients: each image counts as a patient of its own. Intervals are too narrow if that is wrong.",

@@ -13,6 +13,7 @@ with jobs.opened(snakemake, "validate report", os.environ) as (_, out):
         validity=Path(snakemake.input.validity),
         summary=Path(snakemake.input.summary),
         classes=Path(snakemake.input.classes),
+        detectors=[Path(path) for path in snakemake.input.detectors],
         settings=Evaluation(**snakemake.params.evaluation),
         page=out["page"],
     )

@@ -109,7 +109,7 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     """
     path = Path(path)
     sheet = tables.read_sheet(path, "the box list (BBox_List_2017.csv)", SPELLINGS)
-    form, columns = _form(sheet)
+    form, columns = form_of(sheet)
     image_texts, label_texts = (sheet.rows[columns[name]] for name in NAMES)
     images, named = tables.image_names(path.name, image_texts)
     tables.require_ascii(path, sheet, images, "the name of an image")
@@ -117,7 +117,7 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     places = [at for name, at in columns.items() if name not in NAMES]
     texts = sheet.rows[places]
     written = np.stack([tables.numbers(sheet.rows[at]).to_numpy() for at in places], axis=1)
-    boxes = _corner_and_size(written, form)
+    boxes = corner_and_size(written, form)
     verdict = judge(boxes, images.tolist(), labels.tolist())
     what = ", ".join(sheet.header[at].strip("[]").replace("Bbox [", "") for at in places)
 
@@ -174,7 +174,7 @@ def inspect_box_table(path: str | Path, known_images: Collection[str] | None) ->
     return BoxTable(corners[accepted].reset_index(drop=True), rejected, notes)
 
 
-def _form(sheet: tables.Sheet) -> tuple[str, dict[str, int]]:
+def form_of(sheet: tables.Sheet) -> tuple[str, dict[str, int]]:
     """Find the columns of a box list and the form of its boxes by their names: "size", "corners" or "centre"."""
     header = {tables.reduced(name) for name in sheet.header}
     for form, choices in FORMS.items():
@@ -184,7 +184,7 @@ def _form(sheet: tables.Sheet) -> tuple[str, dict[str, int]]:
     return "size", tables.find_columns(sheet, NAMES | FORMS["size"][0])  # raises and names the missing columns
 
 
-def _corner_and_size(written: np.ndarray, form: str) -> np.ndarray:
+def corner_and_size(written: np.ndarray, form: str) -> np.ndarray:
     """Boxes (N, 4) of a form as x, y, w, h."""
     if form == "corners":
         return np.concatenate([written[:, :2], written[:, 2:] - written[:, :2]], axis=1)

@@ -198,15 +198,8 @@ def matched(path: Path, cases: pd.DataFrame, images: Sequence[str]) -> pd.DataFr
     and names; endings (.png) may differ. Raises InputError for a name that could be two images, two names of one image, and
     if no image is found.
     """
-    places: dict[str, set[str]] = {}  # what a table may call an image: the end of its path, or a path that ends with it
-    paths: dict[str, set[str]] = {}
-    for image in images:
-        ends = _ends(image)
-        paths.setdefault(ends[0], set()).add(image)
-        for end in ends:
-            places.setdefault(end, set()).add(image)
-    found = {row: _place(path, row, name, places, paths) for row, name in cases["image"].items()}
-    named = cases.assign(image=pd.Series(found, dtype=object))[[bool(name) for name in found.values()]]
+    found = placed(path, cases["image"], images)
+    named = cases.assign(image=found)[(found != "").to_numpy()]
     if named.empty:
         raise InputError(
             f"{path}: none of its {len(cases)} images is in the folder; the table names '{cases['image'].iloc[0]}' (row "
@@ -218,6 +211,19 @@ def matched(path: Path, cases: pd.DataFrame, images: Sequence[str]) -> pd.DataFr
         rows = named.index[(named["image"] == image).to_numpy()]
         raise InputError(f"{path}: rows {rows[0]} and {rows[1]} are both of the image '{image}'; remove one of them")
     return named
+
+
+def placed(path: Path, names: pd.Series, images: Sequence[str]) -> pd.Series:
+    """Return for each name of an image that of the folder, "" where it has none; names: indexed by line number (`matched`)."""
+    places: dict[str, set[str]] = {}  # what a table may call an image: the end of its path, or a path that ends with it
+    paths: dict[str, set[str]] = {}
+    for image in images:
+        ends = _ends(image)
+        paths.setdefault(ends[0], set()).add(image)
+        for end in ends:
+            places.setdefault(end, set()).add(image)
+    found = [_place(path, row, name, places, paths) for row, name in names.items()]
+    return pd.Series(found, index=names.index, dtype=object)
 
 
 def _ends(text: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cxr import experiments
 from cxr.data import made
 from cxr.labels import LABELS
 from cxr.metrics.names import label_name, metric_name
@@ -20,6 +21,7 @@ FLOORS = {  # experiment of the tables, by its ending → what its floor is
     "refitted_floor": "fitted on these images themselves, each told by what other patients' labels teach; the constant is the "
     "label's share here",
 }
+DETECTOR_NUMBERS = (*experiments.BOX_NUMBERS, ("froc_mean", "all"), ("mse", "all"), ("f1", "mean8"))
 METRICS = ("auroc", "auprc", "loss", "accuracy")
 
 
@@ -31,10 +33,15 @@ def write(
     validity: Path,
     summary: Path,
     classes: Path,
+    detectors: Sequence[Path],
     settings: Evaluation,
     page: Path,
 ) -> None:
-    """Write the page. run, name: of the study and of the validation. classes: facts of the chosen classifier (JSON)."""
+    """Write the page.
+
+    run, name: of the study and of the validation. classes: facts of the chosen classifier (JSON). detectors: metric tables of the
+    detectors, if there are boxes.
+    """
     told, metrics, about = made.read_json(summary), read_metrics(table), read_validity(validity)
     text = render.environment().get_template("validation.html.j2").render(
         run=run,
@@ -44,6 +51,7 @@ def write(
         model=made.read_json(classes),
         evaluation=settings,
         metrics=[metric_name(metric) for metric in METRICS],
+        detectors=[row for path in detectors for row in _detector_rows(read_metrics(path))],
         floors=[_floor(ending, words, metrics, about) for ending, words in FLOORS.items()],
     )  # fmt: skip
     page.write_text(text, encoding="utf-8")
@@ -79,3 +87,14 @@ def _rows(metrics: pd.DataFrame, labels: Sequence[str]) -> Iterator[dict[str, An
                 "cells": cells,
                 "note": found["auroc"]["note"],
             }
+
+
+def _detector_rows(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The numbers of a detector that a report shows first, beside both floors."""
+    for row in metrics.to_dict("records"):
+        if (row["metric"], row["label"]) in DETECTOR_NUMBERS:
+            detector, _, floor = row["experiment"].removesuffix("_floor").rpartition("_")
+            title = experiments.BY_NAME[detector].title
+            number = f"{metric_name(row['metric'])}, {label_name(row['label'])}"
+            texts = cell_texts(row) or {}
+            yield {**texts, "floor_value": texts["floor"], "detector": title, "floor": floor, "number": number}
