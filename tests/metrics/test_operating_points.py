@@ -7,14 +7,14 @@ from sklearn.metrics import roc_curve
 
 from cxr.labels import FINDINGS, LABELS, NO_FINDING
 from cxr.metrics import operating_points, validity
-from cxr.metrics.bootstrap import bootstrap_weights
+from cxr.metrics.bootstrap import Resampling, bootstrap_weights
 from cxr.metrics.guesses import Guess
 from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.operating_points import HELD, RATES, SENSITIVITY, SPECIFICITY, Scores
 from cxr.metrics.validity_rows import Said
 
 COUNT = 300
-BOOTSTRAP = {"samples": 60, "confidence": 0.9, "seed": 0}
+BOOTSTRAP = Resampling(samples=60, confidence=0.9, seed=0)
 
 
 def rates(truth: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
@@ -96,7 +96,7 @@ def role(seed: int, first: int) -> tuple[Said, pd.DataFrame]:
 
 
 def points(test: Said, validation: Said, metadata: pd.DataFrame) -> pd.DataFrame:
-    table = validity.validity_table("sound", "x", test, validation, metadata, **BOOTSTRAP)
+    table = validity.validity_table("sound", "x", test, validation, metadata, resampling=BOOTSTRAP)
     return table[table["part"] == "operating"].set_index(["label", "comparison", "metric"]).sort_index()
 
 

@@ -32,7 +32,7 @@ def test_a_changed_setting_is_named_as_the_reason_and_what_follows_too(repositor
 
 def test_a_first_run_lists_everything(repository, tmp_path):
     text = told(repository, tmp_path)
-    assert row(text, "transfer").split()[0] == "5"
+    assert row(text, "transfer").split()[0] == "7"
     assert "never made, or deleted" in row(text, "phantoms")
 
 

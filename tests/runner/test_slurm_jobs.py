@@ -229,7 +229,11 @@ def test_rules_take_no_other_path_from_the_settings_as_an_input(repository):
         found for block in blocks for found in re.findall(r"(?:SETTINGS|protocol_of\(wildcards\))\.([\w.]+)", block)
     }
     assert "yolo.pretrained" in named
-    assert named <= {"yolo.pretrained", "torchvision_detector.pretrained", "protocols"}
+    switches = {"protocols", "leakage.enabled"}
+    checked = {"yolo.pretrained", "torchvision_detector.pretrained", "validate.names", "validate.boxes"}
+    assert named <= checked | switches
+    given = settings.load({"validate": {"table": "/t", "names": "/n", "boxes": "/b"}})
+    assert {"validate.table", "validate.names", "validate.boxes"} <= slurm_jobs.paths(given, "/root", {}).keys()
 
 
 def executor(

@@ -44,7 +44,7 @@ def extended(repository, tmp_path_factory):
     counts = {}
     for name in MOST:
         touched = applied(repository / "docs" / name, copy)
-        former = {path: path.read_bytes() for path in (copy / "config").iterdir()}
+        former = {path: path.read_bytes() for path in (copy / "config").iterdir() if path.is_file()}
         environment = os.environ | {"PYTHONPATH": str(copy / "workflow")}
         subprocess.run(
             [sys.executable, "-m", "cxr.settings_reference", "config"], cwd=copy, env=environment, check=True

@@ -80,6 +80,7 @@ def paths(settings: Settings, root: str, tables: Mapping[str, str]) -> dict[str,
     """
     given = {"the working directory": os.getcwd(), "data.root": root}
     given |= {f"data.{TABLES[name][1]}": table for name, table in tables.items()}
+    given |= {f"validate.{name}": getattr(settings.validate, name) for name in ("table", "names", "boxes")}
     for protocol in settings.protocols:
         for each in EXPERIMENTS:
             weights = getattr(each.settings(settings, protocol), "pretrained", "")
