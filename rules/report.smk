@@ -75,6 +75,7 @@ use rule metrics_baseline as metrics_transfer with:
 rule long_repeats:
     input:
         tables=of_long_repeats("metrics/{protocol}/transfer_{pair}{repeat}.csv"),
+        selected="<results>/transfer/{protocol}/selected.csv",  # only who depends on a checkpoint directly is judged again
     output:
         table="<results>/transfer_long/{protocol}/repeats.csv",
     log:
