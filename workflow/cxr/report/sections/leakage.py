@@ -53,8 +53,8 @@ def sentences(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[str]:
     history = cells.get(("history", SUBSETS_DIFFER, ARMS_DIFFER))
     if history:
         found.append(
-            f"Without an image, the labels of the patient's training images are worth {_told(history)}: so much is to be had "
-            "by recognising patients alone."
+            f"Without an image, the labels of the patient's training images are worth {_told(history)}: that is what "
+            "recognising patients alone can give."
         )
     return found
 
