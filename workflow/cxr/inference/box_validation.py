@@ -13,7 +13,7 @@ from cxr.inference import new_images, validation
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.evaluation import read_predictions
-from cxr.metrics.image_free import FOLDS
+from cxr.metrics.image_free import folds_of, patient_places
 from cxr.metrics.pooling import Fold, Thresholds
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation
@@ -104,8 +104,7 @@ def _folds(
     known: pd.DataFrame, thresholds: Thresholds, boxes: pd.DataFrame | None, cells: Cells | None, seed: int
 ) -> Iterator[Fold]:
     """Yield folds of the boxed images by patient; the training images of each are all others."""
-    places = {patient: splits.place(seed, f"floor/{patient}") for patient in known["patient"].unique()}
-    number = np.unique(known["patient"].map(places).to_numpy(), return_inverse=True)[1] % FOLDS
+    number = folds_of(patient_places(known["patient"], seed))
     for each in np.unique(number):
         mine = known[number == each].reset_index(drop=True)
         own = None if boxes is None else boxes[boxes["image"].isin(mine["image"])]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from cxr.data.splits import METADATA, place
+from cxr.data.splits import METADATA
 from cxr.labels import FINDINGS, LABELS
 from cxr.metrics import image_free, judging, validity
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
@@ -15,7 +15,7 @@ from cxr.metrics.classification import CONSTANT_RANKING, CONSTANTS
 from cxr.metrics.guesses import SIGMOID, Guess, areas, binary_cross_entropy
 from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
 from cxr.metrics.table import METRIC_COLUMNS, Row, metric_row, metric_table
-from cxr.metrics.validity_rows import COLUMNS, POOLED, Tested
+from cxr.metrics.validity_rows import COLUMNS, POOLED, Tested, nothing
 
 OWN_SHARE = "constant, the label's share of these images"
 METRICS = ("auroc", "auprc", "loss", "accuracy")
@@ -37,8 +37,7 @@ def refitted_ladder(cases: pd.DataFrame, seed: int) -> Ladder:
     cases: image, patient, `METADATA`, and the labels: 1, 0, NaN. The constant is the share of the label among the cases with a
     known one; what is fitted on metadata tells of each image what is fitted on other patients (`image_free.FOLDS` folds).
     """
-    places = {patient: place(seed, f"floor/{patient}") for patient in cases["patient"].unique()}
-    fold = np.unique(cases["patient"].map(places).to_numpy(), return_inverse=True)[1] % image_free.FOLDS
+    fold = image_free.folds_of(image_free.patient_places(cases["patient"], seed))
     features = StandardScaler().fit_transform(image_free.metadata_features(cases))
     candidates = [each for each in image_free.CANDIDATES if each.rung == "metadata"]
     targets = cases[list(LABELS)].to_numpy(np.float64)
@@ -190,8 +189,7 @@ def _mean_row(
     enough = [label for label in told if judging.telling(*parts[label])["patients"] >= judging.FEWEST]
     without = [label for label in told if label not in enough]
     samples = len(next(iter(found.values()))[0].samples)
-    nothing = Estimate(np.nan, np.full(samples, np.nan))
-    means = [mean_of([found[label][at] for label in enough]) if enough else nothing for at in (0, 1)]
+    means = [mean_of([found[label][at] for label in enough]) if enough else nothing(samples) for at in (0, 1)]
     note = f"mean over {len(enough)} findings"
     if without:
         note += f"; fewer than {judging.FEWEST} patients with or without the label: {', '.join(without)}"

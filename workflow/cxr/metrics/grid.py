@@ -1,7 +1,8 @@
 """The grid of (c, s) pairs: validation scores beside the majority classifier's, their spread, and the best pairs."""
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,12 +67,12 @@ class Judged:
         return float((of_mean**2).sum() * len(of_mean) / max(len(of_mean) - 1, 1))
 
 
-def judge(training: Training) -> Judged:
-    """Score a training's predictions of its validation images."""
-    truth = splits.read_split(training.validation)
+def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
+    """Score a training's predictions of its validation images; read: reads a split file."""
+    truth = read(training.validation)
     targets = to_matrix(truth["labels"])
     confidences = pd.read_csv(training.predictions).set_index("image").loc[truth["image"], list(LABELS)].to_numpy()
-    majority = floors.fit_classification(to_matrix(splits.read_split(training.train)["labels"])).majority
+    majority = floors.fit_classification(to_matrix(read(training.train)["labels"])).majority
     right, floor = (confidences > 0.5) == targets, majority == targets
     influence = {"gain": spread.influence_of_mean(right.mean(axis=1) - floor.mean(axis=1))[1]}
     aurocs = np.full(len(LABELS), np.nan)
@@ -122,7 +123,8 @@ def write_grid(
     images. Of equal gains the larger size comes first, then the fewer layers; ties is how many other pairs of the grid have
     the same gain. An undefined gain ties with none. Source: paper, section 2.2.
     """
-    judged = [judge(each) for each in trainings]
+    read = functools.cache(splits.read_split)  # trainings of one size share their splits
+    judged = [judge(each, read) for each in trainings]
     table = pd.DataFrame([each.row for each in judged], columns=TRAINING_COLUMNS)
     table.sort_values(["layers", "size", "seed", "draw"]).to_csv(outputs.trainings, index=False, float_format="%.6g")
     grid = _pairs(table)

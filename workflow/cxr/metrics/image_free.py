@@ -100,6 +100,17 @@ def guess_constants(labels: np.ndarray, count: int) -> dict[str, Guess]:
     return {CONSTANT: guess_constant(fitted, count), SMOOTHED: guess_constant(smoothed, count)}
 
 
+def patient_places(patients: pd.Series, seed: int) -> np.ndarray:
+    """Return the place of each image's patient in a random order, (N,) float64; patients: (N,)."""
+    places = {patient: place(seed, f"floor/{patient}") for patient in patients.unique()}
+    return patients.map(places).to_numpy()
+
+
+def folds_of(places: np.ndarray) -> np.ndarray:
+    """Return the fold of each image, (N,) int below `FOLDS`: all images of a patient are in one."""
+    return np.unique(places, return_inverse=True)[1] % FOLDS
+
+
 def smooth(labels: np.ndarray) -> np.ndarray:
     """Return the share of ones per column with half an image of each kind added (Jeffreys' prior), never 0 or 1."""
     return (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
@@ -114,12 +125,10 @@ def guess_constant(fitted: ClassificationFloors, count: int) -> Guess:
 
 def _cross_validate(candidates: list[Candidate], train: pd.DataFrame, labels: np.ndarray, seed: int) -> pd.DataFrame:
     """Score each candidate out of fold. A held-out patient's history is that of the other images, as at the test."""
-    places = train["patient"].drop_duplicates()
-    places = pd.Series([place(seed, f"floor/{patient}") for patient in places], index=places)
-    order = train["patient"].map(places).to_numpy()
+    order = patient_places(train["patient"], seed)
     kept = np.flatnonzero(order <= np.sort(order)[min(MOST_IMAGES, len(order)) - 1])
     train, labels, order = train.iloc[kept], labels[kept], order[kept]
-    fold = np.unique(order, return_inverse=True)[1] % FOLDS
+    fold = folds_of(order)
     features = _features(train, train, labels, own=True)
     names = [*guess_constants(labels, 1), *(each.name for each in candidates)]
     said: dict[str, Guess] = {name: Guess.empty(len(train)) for name in names}

@@ -23,12 +23,11 @@ def write(tables: Sequence[Path], *, pairs: Sequence[str], confidence: float, ta
     tables: of the metrics of all repeats, those of a pair one after the other. pairs: their names, in the same order.
     """
     repeats = len(tables) // max(len(pairs), 1)
+    of_pairs = [tables[start : start + repeats] for start in range(0, len(tables), repeats)] if pairs else []
     found = [
         row
-        for number, pair in enumerate(pairs)
-        for row in summary(
-            [pd.read_csv(path) for path in tables[number * repeats : (number + 1) * repeats]], pair, confidence
-        )
+        for pair, paths in zip(pairs, of_pairs, strict=True)
+        for row in summary([pd.read_csv(path) for path in paths], pair, confidence)
     ]
     pd.DataFrame(found, columns=REPEAT_COLUMNS).to_csv(table, index=False, float_format="%.6g")
 
@@ -37,9 +36,9 @@ def summary(tables: Sequence[pd.DataFrame], pair: str, confidence: float) -> lis
     """Return a row per number that is judged and not of a single label: columns ``REPEAT_COLUMNS``.
 
     tables: metric tables of the trainings of one pair, on the same test images, each beside the floor of its own training
-    images. A number that one of them leaves undefined is left out. The standard error of the mean difference joins the
-    spread between trainings with the bootstrap's error by patients, which all trainings share; degrees of freedom by Welch
-    and Satterthwaite. With one training, its own interval stands, and says nothing of the spread.
+    images. A number that one of them leaves undefined, or does not judge, is left out. The standard error of the mean
+    difference joins the spread between trainings with the bootstrap's error by patients, which all trainings share; degrees
+    of freedom by Welch and Satterthwaite. With one training, its own interval stands, and says nothing of the spread.
     """
     rows = []
     everything = pd.concat(tables).fillna({"label": ""})
