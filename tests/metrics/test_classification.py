@@ -93,9 +93,17 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = bootstrap_weights(np.arange(50) // 3, 40, 1)
     whole = ranking_scores(truth, scores, weights), weighted_ratios(scores[:, None], truth[:, None], weights)[0].samples
     monkeypatch.setattr("cxr.metrics.bootstrap.CHUNK", 120)
+    monkeypatch.setattr("cxr.metrics.ranking.CHUNK", 120)
     parts = ranking_scores(truth, scores, weights), weighted_ratios(scores[:, None], truth[:, None], weights)[0].samples
     np.testing.assert_array_equal(whole[0], parts[0])
     np.testing.assert_allclose(whole[1], parts[1], rtol=1e-14)
+
+
+def test_sums_of_large_weights_do_not_overflow() -> None:
+    truth, scores = np.arange(40_000) % 2, np.linspace(0, 1, 40_000)
+    once, often = (np.full((1, 40_000), each, dtype=np.uint16) for each in (1, 65_535))
+    for one, other in zip(ranking_scores(truth, scores, once), ranking_scores(truth, scores, often), strict=True):
+        assert one == pytest.approx(other)
 
 
 def test_bootstrap_draws_patients() -> None:

@@ -104,10 +104,21 @@ def test_the_order_of_the_training_images_changes_nothing() -> None:
 
 def test_missing_metadata_is_a_case_of_its_own() -> None:
     table = images([1, 2], ["", ""], age=[np.nan, 50.0], sex=["", "F"], view=["", "AP"], follow_up=[np.nan, 0])
-    found = metadata_features(table)
+    found = metadata_features(table, table)
     assert np.isfinite(found).all() and (found[0] != found[1]).any()
-    assert (metadata_features(table.assign(age=[np.nan, 50.0])) == found).all()
-    assert (metadata_features(table.assign(age=[50.0, 50.0]))[0] != found[0]).any()  # 50 is not "missing"
+    known = table.assign(age=[50.0, 50.0])
+    assert (metadata_features(known, table)[0] != found[0]).any()  # 50 is not "missing"
+
+
+def test_ages_and_follow_up_numbers_beyond_those_of_training_count_as_the_highest_known() -> None:
+    """Sizes of one image per patient hardly hold a late follow-up; the official test images are mostly late ones."""
+    table = images([*range(300)], [""] * 300, age=np.linspace(20, 80, 300), follow_up=[0, 1, 2] * 100)
+    asked = images([1, 2, 3], [""] * 3, age=[50.0, 5.0, 95.0], follow_up=[2, 150, 1])
+    found = metadata_features(asked, table)
+    ends = table["age"].quantile([0.01, 0.99]).to_list()
+    within = asked.assign(age=[50.0, *ends], follow_up=[2, 2, 1])
+    assert (found == metadata_features(within, table)).all()
+    assert (found[1] != metadata_features(asked, asked)[1]).any()  # unbounded, both would be told apart
 
 
 def test_a_label_that_few_images_have_is_not_said_to_be_impossible() -> None:

@@ -114,3 +114,37 @@ def test_a_table_gives_each_row_its_verdict():
     assert table["verdict"].tolist() == [BETTER, TOO_FEW, DESCRIPTIVE, SAME, WORSE]
     assert table["p"].notna().tolist() == [True, True, False, True, True]
     assert table["p_holm"].notna().tolist() == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("metric", ["auroc", "loss"])
+def test_better_means_better_than_every_rung_and_worse_means_worse_than_the_floor(metric):
+    """The floor is chosen on training images: on the test images a lower rung can be above it."""
+    noise, sign = np.random.default_rng(0).normal(0, 0.02, 400), 1 if metric == "auroc" else -1
+
+    def judge(gap, rungs):
+        def estimate(above, own=0.0):
+            return Estimate(0.5 + sign * above, 0.5 + sign * above + noise * own)
+
+        others = {name: estimate(above) for name, above in rungs.items()}
+        row = metric_row(
+            metric, "Mass", estimate(gap, 1.0), estimate(0.0), "x", confidence=0.95, support=50, patients=40, effective=40,
+            rungs=others,
+        )  # fmt: skip
+        return metric_table("p", "e", [row], 0.95).iloc[0]
+
+    assert judge(0.1, {})["verdict"] == judge(0.1, {"constant": 0.0, "metadata": 0.0})["verdict"] == BETTER
+    for reached in (0.08, 0.1, 0.3):  # a rung that cannot be told from the score, and one that beats it
+        found = judge(0.1, {"constant": reached, "metadata": 0.0})
+        assert found["verdict"] == SAME and found["note"] == "another rung is as good"
+        assert found["floor"] == 0.5 and found["constant"] == pytest.approx(0.5 + sign * reached)
+    assert judge(0.1, {"constant": 0.04})["p"] == pytest.approx(judge(0.06, {})["p"])  # the nearest rung's
+    assert judge(-0.1, {"constant": -0.3})["verdict"] == WORSE  # below the floor is below the floor
+    assert judge(0.0, {"constant": 0.3})["note"] == ""  # it cannot be told from its floor as it is
+
+
+def test_an_auprc_is_not_held_against_a_random_ranking():
+    row = metric_row(
+        "auprc", "Mass", Estimate(0.3, np.linspace(0.28, 0.32, 200)), Estimate(0.1, np.full(200, 0.1)), "x",
+        confidence=0.95, support=50, patients=40, effective=40, rungs={"constant": Estimate(0.4, np.full(200, 0.4))},
+    )  # fmt: skip
+    assert metric_table("p", "e", [row], 0.95)["verdict"].tolist() == [BETTER]

@@ -65,9 +65,8 @@ def weighted_ratios(numerator: np.ndarray, denominator: np.ndarray, weights: np.
     """
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     values = ratio(numerator.sum(axis=0), denominator.sum(axis=0))
-    parts = [
-        ratio(part.astype(np.float64) @ numerator, part.astype(np.float64) @ denominator) for part in chunks(weights)
-    ]
+    drawn = (part.astype(np.float64) for part in chunks(weights))
+    parts = [ratio(part @ numerator, part @ denominator) for part in drawn]
     samples = np.concatenate(parts) if parts else np.empty((0, numerator.shape[1]))
     return [Estimate(float(value), samples[:, column]) for column, value in enumerate(values)]
 
@@ -92,9 +91,9 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
 
 
-def chunks(weights: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the bootstrap samples in pieces of about ``CHUNK`` weights."""
-    rows = max(1, CHUNK // max(1, weights.shape[1]))
+def chunks(weights: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
+    """Yield the bootstrap samples in pieces of about this many weights, or ``CHUNK``."""
+    rows = max(1, (size or CHUNK) // max(1, weights.shape[1]))
     for start in range(0, len(weights), rows):
         yield weights[start : start + rows]
 

@@ -16,8 +16,8 @@ from cxr.labels import FINDINGS, LABELS, SEPARATOR, to_matrix
 from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.guesses import AMONG_FINDINGS, SIGMOID, SOFTMAX, Column, Guess, areas, columns
-from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
-from cxr.metrics.table import Row, metric_row, metric_table
+from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.table import Row, can_be_judged, metric_row, metric_table
 
 
 def classification_table(
@@ -172,17 +172,16 @@ def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float
     keys = [(prefix + column.metric, column.label) for column in mine]
     floors = [ladder.floor(*key) for key in keys]
     denominators = np.stack([column.denominator for column in mine], axis=1)
-    estimates = [
-        weighted_ratios(np.stack([column.numerator for column in each], axis=1), denominators, scored.weights)
-        for each in (mine, [theirs[name][at] for at, name in enumerate(floors)])
-    ]
-    for at, (column, value, floor) in enumerate(zip(mine, *estimates, strict=True)):
+
+    def estimated(chosen: Sequence[Column]) -> list[Estimate]:
+        return weighted_ratios(np.stack([column.numerator for column in chosen], axis=1), denominators, scored.weights)
+
+    def of(names: Sequence[str]) -> list[Estimate]:
+        return estimated([theirs[name][at] for at, name in enumerate(names)])
+
+    rungs = {rung: of([ladder.of_rung(rung, *key) for key in keys]) for rung in ladder.reached()}
+    for at, (column, value, floor) in enumerate(zip(mine, estimated(mine), of(floors), strict=True)):
         total = column.denominator.sum()
-        rungs = {
-            rung: float(theirs[name][at].numerator.sum() / total)
-            for rung in RUNGS
-            if total and (name := ladder.of_rung(rung, *keys[at]))
-        }
         constant = _constant_name(ladder.guesses[CONSTANT], activation, column)
         yield metric_row(
             column.metric,
@@ -194,7 +193,7 @@ def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float
             support=int(total),
             **_telling(column, scored),
             note="" if np.isfinite(value.value) else "no image has the label" if column.label in LABELS else "no image",
-            rungs=rungs,
+            rungs={rung: estimates[at] for rung, estimates in rungs.items()},
         )
 
 
@@ -214,29 +213,27 @@ def _constant_name(said: Guess, activation: str, column: Column) -> str:
 
 def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[Row]:
     cached = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, scored.weights))
-    unsampled = scored.weights[:0]
-    values = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, unsampled))
     for number, metric in enumerate(("auroc", "auprc")):
         for label, at in _ranked(scored):
             floor = scored.ladder.floor(metric, label)
-            rungs = {
-                rung: float(np.mean([values(name, each)[number].value for each in at]))
-                for rung in RUNGS
-                if at and (name := scored.ladder.of_rung(rung, metric, label))
-            }
             nothing = Estimate(np.nan, np.full(len(scored.weights), np.nan))
-            found = [mean_of([cached(name, each)[number] for each in at]) if at else nothing for name in ("", floor)]
+            wanted = {rung: scored.ladder.of_rung(rung, metric, label) for rung in scored.ladder.reached()}
+            found, floored, *rungs = (
+                mean_of([cached(name, each)[number] for each in at]) if at else nothing
+                for name in ("", floor, *wanted.values())
+            )
             yield metric_row(
                 metric,
                 label,
-                *found,
+                found,
+                floored,
                 CONSTANT_RANKING[metric] if floor == CONSTANT else floor,
                 confidence=confidence,
                 support=_support(label, scored),
                 **judging.telling(*(part for each in at for part in scored.parts(each))),
-                judgeable=metric == "auroc" or scored.ladder.rungs[floor] != CONSTANT,
+                judgeable=can_be_judged(metric, scored.ladder.rungs[floor]),
                 note=_ranking_note(label, at, scored),
-                rungs=rungs,
+                rungs=dict(zip(wanted, rungs, strict=True)),
             )
 
 

@@ -13,13 +13,14 @@ from cxr.metrics import image_free, judging, validity
 from cxr.metrics.bootstrap import Estimate, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.classification import CONSTANT_RANKING, CONSTANTS
 from cxr.metrics.guesses import SIGMOID, Guess, areas, binary_cross_entropy
-from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
-from cxr.metrics.table import METRIC_COLUMNS, Row, metric_row, metric_table
+from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.table import METRIC_COLUMNS, Row, can_be_judged, metric_row, metric_table
 from cxr.metrics.validity_rows import COLUMNS, POOLED, Tested, nothing
 
 OWN_SHARE = "constant, the label's share of these images"
 METRICS = ("auroc", "auprc", "loss", "accuracy")
 Scores = dict[str, Estimate]
+_Told = tuple[Estimate, ...]  # of a number: the model, its floor, and each rung that there is
 
 
 def study_ladder(train: pd.DataFrame, cases: pd.DataFrame, known: Sequence[str], seed: int) -> Ladder:
@@ -38,7 +39,7 @@ def refitted_ladder(cases: pd.DataFrame, seed: int) -> Ladder:
     known one; what is fitted on metadata tells of each image what is fitted on other patients (`image_free.FOLDS` folds).
     """
     fold = image_free.folds_of(image_free.patient_places(cases["patient"], seed))
-    features = StandardScaler().fit_transform(image_free.metadata_features(cases))
+    features = StandardScaler().fit_transform(image_free.metadata_features(cases, cases))
     candidates = [each for each in image_free.CANDIDATES if each.rung == "metadata"]
     targets = cases[list(LABELS)].to_numpy(np.float64)
     said = {name: np.full(targets.shape, np.nan) for name in (OWN_SHARE, *(each.name for each in candidates))}
@@ -142,7 +143,7 @@ def _known(tested: Tested, labels: Sequence[int]) -> Tested:
 
 
 def _metric_rows(tested: Tested) -> Iterator[Row]:
-    found: dict[str, dict[str, tuple[Estimate, Estimate]]] = {metric: {} for metric in METRICS}
+    found: dict[str, dict[str, _Told]] = {metric: {} for metric in METRICS}
     parts = {}
     for at in _told(tested):
         own = _known(tested, [at])
@@ -152,24 +153,22 @@ def _metric_rows(tested: Tested) -> Iterator[Row]:
         for metric in METRICS:
             floor = own.ladder.floor(metric, LABELS[at])
             pair = model[metric], _scores(own.ladder.guesses[floor], own.targets, at, own.weights)[metric]
-            found[metric][LABELS[at]] = pair
+            rungs = _rungs(own, metric, at)
+            found[metric][LABELS[at]] = *pair, *rungs.values()
             yield metric_row(
                 metric, LABELS[at], *pair, _floor_name(metric, floor), confidence=tested.confidence,
                 support=int(has.sum()) if metric.startswith("au") else len(has), **judging.telling(*parts[LABELS[at]]),
-                judgeable=metric != "auprc" or own.ladder.rungs[floor] != CONSTANT, rungs=_rungs(own, metric, at),
+                judgeable=can_be_judged(metric, own.ladder.rungs[floor]), rungs=rungs,
                 note=f"{int((~has).sum())} images without the label; {len(tested.targets) - len(has)} left out: not known",
             )  # fmt: skip
     for metric in METRICS:
-        yield _mean_row(metric, found[metric], parts, tested.confidence)
+        yield _mean_row(metric, found[metric], parts, tested)
 
 
-def _rungs(own: Tested, metric: str, at: int) -> dict[str, float]:
-    names = {rung: own.ladder.of_rung(rung, metric, LABELS[at]) for rung in RUNGS}
-    unsampled = own.weights[:0]
+def _rungs(own: Tested, metric: str, at: int) -> dict[str, Estimate]:
+    names = {rung: own.ladder.of_rung(rung, metric, LABELS[at]) for rung in own.ladder.reached()}
     return {
-        rung: _scores(own.ladder.guesses[name], own.targets, at, unsampled)[metric].value
-        for rung, name in names.items()
-        if name
+        rung: _scores(own.ladder.guesses[name], own.targets, at, own.weights)[metric] for rung, name in names.items()
     }
 
 
@@ -181,21 +180,25 @@ def _floor_name(metric: str, name: str) -> str:
 
 def _mean_row(
     metric: str,
-    found: Mapping[str, tuple[Estimate, Estimate]],
+    found: Mapping[str, _Told],
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    confidence: float,
+    tested: Tested,
 ) -> Row:
     told = [label for label in found if label in FINDINGS]
     enough = [label for label in told if judging.telling(*parts[label])["patients"] >= judging.FEWEST]
     without = [label for label in told if label not in enough]
-    samples = len(next(iter(found.values()))[0].samples)
-    means = [mean_of([found[label][at] for label in enough]) if enough else nothing(samples) for at in (0, 1)]
+    names = tested.ladder.reached()
+    own, floor, *rungs = (
+        mean_of([found[label][at] for label in enough]) if enough else nothing(len(tested.weights))
+        for at in range(2 + len(names))
+    )
     note = f"mean over {len(enough)} findings"
     if without:
         note += f"; fewer than {judging.FEWEST} patients with or without the label: {', '.join(without)}"
     return metric_row(
-        metric, POOLED, *means, "the best of each finding", confidence=confidence, support=len(enough),
+        metric, POOLED, own, floor, "the best of each finding", confidence=tested.confidence, support=len(enough),
         **judging.telling(*(part for label in enough for part in parts[label])), judgeable=metric != "auprc", note=note,
+        rungs=dict(zip(names, rungs, strict=True)),
     )  # fmt: skip
 
 

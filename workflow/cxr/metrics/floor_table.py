@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from cxr.data import csv_cells, label_list, split_files, splits
 from cxr.labels import FINDINGS, LABELS, to_matrix
@@ -79,7 +80,8 @@ def write(
     asked = [(name, rule, size) for name, (rule, sizes) in protocols.items() for size in sizes]
     work = partial(_of_split, records, official, settings, seed)
     rows = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    one_thread = partial(threadpool_limits, 1)  # each process has a core to itself
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=one_thread) as pool:
         for told, found in pool.map(work, asked):
             tell(told)
             rows += found

@@ -6,16 +6,20 @@ with one degree of freedom less than there are patients who tell of the number: 
 alone is far too narrow. Patients with many images count for more, so the effective number of patients is taken
 (`effective_patients`). Below `FEWEST` patients there is no verdict; below `FEW` it is marked. The benchmark
 benchmarks/verdicts.py measures how often the rule calls a difference where there is none.
+
+"Better" says more than better than the floor: the same must hold against every rung of the ladder (`p_against`). The floor is
+chosen on training images, and on test images of another kind another rung can be above it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from cxr.labels import LABELS
-from cxr.metrics.bootstrap import Estimate
+from cxr.metrics.bootstrap import Estimate, minus
 
 BETTER, SAME, WORSE, UNDEFINED, DESCRIPTIVE = "better", "indistinguishable", "worse", "undefined", "descriptive"
 TOO_FEW = "too_few"
@@ -43,6 +47,15 @@ def telling(*groups: np.ndarray) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Against:
+    """How a score is compared. patients: the effective number of those who tell of it; confidence: level of the intervals."""
+
+    patients: float
+    confidence: float
+    higher_is_better: bool
+
+
 def p_value(difference: Estimate, patients: float) -> float:
     """Return the two-sided p-value of a difference; NaN where it is undefined or fewer than two patients tell of it.
 
@@ -56,6 +69,31 @@ def p_value(difference: Estimate, patients: float) -> float:
     if error == 0:
         return float(difference.value == 0)
     return float(2 * stats.t.sf(abs(difference.value) / error, patients - 1))
+
+
+def p_against(score: Estimate, floor: Estimate, rungs: Sequence[Estimate], against: Against) -> tuple[float, bool]:
+    """Return the p-value of a score's difference to its floor, and whether it is that of another rung.
+
+    Of a score on the good side of its floor it is the highest one of the differences to the floor and to each rung, and 1 if
+    the score is not on the good side of a rung or the interval of that difference holds 0. So the rate of false calls stays
+    that of one comparison (an intersection-union test: Berger 1982).
+    """
+    own = p_value(minus(score, floor), against.patients)
+    if not _good(minus(score, floor), against):
+        return own, False
+    differences = (minus(score, each) for each in rungs)
+    others = [p_value(each, against.patients) if _clear(each, against) else 1.0 for each in differences]
+    highest = max(others, default=0.0)
+    return max(own, highest), bool(highest > own)
+
+
+def _good(difference: Estimate, against: Against) -> bool:
+    return difference.value > 0 if against.higher_is_better else difference.value < 0
+
+
+def _clear(difference: Estimate, against: Against) -> bool:
+    low, high = difference.interval(against.confidence)
+    return _good(difference, against) and not low <= 0 <= high
 
 
 def holm(values: Sequence[float]) -> np.ndarray:

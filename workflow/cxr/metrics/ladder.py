@@ -44,6 +44,10 @@ class Ladder:
         """
         return self._best([*self.rungs], metric, label)
 
+    def reached(self) -> list[str]:
+        """Return the rungs that the split has, the lowest first."""
+        return [rung for rung in RUNGS if rung in self.rungs.values()]
+
     def of_rung(self, rung: str, metric: str, label: str) -> str | None:
         """Return the rung's candidate with the best cross-validated score; None where the split has no such rung."""
         names = [name for name in self.rungs if self.rungs[name] == rung]

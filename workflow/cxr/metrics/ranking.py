@@ -4,6 +4,8 @@ import numpy as np
 
 from cxr.metrics.bootstrap import chunks, ratio, running_sums
 
+CHUNK = 250_000  # weights handled at once: with their sums they fit a processor's cache
+
 
 def ranking_scores(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted AUROC and AUPRC of one class, for many sets of weights at once.
@@ -22,11 +24,11 @@ def ranking_scores(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     positives = np.append(0, np.cumsum(truth[order]))  # number of positives ranked before a place
     holds_positive = positives[ends] > positives[starts]
     starts, ends = starts[holds_positive], ends[holds_positive]
-    total = np.int64 if np.issubdtype(weights.dtype, np.integer) else np.float64
+    total = _sum_type(weights)
 
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     done = 0
-    for part in chunks(weights):
+    for part in chunks(weights, CHUNK):
         ranked_weights = part[:, order]
         above = running_sums(ranked_weights, total)
         true_above = running_sums(ranked_weights[:, truth[order]], total)
@@ -41,6 +43,13 @@ def ranking_scores(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
         auprc[rows] = ratio((gained * precision).sum(axis=1), all_true)
         done += len(part)
     return auroc, auprc
+
+
+def _sum_type(weights: np.ndarray) -> type:
+    """Return the smallest type that holds twice the sum of any row."""
+    if not np.issubdtype(weights.dtype, np.integer):
+        return np.float64
+    return np.int32 if weights.shape[1] * int(weights.max(initial=0)) < 2**30 else np.int64
 
 
 def expected_average_precision(positives: int, count: int) -> float:

@@ -7,9 +7,10 @@ import pandas as pd
 
 from cxr.metrics import judging
 from cxr.metrics.bootstrap import Estimate, minus
+from cxr.metrics.ladder import CONSTANT, RUNGS
 from cxr.metrics.names import judged, of
 
-RUNG_COLUMNS = ["constant", "metadata", "history"]
+RUNG_COLUMNS = [*RUNGS]
 METRIC_COLUMNS = [
     "protocol",
     "experiment",
@@ -37,6 +38,11 @@ METRIC_COLUMNS = [
 Row = dict[str, object]
 
 
+def can_be_judged(metric: str, rung: str) -> bool:
+    """Tell whether a rule of verdicts holds against a rung: an AUPRC against a constant is too skewed for one."""
+    return metric != "auprc" or rung != CONSTANT
+
+
 def metric_row(
     metric: str,
     label: str,
@@ -50,21 +56,30 @@ def metric_row(
     effective: float,
     judgeable: bool = True,
     note: str = "",
-    rungs: Mapping[str, float] | None = None,
+    rungs: Mapping[str, Estimate] | None = None,
 ) -> Row:
     """Write an estimate and its floor as a row of the metric table, less the columns that `metric_table` adds.
 
     metric: one of `names.METRICS`. support: number of images or boxes behind the score. patients: how many tell of it;
     effective: their effective number (`judging.effective_patients`). judgeable: whether the rule of verdicts holds for this
-    pair of score and floor. rungs: values of the image-free predictors of each rung, for the numbers that have a ladder. Without
-    a floor, the floor's columns are NaN. The note gains the number of bootstrap samples in which the score is undefined.
+    pair of score and floor. rungs: what the image-free predictors of each rung score, for the numbers that have a ladder; a
+    score is called better only if it is so against each (`judging.p_against`). Without a floor, the floor's columns are NaN. The
+    note gains the number of bootstrap samples in which the score is undefined.
     """
+    rungs = rungs or {}
     nothing = Estimate(np.nan, np.full_like(score.samples, np.nan))
     floor = nothing if floor is None else floor
     difference = minus(score, floor)
     low, high = score.interval(confidence)
     floor_low, floor_high = floor.interval(confidence)
     difference_low, difference_high = difference.interval(confidence)
+    p = np.nan
+    if judgeable := judgeable and judged(metric, label):
+        contenders = [each for rung, each in rungs.items() if can_be_judged(metric, rung)]
+        against = judging.Against(effective, confidence, of(metric).higher_is_better)
+        p, by_rung = judging.p_against(score, floor, contenders, against)
+        if by_rung and p > 1 - confidence:
+            note = "; ".join(filter(None, [note, "another rung is as good"]))
     undefined = int(np.isnan(score.samples).sum())
     if undefined and np.isfinite(score.value):
         note = "; ".join(filter(None, [note, f"undefined in {undefined} of {len(score.samples)} resamples"]))
@@ -84,9 +99,9 @@ def metric_row(
         "higher_is_better": int(of(metric).higher_is_better),
         "support": support,
         "patients": patients,
-        "judged": judgeable and judged(metric, label),
-        "p": judging.p_value(difference, effective) if judgeable and judged(metric, label) else np.nan,
-        **{name: (rungs or {}).get(name, np.nan) for name in RUNG_COLUMNS},
+        "judged": judgeable,
+        "p": p,
+        **{name: rungs[name].value if name in rungs else np.nan for name in RUNG_COLUMNS},
         "note": note,
     }
 
