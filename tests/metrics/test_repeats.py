@@ -11,7 +11,7 @@ def metrics(difference, low, high, metric="auroc", label="mean14", patients=100,
     row = {
         "protocol": "sound", "experiment": "transfer_c2_s40", "metric": metric, "label": label, "value": 0.6 + difference,
         "floor": 0.6, "difference": difference, "difference_low": low, "difference_high": high, "support": 300,
-        "patients": patients, "p": 0.2, "verdict": "indistinguishable",
+        "patients": patients, "effective": patients, "p": 0.2, "verdict": "indistinguishable",
     }  # fmt: skip
     return pd.DataFrame([row | more])
 
@@ -40,6 +40,21 @@ def test_a_lower_loss_is_better(metric):
     each = [metrics(-0.04, -0.05, -0.03, metric=metric), metrics(-0.041, -0.05, -0.03, metric=metric)]
     (row,) = repeats.summary(each, "c2_s40", 0.95)
     assert row["verdict"] == {"loss": "better", "auroc": "worse"}[metric]
+
+
+def test_the_degrees_of_freedom_are_those_of_the_effective_number_of_patients():
+    many, few = (repeats.summary([metrics(0.04, 0.02, 0.06, effective=n)] * 2, "c2", 0.95)[0] for n in (100, 3))
+    assert few["difference_high"] - few["difference"] > 1.5 * (many["difference_high"] - many["difference"])
+
+
+@pytest.mark.parametrize(("reached", "expected"), [(0.60, "better"), (0.635, "indistinguishable"), (0.7, "indistinguishable")])
+def test_better_is_better_than_every_rung(reached, expected):
+    each = [metrics(0.04, 0.03, 0.05, constant=0.5, metadata=reached)] * 2
+    assert repeats.summary(each, "c2_s40", 0.95)[0]["verdict"] == expected
+    each = [metrics(-0.04, -0.05, -0.03, metric="loss", constant=0.7, metadata=1.2 - reached)] * 2
+    assert repeats.summary(each, "c2_s40", 0.95)[0]["verdict"] == expected
+    each = [metrics(0.04, 0.03, 0.05, metric="auprc", constant=0.9)] * 2
+    assert repeats.summary(each, "c2_s40", 0.95)[0]["verdict"] == "better", "a random ranking is no contender"
 
 
 def test_few_patients_labels_descriptive_and_undefined_numbers_get_no_verdict():

@@ -9,7 +9,9 @@ from scipy import stats
 
 from cxr.labels import LABELS
 from cxr.metrics import judging
+from cxr.metrics.ladder import RUNGS
 from cxr.metrics.names import of
+from cxr.metrics.table import can_be_judged
 
 REPEAT_COLUMNS = [
     "protocol", "pair", "metric", "label", "repeats", "value", "sd", "floor", "difference", "difference_low",
@@ -38,7 +40,9 @@ def summary(tables: Sequence[pd.DataFrame], pair: str, confidence: float) -> lis
     tables: metric tables of the trainings of one pair, on the same test images, each beside the floor of its own training
     images. A number that one of them leaves undefined, or does not judge, is left out. The standard error of the mean
     difference joins the spread between trainings with the bootstrap's error by patients, which all trainings share; degrees
-    of freedom by Welch and Satterthwaite. With one training, its own interval stands, and says nothing of the spread.
+    of freedom by Welch and Satterthwaite, from the effective number of patients. A number is better only if it is so against
+    every rung of the ladder; the error of the difference to the floor stands for those to the others. With one training, its
+    own interval stands, and says nothing of the spread.
     """
     rows = []
     everything = pd.concat(tables).fillna({"label": ""})
@@ -46,7 +50,8 @@ def summary(tables: Sequence[pd.DataFrame], pair: str, confidence: float) -> lis
     for (metric, label), each in everything[wanted].groupby(["metric", "label"], sort=False):
         if len(each) != len(tables) or each["difference"].isna().any():
             continue
-        low, high, p = _difference(each, confidence)
+        higher = of(str(metric)).higher_is_better
+        low, high, p = _difference(each, higher, confidence)
         row = {
             **each.iloc[0][["protocol", "support", "patients"]].to_dict(),
             "metric": metric,
@@ -60,17 +65,17 @@ def summary(tables: Sequence[pd.DataFrame], pair: str, confidence: float) -> lis
             "difference_low": low,
             "difference_high": high,
         }
-        test = {**row, "judged": True, "p_holm": p, "higher_is_better": of(str(metric)).higher_is_better}
+        test = {**row, "judged": True, "p_holm": p, "higher_is_better": higher}
         rows.append({**row, "verdict": judging.verdict(test, confidence)})
     return rows
 
 
-def _difference(each: pd.DataFrame, confidence: float) -> tuple[float, float, float]:
-    """Return interval and p-value of the mean difference of several trainings to their floors."""
+def _difference(each: pd.DataFrame, higher: bool, confidence: float) -> tuple[float, float, float]:
+    """Return interval and p-value of the mean difference of several trainings to their floors, or to a nearer rung."""
     if len(each) == 1:
         only = each.iloc[0]
         return only["difference_low"], only["difference_high"], only["p"]
-    mean, repeats, patients = each["difference"].mean(), len(each), float(each["patients"].iloc[0])
+    mean, repeats, patients = each["difference"].mean(), len(each), float(each["effective"].iloc[0])
     by_training = each["difference"].var(ddof=1) / repeats
     width = (each["difference_high"] - each["difference_low"]).mean() / (2 * stats.norm.ppf((1 + confidence) / 2))
     by_patient = width**2
@@ -79,4 +84,13 @@ def _difference(each: pd.DataFrame, confidence: float) -> tuple[float, float, fl
         return mean, mean, float(mean == 0)
     degrees = variance**2 / (by_training**2 / (repeats - 1) + by_patient**2 / max(patients - 1, 1))
     margin = stats.t.ppf((1 + confidence) / 2, degrees) * np.sqrt(variance)
-    return mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / np.sqrt(variance), degrees))
+    nearest = _nearest(each, higher) if (mean > 0) == higher else abs(mean)
+    p = float(2 * stats.t.sf(nearest / np.sqrt(variance), degrees)) if nearest > 0 else 1.0
+    return mean - margin, mean + margin, p
+
+
+def _nearest(each: pd.DataFrame, higher: bool) -> float:
+    """Return by how much the mean is on the good side of its floor and of every rung; negative where one is better."""
+    contenders = [rung for rung in RUNGS if rung in each and can_be_judged(str(each["metric"].iloc[0]), rung)]
+    gaps = each[["value"]].to_numpy() - each[["floor", *contenders]].to_numpy(np.float64)
+    return float(np.nanmin(gaps.mean(axis=0) * (1 if higher else -1)))
