@@ -161,6 +161,23 @@ def coverage(patients: int, positives: int, runs: int, samples: int, draw: np.ra
     return held / runs
 
 
+def coverage_of_areas(patients: int, positives: int, runs: int, samples: int, draw: np.random.Generator) -> float:
+    """Return how often the interval of an F1 of areas holds its value on very many images."""
+    true = _area(Images(draw, 20_000, 20_000, 0), 0).value
+    held = 0
+    for _ in range(runs):
+        low, high = _area(Images(draw, patients, positives, samples), samples).interval(CONFIDENCE)
+        held += low <= true <= high
+    return held / runs
+
+
+def _area(images: Images, samples: int) -> Estimate:
+    held = images.truth
+    target, mask = (_masks(images.draw, int(held.sum()), size) for size in (5, 6))
+    weights = bootstrap_weights(images.patients[held], samples, int(images.draw.integers(2**31)))
+    return area_estimates(cell_scores(target, mask), np.ones(len(target), dtype=bool), weights)[2]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
@@ -196,6 +213,12 @@ def main() -> None:
         held = coverage(patients, positives, given.runs, given.samples, draw)
         print(
             f"95% interval of an AUROC, {patients} patients, {positives} with the label: holds the true value {held:.3f}"
+        )
+    for patients, positives in ((60, 10), (60, 20), (300, 50), (300, 100)):
+        draw = np.random.default_rng([given.seed, patients, positives])
+        held = coverage_of_areas(patients, positives, given.runs, given.samples, draw)
+        print(
+            f"95% interval of an F1 of areas, {patients} patients, {positives} with boxes: holds the true value {held:.3f}"
         )
     print(f"{time.perf_counter() - began:.0f} s")
     if given.csv:
