@@ -61,6 +61,7 @@ rule leakage_network:
             "layers": SETTINGS.leakage.layers,
             "head_input": "features",
             "frozen_batchnorm": "eval",
+            "head_init": "torch",
         },
         code=code("leakage"),
     script:

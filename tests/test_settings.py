@@ -45,7 +45,10 @@ def test_the_protocols_keep_their_own_defaults_under_an_override():
         ({"seed": "x"}, ["'seed'", "= x", "integer"]),
         ({"images": {"box_size": 500}}, ["images.box_size = 500", "paper.gridcnn.image_size = 1024"]),
         ({"sound": {"split": {"rule": "official"}}}, ["data.test_list"]),
-        ({"paper": {"split": {"box_folds": 5}}}, ["paper.split.box_folds = 5", "paper.split.box_validation above 0"]),
+        (
+            {"paper": {"split": {"box_folds": 5, "box_validation": 0}}},
+            ["paper.split.box_folds = 5", "paper.split.box_validation above 0"],
+        ),
     ],
 )
 def test_bad_settings_are_refused_in_one_line_that_names_key_value_and_range(config, words):

@@ -5,7 +5,7 @@ PROBED = 128  # validation images on which a comparison's jobs measure the added
 
 def transfer_settings(wildcards, schedule):
     section = protocol_of(wildcards).transfer
-    return chosen(section, "head_input", "frozen_batchnorm", "balanced", "select_by") | {
+    return chosen(section, "head_input", "frozen_batchnorm", "head_init", "balanced", "select_by") | {
         "schedule": section.model_dump()[schedule],
         "probed": 0,
         "repeat": plans.number_of(wildcards.get("repeat", "")),

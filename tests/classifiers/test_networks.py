@@ -89,11 +89,12 @@ def test_more_layers_than_the_network_has_is_refused():
         TransferClassifier(resnet("resnet10", 20), 26, 15, "logits", "eval")
 
 
-def test_the_added_layer_starts_uniform():
-    head = TransferClassifier(resnet("resnet10", 1000), 0, 15, "softmax", "eval").head
-    bound = 1000**-0.5
-    assert head.weight.abs().max() <= bound
+@pytest.mark.parametrize(("init", "bound", "biases"), [("torch", 0.0316, True), ("glorot", 0.0769, False)])
+def test_the_added_layer_starts_uniform(init, bound, biases):
+    head = TransferClassifier(resnet("resnet10", 1000), 0, 15, "softmax", "eval", init).head
+    assert 0.99 * bound < head.weight.abs().max() <= 1.001 * bound
     assert abs(head.weight.std() - bound / 3**0.5) < 0.05 * bound
+    assert (head.bias != 0).all() == biases == (head.bias != 0).any()
 
 
 def test_a_baseline_gives_fifteen_logits():

@@ -64,8 +64,8 @@ def trained(study, source, folder, **changes):
     folder.mkdir(exist_ok=True)
     out = {name: folder / name for name in ("model", "predictions", "history", "facts", "validation_predictions")}
     options = {
-        "features": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "balanced": True,
-        "select_by": "auroc", "probed": 0, "layers": 2, "repeat": 0, **changes,
+        "features": None, "shared": "training", "head_input": "features", "frozen_batchnorm": "eval", "head_init": "torch",
+        "balanced": True, "select_by": "auroc", "probed": 0, "layers": 2, "repeat": 0, **changes,
     }  # fmt: skip
 
     def made(kind, *names, **others):
@@ -77,7 +77,7 @@ def trained(study, source, folder, **changes):
             inputs=study.classifier(AUGMENT), outputs=fit.Outputs(**out), probed=options["probed"],
             start=made(transfer.Start, "features", "shared", source_weights=source),
             architecture=made(
-                transfer.Architecture, "layers", "head_input", "frozen_batchnorm", network="resnet10"
+                transfer.Architecture, "layers", "head_input", "frozen_batchnorm", "head_init", network="resnet10"
             ),
             training=made(fit.Training, "balanced", "select_by", "repeat", schedule=SCHEDULE), run=plain(0, CPU, tell),
         )  # fmt: skip
@@ -89,6 +89,12 @@ def trained(study, source, folder, **changes):
 @pytest.fixture(scope="module")
 def from_images(study, source, tmp_path_factory):
     return trained(study, source, tmp_path_factory.mktemp("job") / "images", probed=3)
+
+
+def test_the_added_layer_starts_as_it_is_told(study, source, from_images, tmp_path):
+    predictions, _, facts, _ = trained(study, source, tmp_path / "glorot", head_init="glorot")
+    assert (from_images[2]["head_init"], facts["head_init"]) == ("torch", "glorot")
+    assert not predictions.equals(from_images[0])
 
 
 def test_a_source_network_is_its_checkpoint_and_has_as_many_outputs(source):

@@ -673,7 +673,7 @@ def test_real_official_lists(real, nih_sample):
     assert parts["train"]["patient"].nunique() == 100
 
 
-def test_the_papers_box_split_of_the_real_list(real):
+def test_a_box_split_of_the_real_list_without_validation_images(real):
     records, boxes = real
     for seed in range(3):
         parts = split_boxes(boxes, records, "image", validation=0.0, test=0.1318, seed=seed)

@@ -51,7 +51,7 @@ def results(tmp_path_factory):
         transfer.train(
             inputs=study.classifier(), outputs=fit.Outputs(**outputs(folder / LONG)),
             start=transfer.Start(folder / "source.pt", None, "training"),
-            architecture=transfer.Architecture("resnet10", 2, "logits", "eval"),
+            architecture=transfer.Architecture("resnet10", 2, "logits", "eval", "glorot"),
             training=fit.Training(SCHEDULE, False, "auroc"), probed=0, run=run,
         )  # fmt: skip
         for fold, chosen in enumerate((GridCNN(image_size=64, width=4, training=SCHEDULE), findings())):

@@ -42,6 +42,7 @@ with (
             layers=int(wildcards.layers),
             head_input=settings["head_input"],
             frozen_batchnorm=settings["frozen_batchnorm"],
+            head_init=settings["head_init"],
         ),
         training=fit.Training(
             Schedule(**settings["schedule"]), settings["balanced"], settings["select_by"], settings["repeat"]

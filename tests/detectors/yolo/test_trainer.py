@@ -21,7 +21,7 @@ from cxr.detectors.yolo import experiments, labels
 from cxr.detectors.yolo import trainer as detector
 from cxr.errors import InputError, Interrupted
 from cxr.labels import BOXED_FINDINGS
-from cxr.settings import Yolo
+from cxr.settings import DEFAULTS, Yolo
 from cxr.training.checkpoint import Keeper
 from cxr.training.device import Device
 from cxr.training.runs import Run, plain
@@ -675,6 +675,30 @@ def test_fine_tuning_transfers_all_but_the_class_outputs(
     assert torch.allclose(model.state_dict()[frozen], source.state_dict()[frozen], atol=1e-3)
     assert not torch.equal(model.state_dict()[changed], source.state_dict()[changed])
     assert set(predict(tuned.weights, data, confidence=1e-4)["label"]) <= set(FINDINGS)
+
+
+def test_a_negative_number_of_frozen_modules_leaves_the_last_ones_to_train(tmp_path: Path, ten_set: Path) -> None:
+    source = tune(ten_set, tmp_path / "source", SMALL).weights
+    settings = SMALL.model_copy(update={"freeze": -1, "epochs": 1})
+    tuned = tune(ten_set, tmp_path / "run", settings, weights=source)
+    before, after = (detector._load(path) for path in (source, tuned.weights))
+    head = sum(each.numel() for each in before.model[-1].parameters() if each.shape[:2] != (1, 16))  # not the DFL's
+    assert tuned.facts["trained_parameters"] == head < 0.5 * tuned.facts["parameters"]
+    last = f"model.{len(before.model) - 1}."
+    pairs = zip(before.named_parameters(), after.parameters(), strict=True)
+    changed = {name for (name, one), other in pairs if not torch.allclose(one, other, atol=1e-3)}
+    assert changed and all(name.startswith(last) for name in changed)
+
+
+def test_under_paper_a_sixth_of_yolo11n_is_trained() -> None:
+    """The detection head: the paper adjusted only the final layers. Freezing ten modules left 57%."""
+    settings = DEFAULTS.paper.yolo
+    assert (settings.architecture, settings.freeze, settings.mosaic) == ("yolo11n.yaml", -1, 0)
+    network = detector.DetectionModel(settings.architecture, nc=8, verbose=False)
+    whole, head, after_ten = (
+        sum(each.numel() for each in part.parameters()) for part in (network, network.model[-1], network.model[10:])
+    )
+    assert (round(head / whole, 3), round(after_ten / whole, 2)) == (0.167, 0.57)
 
 
 @pytest.mark.long

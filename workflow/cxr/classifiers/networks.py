@@ -80,6 +80,9 @@ class TransferClassifier(nn.Module):
     training; in testing the stored ones, which training goes on updating. keras: the batch's in training, the source's in
     testing (as frozen layers did from Keras 2.1.3 until TensorFlow 2).
 
+    head_init: the added layer's first weights, uniform. torch: weights and biases within ±1/√inputs. glorot: weights within
+    ±√(6 / (inputs + outputs)), biases 0, as Keras' Dense (Glorot and Bengio 2010).
+
     `shared` names the stages before everything that training can change. There are none if frozen batch norm normalises
     with the batch: the output of frozen stages then depends on the other images of the step.
     """
@@ -91,6 +94,7 @@ class TransferClassifier(nn.Module):
         outputs: int,
         head_input: Literal["softmax", "logits", "features"],
         frozen_batchnorm: Literal["eval", "batch", "keras"],
+        head_init: Literal["torch", "glorot"] = "torch",
     ):
         super().__init__()
         parametered = parametered_layers(backbone)
@@ -104,6 +108,9 @@ class TransferClassifier(nn.Module):
         self.frozen_batchnorm = frozen_batchnorm
         fc: nn.Linear = backbone.fc
         self.head = nn.Linear(fc.in_features if head_input == "features" else fc.out_features, outputs)
+        if head_init == "glorot":
+            nn.init.xavier_uniform_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
         trained = {id(module) for _, module in parametered[len(parametered) - layers :]}
         self.frozen = [module for _, module in parametered if id(module) not in trained]
         for module in self.frozen:

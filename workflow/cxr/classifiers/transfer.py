@@ -37,12 +37,14 @@ class Start:
 @dataclass(frozen=True)
 class Architecture:
     """The network of a pair. layers: number of trained last parametered layers. head_input: what the added layer reads of
-    the source network. frozen_batchnorm: how batch norms in its frozen layers work (`networks.TransferClassifier`)."""
+    the source network. frozen_batchnorm: how batch norms in its frozen layers work; head_init: first weights of the added
+    layer (`networks.TransferClassifier`)."""
 
     network: str
     layers: int
     head_input: Literal["softmax", "logits", "features"]
     frozen_batchnorm: Literal["eval", "batch", "keras"]
+    head_init: Literal["torch", "glorot"]
 
 
 def train(
@@ -65,7 +67,12 @@ def train(
     schedule = training.schedule
     backbone = load_source(start.source_weights, architecture.network)
     model = TransferClassifier(
-        backbone, architecture.layers, len(LABELS), architecture.head_input, architecture.frozen_batchnorm
+        backbone,
+        architecture.layers,
+        len(LABELS),
+        architecture.head_input,
+        architecture.frozen_batchnorm,
+        architecture.head_init,
     )
     trained, readers = _readers(model, inputs, start, training, run)
     objective = partial(fit.sigmoid_objective, balanced=training.balanced)
@@ -81,6 +88,7 @@ def train(
         "trainable_layers": architecture.layers,
         "head_input": architecture.head_input,
         "frozen_batchnorm": architecture.frozen_batchnorm,
+        "head_init": architecture.head_init,
         "balanced": training.balanced,
         "repeat": training.repeat,
         "starts_from": trained.after if isinstance(trained, Tail) else "images",
