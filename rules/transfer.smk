@@ -142,6 +142,7 @@ checkpoint select:
         selected="<results>/transfer/{protocol}/selected.csv",
         trainings="<results>/transfer/{protocol}/trainings.csv",
         spread="<results>/transfer/{protocol}/spread.csv",
+        chance="<results>/transfer/{protocol}/chance.csv",
     log:
         "<logs>/select/{protocol}.log",
     conda:

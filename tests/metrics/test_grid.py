@@ -45,7 +45,7 @@ def select(tmp_path):
             table[::-1].to_csv(files[0], index=False)  # in an order of its own
             files[1].write_text(json.dumps({"training_images": len(train), "seconds": number}), encoding="utf-8")
             trainings.append(selection.Training(layers, size, draw, seed, *files))
-        outputs = {name: tmp_path / f"{name}.csv" for name in ("trainings", "grid", "selected", "spread")}
+        outputs = {name: tmp_path / f"{name}.csv" for name in ("trainings", "grid", "selected", "spread", "chance")}
         selection.write_grid(
             trainings, select_by=by, select=count, confidence=0.95, outputs=selection.Outputs(**outputs)
         )
@@ -179,3 +179,22 @@ def test_a_pair_whose_auroc_is_undefined_is_selected_last(select):
     )
     assert selected == [[1, 40, 1], [0, 40, 2]]
     assert np.isnan(grid["auroc"]).tolist() == [True, False] and grid["auroc_labels"].tolist() == [0, 2]
+
+
+def test_three_accuracies_stand_beside_those_of_the_majority_classifier(select, tmp_path):
+    certain = ranked([0.9, 0.1, 0.9, 0.1])  # No Finding has 0.3 everywhere
+    grid, _ = select({(0, 40): (["No Finding"], JUDGED, certain), (1, 40): (["Mass"], JUDGED, certain)})
+    assert grid["categorical_accuracy"].tolist() == [0.75, 0.75]  # the second image's highest output is No Finding
+    assert grid["majority_categorical_accuracy"].tolist() == [0.25, 0.75]
+    assert grid["no_finding_accuracy"].tolist() == [0.75, 0.75]  # a no for all four
+    assert grid["majority_no_finding_accuracy"].tolist() == [0.25, 0.75]
+    chance = pd.read_csv(tmp_path / "chance.csv").set_index(["scope", "metric"])
+    assert chance.loc[("grid", "categorical_accuracy"), ["best", "layers", "size"]].tolist() == [0.5, 0, 40]
+    assert chance.loc[("40", "no_finding_accuracy"), ["pairs", "validation_images"]].tolist() == [2, 4]
+    assert np.isfinite(chance.drop(columns=["layers"])).all(axis=None)
+
+
+def test_categorical_accuracy_counts_the_first_label_alone(select):
+    both = ["Effusion|Mass"] * 2 + ["No Finding"] * 2  # Effusion comes before Mass in the order of the labels
+    grid, _ = select({(0, 40): (["Mass"], both, ranked([0.9, 0.9, 0.1, 0.1]))})
+    assert grid["categorical_accuracy"].tolist() == [0.5] and grid["majority_categorical_accuracy"].tolist() == [0]

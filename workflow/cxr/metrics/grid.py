@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 
 from cxr.data import splits
-from cxr.labels import LABELS, to_matrix
-from cxr.metrics import floors, spread
+from cxr.labels import LABELS, NO_FINDING, to_matrix
+from cxr.metrics import chance, floors, spread
 from cxr.runtime.jobs import Job
 
 TRAINING_COLUMNS = [
-    "layers", "size", "draw", "seed", "gain", "accuracy", "majority_accuracy", "auroc", "auroc_labels",
+    "layers", "size", "draw", "seed", "gain", "accuracy", "majority_accuracy", "categorical_accuracy",
+    "majority_categorical_accuracy", "no_finding_accuracy", "majority_no_finding_accuracy", "auroc", "auroc_labels",
     "validation_images", "validation_patients", "training_images", "seconds",
 ]  # fmt: skip
-SCORES = ["accuracy", "majority_accuracy", "auroc", "seconds"]  # of which a pair has the mean over its draws
+ACCURACIES = [before + name for name in chance.ACCURACIES for before in ("", "majority_")]
+SCORES = [*ACCURACIES, "auroc", "seconds"]  # of which a pair has the mean over its draws
 DISTANCES = ["behind", "behind_low", "behind_high", "p_behind"]
 COUNTS = ["auroc_labels", "validation_images", "validation_patients", "training_images"]
 
@@ -53,12 +55,14 @@ class Judged:
     """A training's scores on its validation images.
 
     row: columns ``TRAINING_COLUMNS``. aurocs: (15,), NaN where undefined. influence: of each patient on the gain and on each
-    label's AUROC (columns gain and the labels, index patient).
+    label's AUROC (columns gain and the labels, index patient). majority: what the majority classifier has right
+    (``chance.pool``).
     """
 
     row: Mapping[str, float]
     aurocs: np.ndarray
     influence: pd.DataFrame
+    majority: pd.DataFrame
 
     def variance(self, metric: str) -> float:
         """Return the variance of a score (gain, or auroc: the mean over the defined labels) over samples of patients."""
@@ -72,8 +76,10 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
     truth = read(training.validation)
     targets = to_matrix(truth["labels"])
     confidences = pd.read_csv(training.predictions).set_index("image").loc[truth["image"], list(LABELS)].to_numpy()
-    majority = floors.fit_classification(to_matrix(read(training.train)["labels"])).majority
-    right, floor = (confidences > 0.5) == targets, majority == targets
+    constant = floors.fit_classification(to_matrix(read(training.train)["labels"]))
+    right, floor = (confidences > 0.5) == targets, constant.majority == targets
+    ours = _accuracies(right, confidences.argmax(axis=1), targets)
+    theirs = _accuracies(floor, constant.first_label, targets)
     influence = {"gain": spread.influence_of_mean(right.mean(axis=1) - floor.mean(axis=1))[1]}
     aurocs = np.full(len(LABELS), np.nan)
     for label, name in enumerate(LABELS):
@@ -86,8 +92,7 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
         "draw": training.draw,
         "seed": training.seed,
         "gain": float(right.mean()) - float(floor.mean()),
-        "accuracy": float(right.mean()),
-        "majority_accuracy": float(floor.mean()),
+        **dict(zip(ACCURACIES, np.stack([ours, theirs], axis=2).mean(axis=0).ravel().tolist(), strict=True)),
         "auroc": float(aurocs[defined].mean()) if defined.any() else float("nan"),
         "auroc_labels": int(defined.sum()),
         "validation_images": len(truth),
@@ -95,7 +100,19 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
         "training_images": run["training_images"],
         "seconds": run["seconds"],
     }
-    return Judged(row, aurocs, pd.DataFrame(influence).groupby(truth["patient"].to_numpy()).sum())
+    patients = truth["patient"].to_numpy()
+    by_patient = pd.DataFrame(influence).groupby(patients).sum()
+    return Judged(row, aurocs, by_patient, chance.pool(patients, theirs))
+
+
+def _accuracies(right: np.ndarray, first: np.ndarray | int, targets: np.ndarray) -> np.ndarray:
+    """Return what is right on each image, (N, 3), in the order of ``chance.ACCURACIES``.
+
+    right: (N, 15) bool, decisions at 0.5. first: label with the highest output, (N,) or the same for all. The categorical
+    accuracy takes the image's first label for its only one, as Keras' argmax does.
+    """
+    of_none = right[:, LABELS.index(NO_FINDING)]
+    return np.stack([right.mean(axis=1), first == targets.argmax(axis=1), of_none], axis=1).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,7 @@ class Outputs:
     grid: Path
     selected: Path
     spread: Path
+    chance: Path
 
 
 def write_grid(
@@ -116,7 +134,8 @@ def write_grid(
     confidence: float,
     outputs: Outputs,
 ) -> None:
-    """Write one row per training, one per pair (grid), the `select` best pairs, and what the scores spread by.
+    """Write one row per training, one per pair (grid), the `select` best pairs, what the scores spread by, and the best
+    lead over the majority classifier beside what chance gives (``chance.chance_table``, of each pair's first training).
 
     accuracy is binary accuracy on the pair's validation images; majority_accuracy is that of the majority classifier of
     its training images on the same images; gain is the difference. A pair's scores are means over its draws of training
@@ -140,6 +159,9 @@ def write_grid(
     distances = _distances(grid, judged, metric, int(ranked.index[0]), confidence)
     grid.join(distances).to_csv(outputs.grid, index=False, float_format="%.6g")
     _spread(table, judged, confidence).to_csv(outputs.spread, index=False, float_format="%.6g")
+    first = table[(table["draw"] == 0) & (table["seed"] == 0)]
+    pools = {int(each.row["size"]): each.majority for each in judged if not each.row["draw"]}
+    chance.chance_table(first, pools, confidence).to_csv(outputs.chance, index=False, float_format="%.6g")
 
 
 def _pairs(table: pd.DataFrame) -> pd.DataFrame:
