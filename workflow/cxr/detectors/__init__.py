@@ -1,1 +1,1 @@
-"""Detectors of findings: YOLO, torchvision's, the grid CNN."""
+"""Detectors of findings: YOLO, YOLOv2, torchvision's, the grid CNN."""
