@@ -100,7 +100,7 @@ def test_only_the_room_of_yolo_imports_ultralytics(repository):
 def test_torchvision_is_imported_only_for_its_weights_and_its_detectors(repository):
     """Its import takes seconds: the classifiers' jobs do without (see `resnet`), these modules' jobs cannot."""
     importers = {p.name for p in (repository / "workflow").rglob("*.py") if "torchvision" in names_imported(p)}
-    assert importers == {"source_weights.py", "torchvision_detector.py", "detections.py"}
+    assert importers == {"source_weights.py", "torchvision_detector.py", "detections.py", "loss.py"}
 
 
 def test_the_package_never_mentions_snakemake_or_the_command_line(repository):
