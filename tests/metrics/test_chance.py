@@ -7,7 +7,7 @@ from scipy import stats
 
 from cxr.data import split_files
 from cxr.labels import LABELS, to_matrix
-from cxr.metrics import chance, floors
+from cxr.metrics import chance, constants
 from cxr.settings import DEFAULTS
 
 
@@ -68,7 +68,7 @@ def test_at_5000_images_the_best_of_20_depths_leads_by_too_little_for_the_papers
     )
     judged = split_files.of_size(table.assign(digest="d"), "5000", DEFAULTS.paper.split, 0, [])["validation"]
     targets = to_matrix(judged["labels"])
-    constant = floors.fit_classification(to_matrix(table["labels"]))
+    constant = constants.fit_classification(to_matrix(table["labels"]))
     right = constant.majority == targets
     first = constant.first_label == targets.argmax(axis=1)
     found = chance.chance_table(

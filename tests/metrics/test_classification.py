@@ -7,8 +7,9 @@ from cxr.errors import InputError
 from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
 from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, mean_of, weighted_ratios
 from cxr.metrics.classification import classification_table, fewer_patients
-from cxr.metrics.floors import fit_classification
-from cxr.metrics.image_free import climb, guess_constant
+from cxr.metrics.constants import fit_classification
+from cxr.metrics.guesses import guess_constant
+from cxr.metrics.image_free import climb
 from cxr.metrics.judging import DESCRIPTIVE, SAME, TOO_FEW, WORSE
 from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.ranking import expected_average_precision, ranking_scores

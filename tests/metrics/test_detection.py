@@ -9,9 +9,10 @@ from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import AreaScores, area_scores
 from cxr.metrics.average_precision import COCO_OVERLAPS, COCO_RECALLS, average_precision, match, mean_precision
 from cxr.metrics.bootstrap import bootstrap_weights
+from cxr.metrics.constants import MEDIAN_BOXES
 from cxr.metrics.detection import FROC_COLUMNS, score_folds
 from cxr.metrics.detections import Cells, ImageBoxes, cell_confidence, truth_boxes
-from cxr.metrics.floors import COVERING_BOXES, CUT_MASK, FINDING_CUT, MEAN_MASK, MEDIAN_BOXES, fit_detection
+from cxr.metrics.floors import COVERING_BOXES, CUT_MASK, FINDING_CUT, MEAN_MASK, fit_detection
 from cxr.metrics.froc import RATES, curves, findable, froc_estimates, sensitivities
 from cxr.metrics.pooling import Fold, Thresholds, choose_thresholds
 from cxr.metrics.table import METRIC_COLUMNS

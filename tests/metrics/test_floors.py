@@ -11,6 +11,7 @@ from cxr.labels import LABELS, NO_FINDING, to_matrix
 from cxr.metrics import box_floor_table
 from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.classification import classification_table
+from cxr.metrics.constants import MEDIAN_BOXES, fit_classification
 from cxr.metrics.detection import score_folds
 from cxr.metrics.detections import Cells
 from cxr.metrics.floors import (
@@ -20,14 +21,12 @@ from cxr.metrics.floors import (
     LARGE_CUT,
     LARGE_MASK,
     MEAN_MASK,
-    MEDIAN_BOXES,
     MOST_COVERING,
     WHOLE_IMAGE,
-    fit_classification,
     fit_cut,
     fit_detection,
 )
-from cxr.metrics.image_free import guess_constant
+from cxr.metrics.guesses import guess_constant
 from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.pooling import Fold, Thresholds
 from cxr.runtime.journal import Journal

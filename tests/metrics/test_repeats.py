@@ -47,7 +47,9 @@ def test_the_degrees_of_freedom_are_those_of_the_effective_number_of_patients():
     assert few["difference_high"] - few["difference"] > 1.5 * (many["difference_high"] - many["difference"])
 
 
-@pytest.mark.parametrize(("reached", "expected"), [(0.60, "better"), (0.635, "indistinguishable"), (0.7, "indistinguishable")])
+@pytest.mark.parametrize(
+    ("reached", "expected"), [(0.60, "better"), (0.635, "indistinguishable"), (0.7, "indistinguishable")]
+)
 def test_better_is_better_than_every_rung(reached, expected):
     each = [metrics(0.04, 0.03, 0.05, constant=0.5, metadata=reached)] * 2
     assert repeats.summary(each, "c2_s40", 0.95)[0]["verdict"] == expected

@@ -23,7 +23,14 @@ def table(
                 rows.append(
                     {"predictor": predictor, "subset": subset, "arm": arm, "value": value, "low": value - 0.02}
                     | {"high": value + 0.02, "spread": 0.01 if repeats > 1 else np.nan, "repeats": repeats}
-                    | {"images": 400, "patients": 120, "fewest": fewest, "p": 0.01, "labels": "Mass|Pleural_Thickening"}
+                    | {
+                        "images": 400,
+                        "patients": 120,
+                        "positives": 90,
+                        "fewest": fewest,
+                        "p": 0.01,
+                        "labels": "Mass|Pleural_Thickening",
+                    }
                     | {"verdict": judged if arm == "image − patient" else "", "left_out": "Hernia"}
                 )
     return pd.DataFrame(rows, columns=leakage.COLUMNS)

@@ -23,17 +23,13 @@ def train(
     """Train a baseline, and predict the images asked for."""
     torch.manual_seed(run.seed)
     model = Classifier(network, len(LABELS))
-    if activation == "softmax":
-        make_objective, scores = (lambda _: fit.softmax_objective()), fit.softmax_scores
-    else:
-        make_objective = partial(fit.sigmoid_objective, balanced=training.balanced)
-        scores = fit.sigmoid_scores
+    binary = partial(fit.sigmoid_objective, balanced=training.balanced)
     outcome, predict = fit.train(
         model,
         inputs,
         fit.from_pixels(inputs, training, run),
-        make_objective,
-        scores,
+        binary if activation == "sigmoid" else lambda _: fit.softmax_objective(),
+        activation,
         (training.select_by, True),
         training.schedule,
         run,

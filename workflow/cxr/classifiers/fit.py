@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,9 @@ from torch.nn import functional
 from cxr.data import image_index, image_store, splits
 from cxr.errors import InputError
 from cxr.labels import LABELS, to_matrix
-from cxr.metrics.ranking import ranking_scores
+from cxr.metrics import curve_floors
+from cxr.metrics.guesses import SOFTMAX
+from cxr.metrics.ranking import mean_auroc
 from cxr.runtime.jobs import Job
 from cxr.settings import Augment, Schedule
 from cxr.training.batches import Stream
@@ -127,13 +129,6 @@ def softmax_scores(confidences: np.ndarray, targets: np.ndarray) -> dict[str, fl
     return {"accuracy": float(hits.mean()), "auroc": mean_auroc(confidences, targets)}
 
 
-def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean AUROC over labels with both classes present; NaN if there is none."""
-    once = np.ones((1, len(targets)))
-    values = [ranking_scores(targets[:, label], confidences[:, label], once)[0][0] for label in range(targets.shape[1])]
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
 @dataclass(frozen=True)
 class Readers:
     """Readers of a network's inputs.
@@ -168,25 +163,31 @@ def train(
     inputs: Inputs,
     readers: Readers,
     make_objective: Callable[[np.ndarray], Objective],
-    scores: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+    activation: Literal["softmax", "sigmoid"],
     better: tuple[str, bool],
     schedule: Schedule,
     run: Run,
 ) -> tuple[Outcome, Callable[[Outputs], None]]:
-    """Train a classifier on a split; return the outcome and a function that writes the predictions of a job's outputs."""
+    """Train a classifier on a split; return the outcome and a function that writes the predictions of a job's outputs.
+
+    better: metric of the validation scores that picks the best epoch, and whether higher is better. Facts gain `validation`:
+    counts of the validation images, and the floors of the curves on them (`curve_floors`).
+    """
     training, validating = (splits.read_split(path) for path in (inputs.train_split, inputs.validation_split))
     targets = to_matrix(training["labels"]).astype(np.float32)
     judged = make_objective(targets.mean(0))
-    validation = Validation(
-        validating["image"].tolist(),
-        readers.judged,
-        to_matrix(validating["labels"]).astype(np.float32),
-        scores,
-        better,
-        readers.part,
-    )
+    shown = to_matrix(validating["labels"])
+
+    def scores(confidences: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+        overall = softmax_scores if activation == SOFTMAX else sigmoid_scores
+        return overall(confidences, wanted) | curve_floors.findings_scores(confidences, wanted, activation)
+
+    names = validating["image"].tolist()
+    validation = Validation(names, readers.judged, shown.astype(np.float32), scores, better, readers.part)
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
     outcome.facts["prevalence"] = [round(float(share), 8) for share in targets.mean(0)]
+    floors = curve_floors.of_labels(targets, shown, activation)
+    outcome.facts["validation"] = curve_floors.about(validating, floors)
 
     def predict(outputs: Outputs) -> None:
         wanted = (inputs.predicted, outputs.predictions), (inputs.validation_split, outputs.validation_predictions)

@@ -80,7 +80,7 @@ def train(
     look = partial(probe.look, readers.part(trained), model.head, shown, readers.judged, schedule.batch, run.device)
     before = look()
     outcome, predict = fit.train(
-        trained, inputs, readers, objective, fit.sigmoid_scores, (training.select_by, True), schedule, run
+        trained, inputs, readers, objective, "sigmoid", (training.select_by, True), schedule, run
     )
     predict(outputs)
     facts = {

@@ -31,6 +31,7 @@ from cxr.data.formats import decode as formats_decode
 from cxr.detectors import files as detector_files
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
+from cxr.metrics import curve_floors
 from cxr.metrics.average_precision import mean_precision
 from cxr.metrics.image_boxes import ImageBoxes
 from cxr.runtime import checksums
@@ -227,6 +228,8 @@ def train(
     outcome = fit(network, stream, goal, validation, settings.training, run)
     for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
         predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
+    floors = curve_floors.of_boxes(roles["train"], roles["validation"])
+    outcome.facts["validation"] = curve_floors.about(roles["validation"], floors)
     saved = {"settings": settings.received(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
     write_tensors(saved, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)

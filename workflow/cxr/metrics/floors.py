@@ -1,8 +1,7 @@
-"""Image-free predictors, the floor of every score: fitted on training labels or boxes, without looking at an image.
+"""Image-free predictors of boxes and cells, the floors of detection: fitted on training boxes, without looking at an image.
 
-Classification floors are constants: each score has a constant that is best for it. Detection floors are one map of
-confidences, or a set of boxes, the same for every image; only a box at a random place differs from image to image.
-This module scores nothing; see classification and detection.
+They are one map of confidences, or a set of boxes, the same for every image; only a box at a random place differs from
+image to image. The constants of labels are in `constants`. This module scores nothing; see detection.
 """
 
 from collections.abc import Sequence
@@ -14,13 +13,13 @@ import pandas as pd
 from cxr.boxes import CORNERS, FRAME, GRID, cell_targets, iou, is_large, parse_box_text
 from cxr.data.splits import place
 from cxr.errors import InputError
-from cxr.labels import BOXED_FINDINGS, FINDINGS, LABELS, SEPARATOR
+from cxr.labels import BOXED_FINDINGS
+from cxr.metrics.constants import BOX_COLUMNS, median_boxes
 from cxr.metrics.froc import OVERLAP
 
 WHOLE_IMAGE = "whole image"
 MEAN_MASK = "mean training mask"
 CUT_MASK = "mean training mask, cut"
-MEDIAN_BOXES = "median training box of each finding"
 RANDOM_BOXES = "box of each finding's median size at a random place"
 COVERING_BOXES = "training boxes of each finding that cover the most others"
 COVERING_ANY = "training boxes of any finding that cover the most others"
@@ -29,53 +28,7 @@ LARGE_CUT = "mean training mask of large boxes, cut"
 FINDING_MASK = "mean training mask of the finding"
 FINDING_CUT = "mean training mask of the finding, cut"
 FINDING_BOX = "median training box of the finding"
-BOX_COLUMNS = ["label", "confidence", *CORNERS]
 MOST_COVERING = 16  # boxes per finding, and of any finding: as many false positives per image as the FROC is drawn to
-
-
-@dataclass(frozen=True)
-class ClassificationFloors:
-    """Constants fitted on the training labels, in the order of ``LABELS``.
-
-    prevalence: (15,) float64, share of images with the label; the constant with the least binary cross-entropy.
-    majority: (15,) uint8, 1 where more than half of the images have it; the constant with the best accuracy per label.
-    prior: (15,) float64, prevalence scaled to sum 1; the constant with the least categorical cross-entropy.
-    first_label: index of the most frequent first label; the constant with the best categorical accuracy.
-    first_finding: the same among the findings, of the images with one; 0 where no image has one.
-    label_set: (15,) uint8, the most frequent combination; the constant with the best exact-match accuracy.
-    """
-
-    prevalence: np.ndarray
-    majority: np.ndarray
-    prior: np.ndarray
-    first_label: int
-    first_finding: int
-    label_set: np.ndarray
-
-    @property
-    def label_set_name(self) -> str:
-        return SEPARATOR.join(label for label, present in zip(LABELS, self.label_set, strict=True) if present)
-
-
-def fit_classification(labels: np.ndarray) -> ClassificationFloors:
-    """Fit the constants on the training labels: (N, 15) of 0 and 1, each image with at least one label.
-
-    Raises InputError where there is no image.
-    """
-    labels = np.asarray(labels, dtype=np.uint8)
-    if not len(labels):
-        raise InputError("the training split holds no image, so no image-free floor can be fitted; enlarge it")
-    prevalence = labels.mean(axis=0)
-    sets, counts = np.unique(labels, axis=0, return_counts=True)
-    ill = labels[:, : len(FINDINGS)]
-    return ClassificationFloors(
-        prevalence=prevalence,
-        majority=(prevalence > 0.5).astype(np.uint8),
-        prior=prevalence / prevalence.sum(),
-        first_label=int(np.bincount(labels.argmax(axis=1), minlength=len(LABELS)).argmax()),
-        first_finding=int(np.bincount(ill[ill.any(axis=1)].argmax(axis=1), minlength=len(FINDINGS)).argmax()),
-        label_set=sets[counts.argmax()],
-    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +95,7 @@ def fit_detection(train: pd.DataFrame) -> DetectionFloors:
             f"{GRID}x{GRID} grid by more than half, so no image-free floor can be fitted; enlarge it"
         )
     cut = fit_cut(targets)
-    mean, boxes = targets.mean(axis=0), _median_boxes(parsed)
+    mean, boxes = targets.mean(axis=0), median_boxes(parsed)
     return DetectionFloors(
         maps={WHOLE_IMAGE: np.ones((GRID, GRID)), MEAN_MASK: mean, CUT_MASK: (mean >= cut).astype(np.float64)},
         cut=cut,
@@ -214,14 +167,3 @@ def fit_cut(targets: np.ndarray) -> float:
     last_of_ties = np.append(np.diff(mean[order]) != 0, True)
     f1 = np.where(last_of_ties, 2 * precision * recall / (precision + recall), -1)
     return float(mean[order][f1.argmax()])
-
-
-def _median_boxes(parsed: Sequence[Sequence[tuple[str, float, float, float, float]]]) -> pd.DataFrame:
-    rows = []
-    for finding in BOXED_FINDINGS:
-        images = [[box[1:] for box in boxes if box[0] == finding] for boxes in parsed]
-        found = [box for boxes in images for box in boxes]
-        if found:
-            confidence = sum(map(bool, images)) / len(parsed)
-            rows.append((finding, confidence, *np.clip(np.median(found, axis=0), 0, FRAME)))
-    return pd.DataFrame(rows, columns=BOX_COLUMNS)

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 
 from cxr.data import splits
-from cxr.labels import LABELS, NO_FINDING, to_matrix
-from cxr.metrics import chance, floors, spread
+from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
+from cxr.metrics import chance, constants, spread
 from cxr.runtime.jobs import Job
 
 TRAINING_COLUMNS = [
     "layers", "size", "draw", "seed", "gain", "accuracy", "majority_accuracy", "categorical_accuracy",
     "majority_categorical_accuracy", "no_finding_accuracy", "majority_no_finding_accuracy", "auroc", "auroc_labels",
-    "validation_images", "validation_patients", "training_images", "seconds",
+    "validation_images", "validation_patients", "validation_positives", "training_images", "seconds",
 ]  # fmt: skip
 ACCURACIES = [before + name for name in chance.ACCURACIES for before in ("", "majority_")]
 SCORES = [*ACCURACIES, "auroc", "seconds"]  # of which a pair has the mean over its draws
 DISTANCES = ["behind", "behind_low", "behind_high", "p_behind"]
-COUNTS = ["auroc_labels", "validation_images", "validation_patients", "training_images"]
+COUNTS = ["auroc_labels", "validation_images", "validation_patients", "validation_positives", "training_images"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
     truth = read(training.validation)
     targets = to_matrix(truth["labels"])
     confidences = pd.read_csv(training.predictions).set_index("image").loc[truth["image"], list(LABELS)].to_numpy()
-    constant = floors.fit_classification(to_matrix(read(training.train)["labels"]))
+    constant = constants.fit_classification(to_matrix(read(training.train)["labels"]))
     right, floor = (confidences > 0.5) == targets, constant.majority == targets
     ours = _accuracies(right, confidences.argmax(axis=1), targets)
     theirs = _accuracies(floor, constant.first_label, targets)
@@ -97,6 +97,7 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
         "auroc_labels": int(defined.sum()),
         "validation_images": len(truth),
         "validation_patients": truth["patient"].nunique(),
+        "validation_positives": int(targets[:, : len(FINDINGS)].sum()),
         "training_images": run["training_images"],
         "seconds": run["seconds"],
     }

@@ -7,6 +7,7 @@ import numpy as np
 
 from cxr.labels import FINDINGS, LABELS
 from cxr.metrics.bootstrap import Estimate, mean_of
+from cxr.metrics.constants import ClassificationFloors
 from cxr.metrics.ranking import expected_average_precision, ranking_scores
 
 EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does
@@ -61,6 +62,13 @@ class Column:
     label: str
     numerator: np.ndarray
     denominator: np.ndarray
+
+
+def guess_constant(fitted: ClassificationFloors, count: int) -> Guess:
+    """Say the constants of every score about this many images."""
+    whole = np.tile(fitted.prevalence, (count, 1))
+    first, finding = np.full(count, fitted.first_label), np.full(count, fitted.first_finding)
+    return Guess(whole, first, finding, np.tile(fitted.label_set, (count, 1)))
 
 
 def best_sets(probabilities: np.ndarray) -> np.ndarray:

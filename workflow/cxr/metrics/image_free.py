@@ -2,7 +2,7 @@
 
 Three rungs, each with one or more candidates:
 
-- constant: the best constant of each score on the training labels (`floors.fit_classification`), and the same with smoothed
+- constant: the best constant of each score on the training labels (`constants.fit_classification`), and the same with smoothed
   prevalences, which a label that no training image has does not bring down;
 - metadata: age, sex, view and follow-up number, by logistic regression (scikit-learn) at two strengths of regularisation;
 - history: these and the labels of the same patient's other training images, likewise. It exists only where patients of
@@ -26,8 +26,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cxr.data.splits import place
 from cxr.labels import FINDINGS, LABELS, to_matrix
-from cxr.metrics.floors import ClassificationFloors, fit_classification
-from cxr.metrics.guesses import Guess, best_sets, point_scores
+from cxr.metrics.constants import fit_classification
+from cxr.metrics.guesses import Guess, best_sets, guess_constant, point_scores
 from cxr.metrics.ladder import CONSTANT, RUNGS, Ladder
 
 SMOOTHED = "constant, smoothed prevalence"
@@ -115,13 +115,6 @@ def folds_of(places: np.ndarray) -> np.ndarray:
 def smooth(labels: np.ndarray) -> np.ndarray:
     """Return the share of ones per column with half an image of each kind added (Jeffreys' prior), never 0 or 1."""
     return (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
-
-
-def guess_constant(fitted: ClassificationFloors, count: int) -> Guess:
-    """Say the constants of every score about this many images."""
-    whole = np.tile(fitted.prevalence, (count, 1))
-    first, finding = np.full(count, fitted.first_label), np.full(count, fitted.first_finding)
-    return Guess(whole, first, finding, np.tile(fitted.label_set, (count, 1)))
 
 
 def _cross_validate(candidates: list[Candidate], train: pd.DataFrame, labels: np.ndarray, seed: int) -> pd.DataFrame:

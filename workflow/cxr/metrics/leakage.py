@@ -32,7 +32,7 @@ NETWORK = "network"
 IMAGE, PATIENT, ARMS_DIFFER = "image", "patient", "image − patient"
 SHARED, UNSHARED, SUBSETS_DIFFER = "shared", "unshared", "shared − unshared"
 COLUMNS = [
-    *("predictor", "subset", "arm", "value", "low", "high", "spread", "repeats", "images", "patients"),
+    *("predictor", "subset", "arm", "value", "low", "high", "spread", "repeats", "images", "patients", "positives"),
     *("fewest", "p", "verdict", "labels", "left_out"),
 ]
 
@@ -231,6 +231,7 @@ def _sizes(said: Said, labels: Sequence[int]) -> dict[str, dict[str, float]]:
         parts = said.subsets.values() if subset == SUBSETS_DIFFER else [where]
         told = judging.telling(*(said.patients[part & ill] for part in parts for each in has for ill in (each, ~each)))
         found[subset] = {"images": int(where.sum()), "patients": len(np.unique(said.patients[where]))}
+        found[subset]["positives"] = int(said.targets[np.ix_(where, labels)].sum())
         found[subset] |= {"fewest": told["patients"], "effective": told["effective"]}
     return found
 

@@ -11,8 +11,9 @@ from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.areas import best_cut, binarise
 from cxr.metrics.classification import first_names
+from cxr.metrics.constants import MEDIAN_BOXES
 from cxr.metrics.detections import Answers, Cells, ImageBoxes, truth_boxes
-from cxr.metrics.floors import COVERING_ANY, COVERING_BOXES, MEDIAN_BOXES, RANDOM_BOXES, DetectionFloors, fit_detection
+from cxr.metrics.floors import COVERING_ANY, COVERING_BOXES, RANDOM_BOXES, DetectionFloors, fit_detection
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Pooled:
 
 
 def constant(boxes: pd.DataFrame, corners: np.ndarray | None = None) -> ImageBoxes:
-    """Return a table of boxes (`floors.BOX_COLUMNS`) as those of an image, at these corners instead of its own if given."""
+    """Return a table of boxes (`constants.BOX_COLUMNS`) as those of an image, at these corners instead of its own if given."""
     where = boxes[CORNERS].to_numpy(np.float64) if corners is None else corners
     return ImageBoxes(boxes["label"].to_numpy(object), boxes["confidence"].to_numpy(np.float64), where)
 

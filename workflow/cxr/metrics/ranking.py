@@ -52,6 +52,13 @@ def _sum_type(weights: np.ndarray) -> type:
     return np.int32 if weights.shape[1] * int(weights.max(initial=0)) < 2**30 else np.int64
 
 
+def mean_auroc(confidences: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean AUROC over labels with both classes present; NaN if there is none."""
+    once = np.ones((1, len(targets)))
+    values = [ranking_scores(targets[:, label], confidences[:, label], once)[0][0] for label in range(targets.shape[1])]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
 def expected_average_precision(positives: int, count: int) -> float:
     """Return the mean average precision of `count` images in random order, `positives` of them positive.
 

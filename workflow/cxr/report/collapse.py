@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cxr.data import splits
-from cxr.labels import to_matrix
-from cxr.metrics import classification, floors
+from cxr.labels import FINDINGS, to_matrix
+from cxr.metrics import classification, constants
 from cxr.metrics.judging import BETTER
 from cxr.report.figures import charts
 from cxr.runtime.jobs import Job
@@ -61,10 +61,12 @@ def write(*, compared: Sequence[Compared], table: Path, picture: Path, tell: Jou
 
 def _row(files: Compared) -> dict[str, Any]:
     truth = splits.read_split(files.test)
-    majority = floors.fit_classification(to_matrix(splits.read_split(files.train)["labels"])).majority
+    majority = constants.fit_classification(to_matrix(splits.read_split(files.train)["labels"])).majority
     probabilities = classification.aligned_probabilities(pd.read_csv(files.predictions), truth, str(files.predictions))
     found = pd.read_csv(files.scores, keep_default_na=False, na_values={name: [""] for name in ESTIMATES})
-    row: dict[str, Any] = {"test_images": len(truth), **decisions(probabilities, majority)}
+    sample = {"test_images": len(truth), "test_patients": truth["patient"].nunique()}
+    sample["test_positives"] = int(to_matrix(truth["labels"])[:, : len(FINDINGS)].sum())
+    row: dict[str, Any] = {**sample, **decisions(probabilities, majority)}
     for metric, label in METRICS:
         mine = found[(found["metric"] == metric) & (found["label"] == label)].iloc[0]
         row |= {metric if name == "value" else f"{metric}_{name}": mine[name] for name in (*ESTIMATES, "verdict")}

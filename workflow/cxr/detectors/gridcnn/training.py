@@ -17,6 +17,7 @@ from cxr.detectors.gridcnn.objectives import objective, overlap_objective
 from cxr.detectors.gridcnn.targets import Drawn, by_finding, finding_targets, together, training_targets, unboxed
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
+from cxr.metrics import curve_floors
 from cxr.settings import GridCNN, Schedule
 from cxr.training.batches import Stream, moved
 from cxr.training.loop import Objective, Outcome, Validation, fit, infer
@@ -76,6 +77,8 @@ def train(
     for names, path in ((roles["validation"].names, outputs.validation_predictions), (tested, outputs.predictions)):
         confidence = infer(network, names, read, judged, run.device)
         np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
+    floors = _curve_floors(roles["train"], roles["validation"], settings.head)
+    outcome.facts["validation"] = curve_floors.about(tables["validation"], floors)
     write_tensors({"settings": settings.received(), "state": network.cpu().state_dict()}, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1), encoding="utf-8")
@@ -200,6 +203,16 @@ def _scores(confidence: np.ndarray, target: np.ndarray) -> dict[str, float]:
         "f1_weighted": _area_f1(confidence, target),
         "f1": max(_area_f1(confidence >= cut, target) for cut in np.linspace(0.1, 0.9, 9)),
     }
+
+
+def _curve_floors(training: Boxed, validation: Boxed, head: str) -> dict[str, float]:
+    """Score the mean training mask on the validation images as each epoch is scored, by name of the curve."""
+    masks, target = (
+        _PLANS[head].targets(each.drawn, [set()] * len(each.names), "majority") for each in (training, validation)
+    )
+    mask, target = (each if each.ndim == 3 else each[:, MAPS - 1] for each in (masks, target))
+    confidence = np.broadcast_to(mask.mean(0, dtype=np.float64), target.shape)
+    return {"loss": float(((confidence - target) ** 2).mean()), **_scores(confidence, target)}
 
 
 def _area_f1(confidence: np.ndarray, target: np.ndarray) -> float:

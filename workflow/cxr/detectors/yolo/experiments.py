@@ -5,9 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cxr.data import splits
 from cxr.detectors import files as detector_files
 from cxr.detectors.yolo import data_set, trainer
+from cxr.detectors.yolo.labels import DataSet
+from cxr.metrics import curve_floors
 from cxr.runtime import checksums
 from cxr.settings import Yolo
 from cxr.training import weights
@@ -50,8 +54,9 @@ def fine_tune(
     if settings.pretrained:
         given = weights.verify(Path(settings.pretrained), settings.sha256, "COCO weights of YOLO (yolo.pretrained)")
         own |= {"from": given.name, "weights_sha256": checksums.sha256_of(given)}
+    shown = data_set.intact(manifest, data, inputs.pixels(run).read, run.tell)
     tuned = trainer.fine_tune(
-        data=data_set.intact(manifest, data, inputs.pixels(run).read, run.tell),
+        data=shown,
         weights=given,
         architecture=settings.architecture,
         run_folder=run_folder / "run",
@@ -61,7 +66,14 @@ def fine_tune(
     shutil.copyfile(tuned.weights, outputs.model)
     _predict(outputs.model, settings.image_size, inputs, outputs, run)
     tuned.history.to_csv(outputs.history, index=False)
+    own["validation"] = _validation(shown, splits.read_split(inputs.validation_split))
     outputs.facts.write_text(json.dumps(own | tuned.facts | run.facts(), indent=1), encoding="utf-8")
+
+
+def _validation(data: DataSet, split: pd.DataFrame) -> dict[str, object]:
+    """Count the validation images, and score on them the boxes that the training images give (`curve_floors.about`)."""
+    training = data.manifest[data.manifest["role"] == "train"].rename(columns={"box_text": "boxes", "boxes": "count"})
+    return curve_floors.about(split, curve_floors.of_boxes(training, split))
 
 
 def _predict(
