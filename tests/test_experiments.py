@@ -72,7 +72,7 @@ def test_every_detector_of_boxes_that_may_be_chosen_for_new_images_can_predict_t
         ("iou_hit_0.25_any", "iou_hit", "0.25", ("_any",), "IoU hit 0.25, any class"),
         ("froc_mean", "froc_mean", "", (), "FROC, mean"),
         ("froc_0.125", "froc", "0.125", (), "FROC at 0.125"),
-        ("map50_95", "map50_95", "", (), "mAP50–95"),
+        ("map50_95", "map50_95", "", (), "mAP at IoU 0.5–0.95"),
         (
             "false_positives_per_image_any",
             "false_positives_per_image",

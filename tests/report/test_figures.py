@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxr.report.figures import charts, xrays
+from cxr.report.figures import charts, curves, xrays
+from cxr.report.figures.curves import Panel
 
 ORANGE, GREEN = (0xE6, 0x9F, 0x00), (0x39, 0xD9, 0x8A)
 BLUE, VERMILION, INK, GREY = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x1F, 0x29, 0x33), (0x6B, 0x72, 0x80)
@@ -43,44 +44,91 @@ def square_grid():
 
 
 def forest(verdict="better", value=0.8, series="paper"):
-    row = {"name": "AUROC", "series": series, "value": value, "low": 0.7, "high": 0.9, "verdict": verdict}
+    row = {
+        "panel": "AUROC",
+        "name": "baseline",
+        "series": series,
+        "value": value,
+        "low": 0.7,
+        "high": 0.9,
+        "verdict": verdict,
+    }
     floor = {"floor": 0.5, "floor_low": 0.5, "floor_high": 0.5}
     return row | floor | {"difference": 0.3, "difference_low": 0.2, "difference_high": 0.4}
 
 
+LOSS = Panel("loss", "Loss")
+
+
+def drawn_loss(history, kept=(), **more):
+    return curves.learning_curves(history, [[Panel("loss", "Loss", **more)]], kept)
+
+
+def middle(picture, colour):
+    """Mean row and column of the pixels that have a colour."""
+    return np.argwhere(np.abs(decoded(picture) - colour).max(axis=-1) <= 6).mean(axis=0)
+
+
 def test_curves_leave_out_what_was_never_measured(history):
-    assert charts.curve_names(history) == ["loss", "accuracy"]
-    assert charts.curve_names(history.drop(columns="validation_loss")) == ["loss", "accuracy"]
+    assert curves.curve_names(history) == ["loss", "accuracy"]
+    assert curves.curve_names(history.drop(columns="validation_loss")) == ["loss", "accuracy"]
 
 
-def test_curves_without_a_curve_are_an_error(history):
-    with pytest.raises(ValueError, match="no train_ or validation_ column"):
-        charts.learning_curves(history[["epoch", "step", "validation_auroc"]], {})
+def test_curves_without_a_panel_are_an_error(history):
+    with pytest.raises(ValueError, match="no panel"):
+        curves.learning_curves(history, [[], []])
 
 
 def test_floor_is_a_line_and_the_test_value_a_mark(history):
-    bare = charts.learning_curves(history, {}, names=["loss"])
-    floored = charts.learning_curves(history, {"loss": (0.6, "prior")}, names=["loss"])
-    tested = charts.learning_curves(history, {}, {"loss": 0.6}, names=["loss"])
+    bare, floored, tested = drawn_loss(history), drawn_loss(history, floor=0.6), drawn_loss(history, test=0.6)
     assert count(floored, GREY) > count(bare, GREY) + 200
     assert count(tested, INK) > count(bare, INK) + 20
-    undefined = charts.learning_curves(
-        history, {"loss": (float("nan"), "prior")}, {"loss": float("nan")}, names=["loss"]
-    )
-    assert undefined == bare
+    assert drawn_loss(history, floor=float("nan"), test=float("nan")) == bare
+
+
+def marked(history, kept, test=0.6):
+    """Columns of the pixels that the test value's mark adds: of the left part, without the labels at the right end."""
+    one, other = (decoded(drawn_loss(history, kept, test=test, floor=0.6)) for kept in (kept, [1]))
+    changed = np.argwhere((one != other).any(axis=-1))
+    return changed[:, 1]
+
+
+@pytest.mark.parametrize("across", ["epoch", "step"])
+def test_the_test_value_stands_at_the_kept_epoch(history, across):
+    """The mark moves right by equal steps as the kept epoch does: it is not at the last epoch whatever was kept."""
+    if across == "step":
+        extra = history.iloc[1:].assign(step=history["step"].iloc[1:] - 5)
+        history = pd.concat([history, extra]).sort_values("step", ignore_index=True)
+    right = [marked(history, [epoch]).max() for epoch in (2, 3, 5)]
+    assert right[0] < right[1] < right[2]
+    assert (right[2] - right[1]) == pytest.approx(2 * (right[1] - right[0]), abs=4)
+    assert drawn_loss(history, [], test=0.6) == drawn_loss(history, [5], test=0.6), "the last one, if none is known"
+
+
+def test_the_test_value_of_folds_stands_at_the_mean_of_their_kept_epochs_with_a_bar(history):
+    folds = pd.concat([history.assign(fold=0), history.assign(fold=1)], ignore_index=True)
+    apart, equal = (decoded(drawn_loss(folds, kept, test=0.6)) for kept in ([2, 4], [3, 3]))
+    bar = np.argwhere((apart != equal).any(axis=-1))
+    assert np.ptp(bar[:, 0]) <= 4 and np.ptp(bar[:, 1]) > 40, "only a horizontal bar is added"
+
+
+def test_panels_of_a_second_row_stand_below_the_first(history):
+    one = decoded(curves.learning_curves(history, [[LOSS]]))
+    two = decoded(curves.learning_curves(history, [[LOSS], [LOSS, Panel("accuracy", "Accuracy"), LOSS]]))
+    assert two.shape[0] > 1.8 * one.shape[0] and two.shape[1] == one.shape[1]
 
 
 def test_curves_are_as_wide_as_the_page_shows_them(history):
-    width = decoded(charts.learning_curves(history, {})).shape[1]
+    width = decoded(drawn_loss(history)).shape[1]
     assert 1000 <= width <= 1400
 
 
 def test_compared_curves_draw_every_job_that_has_the_column(history):
     both = {"softmax": history, "sigmoid": history.assign(validation_loss=history["validation_loss"] / 5)}
-    picture = charts.compared_curves(both, {"validation_loss": "loss"})
+    picture = curves.compared_curves(both, {"validation_loss": "loss"})
     assert count(picture, BLUE) > 100 and count(picture, VERMILION) > 100
     without = both | {"sigmoid": history.drop(columns="validation_loss")}
-    assert count(charts.compared_curves(without, {"validation_loss": "loss"}), VERMILION) == 0
+    assert count(curves.compared_curves(without, {"validation_loss": "loss"}), VERMILION) == 0
 
 
 def test_heatmap_colours_say_which_side_of_the_floor():
@@ -89,6 +137,14 @@ def test_heatmap_colours_say_which_side_of_the_floor():
     worse = charts.grid_heatmap(grid.assign(gain=-0.02), "gain")
     assert count(better, BLUE) > 100 * count(better, VERMILION, 2) > 0
     assert count(worse, VERMILION) > 100 * count(worse, BLUE, 2) > 0
+
+
+def test_a_heatmap_is_as_saturated_as_the_common_scale_says():
+    """The same grid, on a scale that another protocol's grid needs: no cell has the full colour any more."""
+    grid = square_grid().assign(gain=0.005)
+    assert count(charts.grid_heatmap(grid, "gain"), BLUE) > 10 * count(
+        charts.grid_heatmap(grid, "gain", reach=0.2), BLUE
+    )
 
 
 def test_heatmap_outlines_the_selected_pairs_and_no_unknown_one():
@@ -138,6 +194,49 @@ def test_every_number_of_the_forest_plot_is_drawn(name, end):
     row = forest() | {"floor_low": 0.42, "floor_high": 0.58}
     one, other = (charts.interval_chart(pd.DataFrame([wide, row | {column: row[column] + by}])) for by in (0.0, 0.04))
     assert decoded(one).shape == decoded(other).shape and one != other
+
+
+def test_each_metric_of_the_forest_plot_has_axes_of_its_own():
+    """A metric of another size stands below and changes nothing above: intervals do not vanish beside it."""
+    small = forest() | {"panel": "Accuracy"}
+    large = forest() | {"panel": "Loss"} | {name: 100 * forest()[name] for name in ("value", "low", "high")}
+    small = decoded(charts.interval_chart(pd.DataFrame([small, small | {"panel": "AUROC"}])))
+    both = decoded(charts.interval_chart(pd.DataFrame([forest() | {"panel": "Accuracy"}, large])))
+    assert both.shape == small.shape
+    upper = slice(60, both.shape[0] // 2)
+    blue = [np.argwhere(np.abs(picture[upper] - BLUE).max(axis=-1) <= 6)[:, 1] for picture in (small, both)]
+    assert np.ptp(blue[1]) == pytest.approx(np.ptp(blue[0]), rel=0.05)
+
+
+def test_a_number_that_is_not_judged_is_drawn_pale():
+    picture = charts.interval_chart(pd.DataFrame([forest("descriptive")]))
+    assert count(picture, (0xB4, 0xBA, 0xC4)) > 100 and count(picture, BLUE) == count(picture, VERMILION) == 0
+
+
+def test_a_mark_at_the_edge_of_its_axes_is_drawn_whole():
+    """AUROC 1 lies at the right edge: its mark has as many pixels as one in the middle."""
+    ends = {"low": np.nan, "high": np.nan, "floor": np.nan}
+    marks = [
+        count(charts.auroc_chart(pd.DataFrame([{"experiment": "a", "label": "Mass", "value": at} | ends]), {"a": "b"},
+                                 ("Mass",)), BLUE)
+        for at in (0.8, 1.0)
+    ]  # fmt: skip
+    assert marks[1] == pytest.approx(marks[0], rel=0.1)
+
+
+def bins(values):
+    rows = [
+        {"metric": f"{before}{name}", "group": str(at + 1), "value": value, "low": np.nan, "high": np.nan}
+        for at, value in enumerate(values)
+        for before in ("", "floor_")
+        for name in ("predicted", "observed")
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_bin_of_a_reliability_figure_at_zero_is_drawn_whole():
+    marks = [count(charts.reliability_chart(bins([low, 0.9])), BLUE) for low in (0.0, 0.01)]
+    assert marks[0] > 0.9 * marks[1]
 
 
 def test_forest_plot_leaves_out_undefined_values_and_refuses_to_be_empty():
@@ -208,13 +307,39 @@ def test_cell_overlay_is_as_opaque_as_it_is_confident():
     assert red == pytest.approx([0.75 * 0.2 * 0xE6, 0.75 * 0.4 * 0xE6], abs=2)
 
 
+def cell_example(cell=None):
+    """A black image without a box; cell: (row, column) of its only target cell."""
+    target = np.zeros((16, 16))
+    if cell:
+        target[cell] = 1
+    return xrays.CellExample(np.zeros((64, 64), np.uint8), [], np.zeros((16, 16)), target, "b.png")
+
+
+def test_the_example_is_drawn_with_its_own_target_below_the_maps():
+    nothing = np.zeros((1, 16, 16))
+    maps = [xrays.cell_maps(nothing, nothing, ["a.png"], cell_example(cell)) for cell in (None, (3, 3))]
+    assert count(maps[0], ORANGE) == 0 and count(maps[1], ORANGE) > 50
+    rows = np.argwhere((decoded(maps[0]) != decoded(maps[1])).any(axis=-1))[:, 0]
+    assert rows.min() > 0.6 * decoded(maps[0]).shape[0]
+
+
+def test_a_note_stands_at_the_bottom_of_its_image_alone():
+    pixels = np.full((2, 64, 64), 90, dtype=np.uint8)
+    bare, noted = (
+        decoded(xrays.detection_sheet(pixels, [[], []], ["a", "b"], boxes=[[], []], columns=2, notes=notes))
+        for notes in (None, ["", "68 more at 0.25–0.31, not drawn"])
+    )
+    changed = np.argwhere((bare != noted).any(axis=-1))
+    assert changed[:, 1].min() > bare.shape[1] // 2 and changed[:, 0].min() > 0.8 * bare.shape[0]
+
+
 def test_cell_maps_show_row_as_y_prediction_above_truth():
     lower_left = np.zeros((1, 16, 16))
     lower_left[0, 15, 0] = 1
-    nothing, pixels = np.zeros((1, 16, 16)), np.zeros((64, 64), np.uint8)
+    nothing = np.zeros((1, 16, 16))
 
     def places(predicted, target):
-        shown = decoded(xrays.cell_maps(predicted, target, ["a.png"], pixels, []))
+        shown = decoded(xrays.cell_maps(predicted, target, ["a.png"], cell_example()))
         upper = shown[: int(shown.shape[0] * 0.66)]  # without the image below
         rows, columns = np.nonzero(np.abs(upper - ORANGE).max(axis=-1) <= 6)
         return rows.min() / len(upper), rows.max() / len(upper), columns.max() / upper.shape[1]
@@ -227,7 +352,7 @@ def test_cell_maps_show_row_as_y_prediction_above_truth():
 def test_a_weak_map_is_scaled_to_its_own_highest_cell():
     weak = np.full((1, 16, 16), 0.001)
     weak[0, 3, 3] = 0.01
-    picture = xrays.cell_maps(weak, np.zeros((1, 16, 16)), ["a.png"], np.zeros((64, 64), np.uint8), [])
+    picture = xrays.cell_maps(weak, np.zeros((1, 16, 16)), ["a.png"], cell_example())
     assert count(picture, ORANGE) > 50
 
 
@@ -244,6 +369,8 @@ def test_froc_has_a_panel_for_all_boxes_and_each_finding_drawn():
     assert count(one, BLUE) > 100 and decoded(four).shape[0] > decoded(one).shape[0] + 100
     two = charts.froc_chart(pd.concat([froc_rows(), froc_rows(experiment="other", value=0.8)]), names | {"other": "B"})
     assert count(two, VERMILION) > 100 and not count(one, VERMILION)
+    counted = charts.froc_chart(froc_rows(), names, {"all": 296})
+    assert counted != one, "the number of boxes stands in the title"
     with pytest.raises(ValueError, match="no FROC"):
         charts.froc_chart(froc_rows().iloc[:0], names)
 
@@ -262,8 +389,7 @@ def test_examples_fill_as_many_rows_as_needed():
 
 
 def test_equal_input_gives_equal_bytes(history):
-    floors = {"loss": (0.5, "prior")}
-    assert charts.learning_curves(history, floors) == charts.learning_curves(history.copy(), floors)
+    assert drawn_loss(history, [3], floor=0.5) == drawn_loss(history.copy(), [3], floor=0.5)
 
 
 RUNGS = {

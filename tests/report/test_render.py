@@ -17,9 +17,10 @@ from cxr.metrics import names as metric_names
 from cxr.metrics.repeats import REPEAT_COLUMNS
 from cxr.metrics.spread import SOURCES, SPREAD_COLUMNS
 from cxr.report import inputs as report_inputs
-from cxr.report import paper, render, verdicts
+from cxr.report import paper, render, samples, verdicts
 from cxr.report.figures import style
 from cxr.report.rows import pair_name
+from cxr.report.sections import curves
 from cxr.settings import DEFAULTS
 
 PROTOCOLS = ("paper", "sound")
@@ -159,6 +160,7 @@ def facts(experiment, **more):
         "precision": "bfloat16 autocast",
         "training_images": 403,
         "validation_images": 55,
+        "validation": {"images": 55, "patients": 21, "positives": 34, "floors": {}},
         "epochs": 8,
         "kept_epoch": 6,
         "seconds": 92.4,
@@ -188,6 +190,7 @@ def grid(layers, sizes, draw, repeats=1):
                     "auroc_labels": 13,
                     "validation_images": s // 10,
                     "validation_patients": s // 20,
+                    "validation_positives": s // 5,
                     "training_images": s * 8 // 10,
                     "seconds": 12.5,
                     "repeats": repeats,
@@ -230,7 +233,8 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
     for protocol, names in experiments.items():
         for name in names:
             rows += classifier(protocol, name, draw)
-            histories[protocol, name, ""] = history(9, ("accuracy", "auroc"), 2.4 if "softmax" in name else 0.23)
+            curves = ("accuracy", "auroc", "loss_findings", "accuracy_findings", "auroc_findings")
+            histories[protocol, name, ""] = history(9, curves, 2.4 if "softmax" in name else 0.23)
             runs[protocol, name, ""] = facts(name)
         for name, gain in (("yolo_finetuned", 0.06), ("gridcnn", -0.01 if protocol == "paper" else 0.2)):
             rows += detector(protocol, name, gain)
@@ -249,6 +253,8 @@ def make_inputs(layers=(1, 2, 3, 19), sizes=(100, 300, 500)):
         "network": "resnet10",
         "kind": "textures",
         "pretrained_on": "4000 generated textures",
+        "training_images": 3600,
+        "validation_images": 400,
         "seed": 7,
     }
     shared = [
@@ -392,6 +398,8 @@ def compared(verdicts):
         "layers": 4,
         "size": 600,
         "test_images": 120,
+        "test_patients": 44,
+        "test_positives": 77,
         "unlike_majority": 0.0125,
         "probability_spread": 0.01,
         "reach": 0.2,
@@ -638,7 +646,8 @@ def test_ties_are_told_beside_the_chosen_pair_and_below_the_grid_that_chose_it(i
         False,
         False,
     ]
-    assert all("n = 10 to 50 validation images." in caption for caption in captions)
+    counts = "n = 10 to 50 images of 5 to 25 patients, 20 to 100 positive image–finding pairs."
+    assert all(counts in caption for caption in captions)
 
 
 def test_the_spread_of_a_grid_is_told_beside_the_pairs_that_can_be_told_from_the_best(inputs, tree):
@@ -712,6 +721,134 @@ def test_what_recognising_patients_is_worth_has_a_section_and_a_table_where_it_w
     assert "leakage_experiment" in render.tables(measured) and "leakage_experiment" not in render.tables(inputs)
 
 
+UNPATIENTED = ("Pre-training curves",)  # figures of generated textures
+
+
+def test_every_figure_says_on_how_many_images_patients_and_positives_it_stands(inputs):
+    """A walk over all kinds of figures: those of a whole report with every part that may be switched on."""
+    rows = pd.concat([validity_rows.table(), validity_rows.of_detector()], ignore_index=True)
+    pictures = {("sound", name): b"\x89PNG" for name in ("gridcnn", "yolo_finetuned")}
+    whole = replace(
+        inputs,
+        validity=rows,
+        comparisons={"paper": compared(("collapsed", "learned"))},
+        leakage_experiment=leakage_rows.table(),
+        sheets=pictures,
+        failures=pictures,
+    )
+    figures = html.document_fromstring(render.build(whole)).xpath("//figure")
+    told = [(figure.xpath("img/@alt")[0], text_of(figure.xpath("figcaption")[0])) for figure in figures]
+    assert len(told) > 30
+    number = r"\d[\d,]*( to \d[\d,]*)?"
+    for name, caption in told:
+        assert re.search(rf"{number} (validation )?images", caption), (name, caption)
+        if name in UNPATIENTED:
+            assert "they have no patients, positives" in caption
+            continue
+        assert re.search(rf"{number} images of {number} patients", caption), (name, caption)
+        assert re.search(rf"{number} (positive|true boxes|of them positive|pairs are positive)", caption), (
+            name,
+            caption,
+        )
+        assert "unknown number" not in caption, (name, caption)
+
+
+def test_the_sample_of_a_figure_is_that_of_its_own_experiment_and_protocol(inputs):
+    positives = int(
+        inputs.metrics.query("protocol == 'sound' and experiment == 'baseline_sigmoid' and metric == 'auroc'")
+        .query("label in @LABELS and label != 'No Finding'")["support"]
+        .sum()
+    )
+    sample = f"80 images of 60 patients, {positives} positive image–finding pairs"
+    assert samples.of_test(inputs, "sound", "baseline_sigmoid") == sample
+    assert (
+        samples.of_test(inputs, "sound", "gridcnn") == "37 images of 60 patients, 37 of them positive (a diseased cell)"
+    )
+    assert samples.of_test(inputs, "paper", "yolo_off_the_shelf") == "", "it did not run"
+    boxes = [metric("sound", "yolo_finetuned", "froc_1_any", "all", 0.5, 0.4, support=296)]
+    more = replace(inputs, metrics=pd.concat([inputs.metrics, pd.DataFrame(boxes)], ignore_index=True))
+    assert samples.of_test(more, "sound", "gridcnn").endswith("296 true boxes")
+    assert not samples.of_test(more, "paper", "gridcnn").endswith("296 true boxes")
+    folds = [{"validation": {"images": images, "patients": 9, "boxes": 40}} for images in (30, 31)]
+    assert samples.of_validation(folds) == "30 to 31 images of 9 patients, 40 true boxes"
+
+
+def test_curves_stand_beside_the_floor_of_the_validation_images_and_the_test_score_of_the_findings(inputs):
+    about, key = BY_NAME["baseline_sigmoid"], ("sound", "baseline_sigmoid")
+    floors = {"loss": 0.26, "accuracy": 0.87, "auroc": 0.5, "auroc_findings": 0.5, "accuracy_findings": 0.91}
+    facts = [{"validation": {"floors": floors}}]
+    upper, lower = curves.panels(inputs, about, key, inputs.histories[*key, ""], facts)
+    assert [panel.title for panel in upper] == ["Loss, with “No Finding”", "Accuracy, with “No Finding”"]
+    assert [panel.title for panel in lower] == ["Loss, findings", "Accuracy, findings", "AUROC, findings"]
+    assert [panel.floor for panel in upper] == [0.26, 0.87], "not the floor of the test images, 0.233 and 0.912"
+    assert math.isnan(lower[0].floor) and [panel.floor for panel in lower[1:]] == [0.91, 0.5]
+    tests = [inputs.metric(*key, *kind)["value"] for kind in (("accuracy", "mean14"), ("auroc", "mean14"))]
+    assert [panel.test for panel in lower[1:]] == tests
+    assert inputs.metric(*key, "auroc", "mean15")["value"] != tests[1]
+
+
+def test_the_floor_of_folds_is_the_mean_of_theirs(inputs):
+    about, key = BY_NAME["gridcnn"], ("sound", "gridcnn")
+    facts = [{"validation": {"floors": {"f1": value}}} for value in (0.2, 0.4)]
+    ((_, f1),) = curves.panels(inputs, about, key, inputs.histories[*key, "0"], facts)
+    assert f1.floor == pytest.approx(0.3) and f1.title == "F1, best of nine cuts"
+
+
+def test_a_grid_has_one_scale_of_colours_per_metric_whatever_the_protocol(inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        render.experiments.charts, "grid_heatmap", lambda *given: drawn.append(given) or style.png_bytes(Figure())
+    )
+    weak = inputs.grids["paper"].assign(accuracy=lambda grid: grid["majority_accuracy"] + 0.005, auroc=0.51)
+    strong = weak.assign(accuracy=weak["majority_accuracy"] - 0.2, auroc=0.52)
+    grids = {"paper": weak, "sound": strong}
+    [*render.experiments._heatmaps(replace(inputs, grids=grids), BY_NAME["transfer"])]
+    reach = {(given[3], float(given[0]["gain"].iloc[0]) > 0): given[5] for given in drawn}
+    assert reach["Accuracy minus majority's", True] == reach["Accuracy minus majority's", False] == pytest.approx(0.2)
+    assert [given[5] for given in drawn if "AUROC" in given[3]] == [0.05, 0.05], "small differences stay pale"
+
+
+def test_readers_see_the_fields_names_of_metrics(inputs, tree):
+    """No name of a column stands on the page, but where everything that jobs recorded is listed as it is."""
+    columns = re.compile(r"\b(map50\w*|f1_\w+|auroc\w*_\w+|froc_\w+|iou_hit\w*|mean14|mean15|mean8)\b")
+    for part in tree.xpath("//h2 | //h3 | //h4 | //p | //li | //dd | //dt | //figcaption | //th | //td[not(code)]"):
+        if not part.xpath("ancestor::details[contains(summary, 'recorded')]"):
+            assert not columns.search(text_of(part)), text_of(part)
+    assert "mAP at IoU 0.5" in text_of(tree)
+    for kind in curves.ROWS.values():
+        for name, metric_of, _, _ in (panel for row in kind for panel in row):
+            assert metric_names.metric_name(metric_of)[0].isupper() or metric_of == "map50", name
+
+
+def test_no_row_that_is_not_judged_has_a_verdict(inputs, tree):
+    """The rule of the page against all numbers, the tables and the headline: what it says is not judged bears no verdict."""
+    tables = render.tables(inputs)
+    for name in ("metrics", "headline"):
+        table = tables[name][tables[name]["verdict"] != "not measured"]
+        judged = [metric_names.judged(*pair) for pair in table[["metric", "label"]].itertuples(index=False, name=None)]
+        assert 0 < sum(judged) < len(table)
+        assert set(table["verdict"][[not each for each in judged]]) == {judging.DESCRIPTIVE}, name
+    for row in inputs.metrics.to_dict("records"):
+        if not metric_names.judged(row["metric"], row["label"]):
+            assert verdicts.cell_texts(row)["verdict"] == judging.DESCRIPTIVE
+    rows = tree.xpath("//details[contains(summary, 'numbers of this experiment')]//tbody/tr")
+    unjudged = {metric_names.metric_name(name) for name in ("precision", "recall", "iou_hit_0.25", "label_sensitivity")}
+    told = [[text_of(cell) for cell in row] for row in rows]
+    mine = [cells for cells in told if cells[2] in unjudged or (cells[2] in ("Loss", "Accuracy") and not cells[3])]
+    assert len(mine) > 50 and {cells[8] for cells in mine} == {"· not judged"}
+
+
+def test_means_stand_with_and_without_no_finding_and_the_verdict_is_on_those_without(tree):
+    body = tree.xpath("//h3[@id='baseline_sigmoid-numbers'] | //h2[@id='headline']/following-sibling::div[1]")[0]
+    rows = {text_of(row.xpath("th")[0]): text_of(row) for row in body.xpath(".//tr[td]")}
+    for name in ("Loss", "Accuracy"):
+        whole, findings = (
+            next(text for title, text in rows.items() if re.fullmatch(f"{name}{words}( lower is better)?", title))
+            for words in ("", ", mean of the 14 findings")
+        )
+        assert "not judged" in whole and "not judged" not in findings
+
+
 def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_their_images(inputs, monkeypatch):
     drawn = []
     monkeypatch.setattr(
@@ -728,4 +865,4 @@ def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_t
         replace(inputs, metrics=pd.DataFrame(rows).assign(history=math.nan)), BY_NAME["baseline_softmax"]
     )
     assert drawn[0]["series"].tolist() == ["paper", "paper", "sound", "sound"]
-    assert "Test images: paper: 64, sound: 64" in figure["caption"]
+    assert "Test images: " in figure["caption"]

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cxr.errors import InputError
+from cxr.metrics.names import metric_name
 from cxr.runtime.checksums import sha256_of
 
 
@@ -28,7 +29,7 @@ class Champion:
         """Return what a reader needs to find the model again."""
         return {
             "experiment": self.experiment,
-            "chosen_by": f"validation {self.metric}",
+            "chosen_by": f"validation {metric_name(self.metric)}",
             "score": None if math.isnan(self.score) else round(self.score, 6),
             "candidates": {
                 name: None if math.isnan(score) else round(score, 6) for name, score in self.candidates.items()

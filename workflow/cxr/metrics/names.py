@@ -76,8 +76,11 @@ METRICS = {
     "f1": Metric(
         "F1", "2PR / (P + R) of this precision and recall; predictions cut at a threshold (the paper's one-hot)."
     ),
-    "map50": Metric("mAP50", "Mean average precision of boxes with an IoU of at least 0.5 (COCO)."),
-    "map50_95": Metric("mAP50–95", "The same, averaged over IoU 0.50, 0.55 … 0.95."),
+    "map50": Metric(
+        "mAP at IoU 0.5",
+        "Mean over the findings of the average precision of their boxes; a box is found at an IoU of at least 0.5 (COCO).",
+    ),
+    "map50_95": Metric("mAP at IoU 0.5–0.95", "The same, averaged over IoU 0.50, 0.55 … 0.95."),
     "froc_mean": Metric(
         "FROC, mean",
         "Mean share of true boxes found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per image.",

@@ -7,8 +7,8 @@ import pandas as pd
 
 from cxr.experiments import BY_NAME, EXPERIMENTS, TITLES, family
 from cxr.metrics.judging import BETTER, FEWEST, SAME, TOO_FEW, UNDEFINED, WORSE
-from cxr.metrics.names import metric_name
-from cxr.report import paper
+from cxr.metrics.names import metric_name, of
+from cxr.report import paper, samples
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import Row, in_paper, make_row
@@ -22,6 +22,7 @@ COUNTED = {
     UNDEFINED: "undefined",
 }
 ALWAYS = (BETTER, SAME, WORSE)
+WHOLE = ("loss", "accuracy")  # shown with “No Finding” too, where they have no verdict
 COPIED = (
     *("value", "low", "high", "floor", "floor_low", "floor_high", "floor_name"),
     *("difference", "difference_low", "difference_high", "support", "patients", "p_holm"),
@@ -154,19 +155,38 @@ def _missing_line(inputs: ReportInputs, headline: Sequence[Row]) -> str:
 
 
 def chart(inputs: ReportInputs, headline: Sequence[Row]) -> dict[str, str] | None:
-    """Draw numbers for which higher is better, beside their floors; None if there are none."""
-    rows = []
+    """Draw numbers beside their floors, a panel per metric; None if there are none.
+
+    Left out are numbers that are not judged, except loss and accuracy with "No Finding".
+    """
+    rows, keys = [], []
     for row in headline:
         for protocol, cell in row.cells.items():
-            if row.judged and cell is not None and cell["higher_is_better"] and math.isfinite(cell["value"]):
-                name = f"{_short(row)}: {_brief(row)}"
-                rows.append({**cell, "name": name, "series": protocol})
+            if (row.judged or row.metric in WHOLE) and cell is not None and math.isfinite(cell["value"]):
+                rows.append({**cell, "panel": _panel(row), "name": _lane(row), "series": protocol})
+                keys.append((protocol, row.experiments[protocol] or row.family))
     if not rows:
         return None
     return style.embedded(
         charts.interval_chart(pd.DataFrame(rows)),
         "Headline numbers beside their floors",
-        "Headline numbers for which higher is better. Left: value (filled) and floor (hollow), each with its interval. "
-        "Right: their paired difference. Blue: better than the floor; orange: worse. Sample sizes are in the table "
-        "above.",
+        "Headline numbers, a panel with axes of its own for each metric. Left: value (filled) and floor (hollow), each with its "
+        "interval. Right: their paired difference; for losses and errors, below 0 is better. Blue: better than the floor; "
+        "orange: worse; pale: not judged (with “No Finding”). Precision, recall, sensitivity and numbers without a floor are "
+        f"in the table alone. Test images: {samples.listed(inputs, keys)}.",
     )
+
+
+def _panel(row: Row) -> str:
+    """Name the panel of a number: its metric; losses and accuracies of a softmax and of sigmoids differ in kind."""
+    lower = "" if of(row.metric).higher_is_better else " (lower is better)"
+    kind = ""
+    if row.metric in WHOLE:
+        kind = " of a softmax" if row.family == "baseline_softmax" else " of sigmoid outputs"
+    return metric_name(row.metric) + kind + lower
+
+
+def _lane(row: Row) -> str:
+    words = {"": ", with “No Finding”", "mean14": ", findings", "findings": ", findings"} if row.metric in WHOLE else {}
+    large = ", large boxes" if row.label in paper.LARGE else ""
+    return _short(row) + words.get(row.label, large)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxr.experiments import EXPERIMENTS, pair
 from cxr.metrics.names import glossary
-from cxr.report import headline, paper
+from cxr.report import headline, paper, samples
 from cxr.report.figures import charts as figures
 from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
@@ -102,7 +102,7 @@ def _comparisons(inputs: ReportInputs) -> list[dict[str, Any]]:
             "figure": style.embedded(
                 section["picture"],
                 f"Which choices collapse, protocol {section['protocol']}",
-                collapse.CAPTION.format(protocol=section["protocol"]),
+                section["caption"],
             ),
         }
         for section in collapse.sections(inputs.comparisons)
@@ -127,7 +127,8 @@ def _auroc_charts(inputs: ReportInputs) -> list[dict[str, str]]:
                     f"AUROC by label, protocol {protocol}",
                     f"Protocol {protocol}: AUROC by label on each classifier's own test images, with intervals; hollow diamonds: "
                     "the floor of each. Dashed: 0.5, what any constant has. Where a mark is missing, no test image has the label "
-                    "and AUROC is undefined. Verdicts and numbers of patients are in the tables.",
+                    "and AUROC is undefined. Verdicts and numbers of patients are in the tables. Test images: "
+                    f"{samples.listed(inputs, [(protocol, name) for name in names])}.",
                 )
             )
     return charts

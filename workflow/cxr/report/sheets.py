@@ -20,6 +20,7 @@ from cxr.runtime.journal import Journal
 SHOWN = 12
 FAILED = 4  # of each kind of failure
 MAPS = 6
+MOST_BOXES = 5  # predicted boxes drawn on an image, besides those that find a true box
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,26 @@ def write_detections(
     outputs.failures.write_bytes(_sheet(tested, np.array(at, dtype=int), read(at), titles, columns=FAILED))
     targets = cell_targets([boxes.boxes for boxes in tested.drawn])
     row = even[:MAPS]
-    example = int(even[0])
-    outputs.maps.write_bytes(
-        xrays.cell_maps(
-            tested.answers.cells[row],
-            targets[row],
-            [names[place] for place in row],
-            read([example])[0],
-            parse_box_text(tested.table["boxes"].iloc[example]),
-        )
+    chosen = example_of(targets, even)
+    example = xrays.CellExample(
+        read([chosen])[0],
+        parse_box_text(tested.table["boxes"].iloc[chosen]),
+        tested.answers.cells[chosen],
+        targets[chosen],
+        names[chosen],
     )
+    outputs.maps.write_bytes(
+        xrays.cell_maps(tested.answers.cells[row], targets[row], [names[place] for place in row], example)
+    )
+
+
+def example_of(targets: np.ndarray, shown: Sequence[int]) -> int:
+    """Return the place of the image to explain cells with: the first of those shown that has a target cell, or else of all.
+
+    targets: (N, 16, 16). Without any target cell it is the first of those shown.
+    """
+    wanted = [*shown, *range(len(targets))]
+    return int(next((place for place in wanted if targets[place].any()), wanted[0]))
 
 
 @dataclass(frozen=True)
@@ -100,22 +111,45 @@ def _tested(predictions: Sequence[Path], thresholds: Path, test_splits: Sequence
 def _sheet(tested: _Tested, at: np.ndarray, pixels: np.ndarray, titles: Sequence[str], columns: int = 4) -> bytes:
     """Draw the images at these places; pixels: (n, S, S) uint8."""
     rows, answers = tested.table.iloc[at], tested.answers
+    thresholds = rows["threshold"].tolist()
+    drawn = None
+    if answers.boxes is not None:
+        shown = zip(at, thresholds, strict=True)
+        drawn = [few_boxes(answers.boxes[place].above(cut), tested.drawn[place].boxes) for place, cut in shown]
     return xrays.detection_sheet(
         pixels,
         [parse_box_text(text) for text in rows["boxes"]],
         titles,
-        boxes=None if answers.boxes is None else [_labelled(answers.boxes[place]) for place in at],
+        boxes=None if drawn is None else [_labelled(boxes) for boxes, _ in drawn],
+        notes=None if drawn is None else [note for _, note in drawn],
         cells=answers.cells[at] if answers.boxes is None else None,
-        thresholds=rows["threshold"].tolist(),
+        thresholds=thresholds,
         columns=columns,
     )
+
+
+def few_boxes(predicted: ImageBoxes, truth: np.ndarray) -> tuple[ImageBoxes, str]:
+    """Choose the predicted boxes to draw on an image; return them and a note on those left out, "" if there are none.
+
+    They are the `MOST_BOXES` most confident, and for each true box (K, 4) the most confident that has an IoU of at least 0.1
+    with it.
+    """
+    order = np.argsort(-predicted.confidence, kind="stable")
+    finds = iou(predicted.boxes, truth)[order] >= FALSE_BELOW
+    finders = finds.argmax(axis=0)[finds.any(axis=0)] if len(order) else []
+    chosen = np.isin(np.arange(len(order)), [*range(MOST_BOXES), *finders])
+    left = predicted.confidence[order[~chosen]]
+    ends = list(dict.fromkeys(f"{end:.2f}" for end in (left.min(initial=1), left.max(initial=0))))
+    note = f"{len(left)} more at {'–'.join(ends)}, not drawn" if len(left) else ""
+    kept = order[chosen]
+    return ImageBoxes(predicted.labels[kept], predicted.confidence[kept], predicted.boxes[kept]), note
 
 
 def _misses(tested: _Tested) -> list[tuple[int, str]]:
     """Return (image, what) of each image's true box that was found with the lowest confidence, the worst and largest first.
 
     Confidence of a box: the highest of the predicted boxes, of any finding, with an IoU of at least 0.1 with it; for a
-    detector of cells, the highest of the cells it touches.
+    detector of cells, the highest of the cells it touches. Below the image's threshold the box was missed.
     """
     found = []
     for place, image in enumerate(tested.drawn):
@@ -125,8 +159,15 @@ def _misses(tested: _Tested) -> list[tuple[int, str]]:
             else:
                 guess = tested.answers.boxes[place]
                 confidence = guess.confidence[(iou(guess.boxes, [box]) >= FALSE_BELOW).any(axis=1)].max(initial=0.0)
-            found.append((float(confidence), -float(areas(box)[0]), place, f"{label} found at {confidence:.2f}"))
+            what = f"{label} {_how_found(float(confidence), tested.table['threshold'].iloc[place])}"
+            found.append((float(confidence), -float(areas(box)[0]), place, what))
     return _one_an_image(sorted(found))
+
+
+def _how_found(confidence: float, threshold: float) -> str:
+    if confidence >= threshold and confidence > 0:
+        return f"found at {confidence:.2f}"
+    return f"missed (highest {confidence:.2f})" if confidence >= 0.005 else "missed"
 
 
 def _false_positives(tested: _Tested) -> list[tuple[int, str]]:

@@ -35,80 +35,36 @@ from cxr.report.figures.style import (
 
 SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "D"), (PURPLE, "^"), (ORANGE, "v"), (GREY, "P"))
 COLLAPSE_COLOURS = {"collapsed": VERMILION, "guesses": GREY, "ranks only": ORANGE, "learned": BLUE}
-VERDICT_COLOURS = {"better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "too_few": GREY, "undefined": GREY}
-VERDICT_WORDS = {"too_few": "too few patients for a verdict"}
+PALE = "#B4BAC4"
+VERDICT_COLOURS = {
+    "better": BLUE, "indistinguishable": GREY, "worse": VERMILION, "too_few": GREY, "undefined": GREY, "descriptive": PALE
+}  # fmt: skip
+VERDICT_WORDS = {"too_few": "too few patients", "descriptive": "not judged"}
 RUNG_MARKS = {"constant": ("s", GREY), "metadata": ("D", ORANGE), "history": ("^", PURPLE)}
 DIVERGING = LinearSegmentedColormap.from_list("below-above", [VERMILION, "#F4C7AB", "#F7F7F7", "#A9CCE3", BLUE])
 
 
-def learning_curves(
-    history: pd.DataFrame,
-    floors: Mapping[str, tuple[float, str]],
-    tests: Mapping[str, float] | None = None,
-    names: Sequence[str] | None = None,
-) -> bytes:
-    """Draw training and validation curves (the paper's figures 3, 4, 6, 7 and 10).
-
-    history: columns epoch, step, train_<name>, validation_<name>; one panel for every <name> with a finite value. If a
-    column fold holds several folds, each is a thin line and their mean a thick one.
-    floors: <name> → (value, name of the image-free predictor), a dashed line.
-    tests: <name> → value on the test images, a diamond at the right edge.
-    names: curves to draw, one panel each; None: all of them.
-    Raises ValueError for a history without a curve.
-    """
-    tests = tests or {}
-    names = curve_names(history) if names is None else list(names)
-    if not names:
-        raise ValueError("the history has no train_ or validation_ column with a finite value")
-    with styled():
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-        axes = figure.subplots(1, max(len(names), 2), squeeze=False)[0]
-        across = _across(history)
-        for ax, name in zip(axes, names, strict=False):
-            _curve_panel(ax, history, across, name, floors.get(name), tests.get(name))
-        for ax in axes[len(names) :]:
-            ax.remove()
-        return png_bytes(figure)
-
-
-def compared_curves(histories: Mapping[str, pd.DataFrame], columns: Mapping[str, str]) -> bytes:
-    """Draw the curves of several jobs over each other, one panel per column (the paper's figure 4).
-
-    histories: title of the job → history. columns: history column → title of the panel.
-    """
-    with styled():
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-        axes = figure.subplots(1, len(columns), squeeze=False)[0]
-        for ax, (column, title) in zip(axes, columns.items(), strict=True):
-            ends = []
-            for (name, history), (colour, marker) in zip(histories.items(), SERIES, strict=False):
-                if column not in history or not history[column].notna().any():
-                    continue
-                across = _across(history)
-                known = history[column].notna()
-                x, y = history.loc[known, across], history.loc[known, column]
-                ax.plot(x, y, color=colour, marker=marker if len(x) <= 12 else "", markersize=4, linewidth=1.6)
-                ends.append((float(x.iloc[-1]), float(y.iloc[-1]), name, colour))
-                ax.set_xlabel(across)
-            _label_ends(ax, ends)
-            quiet(ax, title)
-        return png_bytes(figure)
-
-
 def grid_heatmap(
-    grid: pd.DataFrame, value: str, selected: Sequence[tuple[int, int]] = (), title: str = "", legend: str = ""
+    grid: pd.DataFrame,
+    value: str,
+    selected: Sequence[tuple[int, int]] = (),
+    title: str = "",
+    legend: str = "",
+    reach: float | None = None,
 ) -> bytes:
     """Draw a value over the transfer grid, colours centred on zero (the paper's figure 5).
 
     grid: columns layers, size and ``value`` (already relative to the floor); missing or NaN pairs are hatched.
-    selected: (layers, size) pairs to outline.
+    selected: (layers, size) pairs to outline. reach: value at which the colours end, on either side of zero; None: the
+    largest one.
     """
     table = grid.pivot_table(index="layers", columns="size", values=value, dropna=False, sort=True)
     table = table.reindex(index=sorted(grid["layers"].unique()), columns=sorted(grid["size"].unique()))
     values = table.to_numpy(dtype=float)
     rows, columns = values.shape
     finite = values[np.isfinite(values)]
-    reach = max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-3)
+    if reach is None:
+        reach = max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-3)
     cell = float(np.clip((WIDTH - 1.9) / columns, 0.4, 1.35))
     height = float(np.clip(cell * 0.5, 0.27, 0.6))
     with styled():
@@ -157,41 +113,28 @@ def grid_heatmap(
 
 
 def interval_chart(rows: pd.DataFrame) -> bytes:
-    """Draw values beside their floors, and the paired differences, as a forest plot.
+    """Draw values beside their floors, and the paired differences, as a forest plot with a panel for each metric.
 
-    rows: columns name, series, value, low, high, floor, floor_low, floor_high, difference, difference_low, difference_high,
-    verdict (a key of VERDICT_COLOURS). Rows of one name share a place; their series differ in marker. Drawn from top to
-    bottom; rows without a value are left out. Raises ValueError if no row has a value.
+    rows: columns panel (name of the metric), name, series, value, low, high, floor, floor_low, floor_high, difference,
+    difference_low, difference_high, verdict (a key of VERDICT_COLOURS). Each panel has axes of its own. Rows of one panel
+    and name share a place; their series differ in marker. Drawn from top to bottom; rows without a value are left out.
+    Raises ValueError if no row has a value.
     """
     rows = rows[rows["value"].notna()].reset_index(drop=True)
     if rows.empty:
         raise ValueError("no row has a value")
-    names, series = list(dict.fromkeys(rows["name"])), list(dict.fromkeys(rows["series"]))
-    lane = 0.7 / len(series)
-    places = (
-        len(names) - 1 - rows["name"].map(names.index) + 0.35 - lane * (rows["series"].map(series.index) + 0.5)
-    ).to_numpy(dtype=float)
+    series = list(dict.fromkeys(rows["series"]))
+    lanes = rows.groupby("panel", sort=False)["name"].nunique()
+    lane = 0.12 + 0.12 * len(series)  # inches
+    heights = lane * lanes.to_numpy() + 0.46
     with styled():
-        figure = Figure(figsize=(WIDTH, (0.12 + 0.15 * len(series)) * len(names) + 1.0), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
-        _whiskers(left, rows, "floor", places - 0.22 * lane, GREY, "D", face="white")
-        for (number, name), verdict in itertools.product(enumerate(series), VERDICT_COLOURS):
-            chosen = ((rows["series"] == name) & (rows["verdict"] == verdict)).to_numpy()
-            marker, colour = SERIES[number % len(SERIES)][1], VERDICT_COLOURS[verdict]
-            _whiskers(left, rows[chosen], "value", places[chosen] + 0.22 * lane, colour, marker)
-            _whiskers(right, rows[chosen], "difference", places[chosen], colour, marker)
-        right.axvline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        left.set_yticks(range(len(names)), names[::-1])
-        left.set_ylim(-0.55, len(names) - 0.45)
-        quiet(left, "Value and floor", grid="x")
-        quiet(right, "Value minus floor", grid="x")
-        for ax in (left, right):
-            ax.tick_params(axis="y", length=0)
-            ax.spines["left"].set_visible(False)
-            ax.xaxis.set_major_locator(MaxNLocator(5))
-            ax.hlines(
-                np.arange(len(names) - 1) + 0.5, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6
-            )
+        figure = Figure(figsize=(WIDTH, heights.sum() + 0.45), layout="constrained")
+        figure.get_layout_engine().set(hspace=0.02)
+        axes = figure.subplots(len(lanes), 2, squeeze=False, width_ratios=[3, 2], height_ratios=heights)
+        for (left, right), panel in zip(axes, lanes.index, strict=True):
+            _forest_panel(left, right, rows[rows["panel"] == panel].reset_index(drop=True), series)
+            quiet(left, panel, grid="x")
+            quiet(right, "minus floor", grid="x")
         handles = [
             Line2D([], [], color=INK, marker=SERIES[number % len(SERIES)][1], linestyle="", markersize=5, label=name)
             for number, name in enumerate(series)
@@ -205,9 +148,35 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
             if (rows["verdict"] == verdict).any() and verdict != "undefined"
         ]
         figure.legend(
-            handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4, columnspacing=1.3
+            handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4, columnspacing=1.1
         )
         return png_bytes(figure)
+
+
+def _forest_panel(left: Axes, right: Axes, rows: pd.DataFrame, series: Sequence[str]) -> None:
+    """Draw the rows of one metric: on the left values and floors, on the right the differences."""
+    names = list(dict.fromkeys(rows["name"]))
+    lane = 0.7 / len(series)
+    places = (
+        len(names) - 1 - rows["name"].map(names.index) + 0.35 - lane * (rows["series"].map(series.index) + 0.5)
+    ).to_numpy(dtype=float)
+    _whiskers(left, rows, "floor", places - 0.22 * lane, GREY, "D", face="white")
+    for (number, name), verdict in itertools.product(enumerate(series), VERDICT_COLOURS):
+        chosen = ((rows["series"] == name) & (rows["verdict"] == verdict)).to_numpy()
+        if chosen.any():
+            marker, colour = SERIES[number % len(SERIES)][1], VERDICT_COLOURS[verdict]
+            _whiskers(left, rows[chosen], "value", places[chosen] + 0.22 * lane, colour, marker)
+            _whiskers(right, rows[chosen], "difference", places[chosen], colour, marker)
+    right.axvline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    left.set_yticks(range(len(names)), names[::-1])
+    right.set_yticks([])
+    for ax in (left, right):
+        ax.set_ylim(-0.55, len(names) - 0.45)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        edges = np.arange(len(names) - 1) + 0.5
+        ax.hlines(edges, 0, 1, transform=ax.get_yaxis_transform(), color=FAINT, linewidth=0.6)
 
 
 def collapse_chart(jobs: pd.DataFrame) -> bytes:
@@ -245,7 +214,9 @@ def collapse_chart(jobs: pd.DataFrame) -> bytes:
             zorder=4,
             clip_on=False,
         )
-        made.scatter(_shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3)
+        made.scatter(
+            _shown(made, jobs["logit_spread_after"]), places, marker="o", s=26, color=colours, zorder=3, clip_on=False
+        )
         quiet(made, "Spread of its logits", grid="x")
         for index, place in enumerate(places):
             _whiskers(worth, aurocs.loc[[index]], "value", np.array([place]), colours[index], "o")
@@ -364,8 +335,9 @@ def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequenc
             height = chosen["label"].map(place).to_numpy(dtype=float) + ((len(names) - 1) / 2 - index) * step
             _whiskers(ax, chosen, "value", height, colour, marker)
             ax.scatter(
-                chosen["floor"], height, marker="D", s=13, facecolor="white", edgecolor=colour, linewidth=0.8, zorder=2
-            )
+                chosen["floor"], height, marker="D", s=13, facecolor="white", edgecolor=colour, linewidth=0.8, zorder=2,
+                clip_on=False,
+            )  # fmt: skip
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=5, label=name)
         ax.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         ax.annotate("any constant: 0.5", (0.5, len(labels) - 0.45), fontsize=8, color=INK, ha="center", va="bottom")
@@ -383,11 +355,12 @@ def auroc_chart(metrics: pd.DataFrame, names: Mapping[str, str], labels: Sequenc
         return png_bytes(figure)
 
 
-def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
+def froc_chart(curves: pd.DataFrame, names: Mapping[str, str], boxes: Mapping[str, int] | None = None) -> bytes:
     """Draw FROC curves of detectors on the same images with their floor: one panel for all boxes and one per finding.
 
     curves: columns experiment, label ("all" or a finding), false_positives_per_image, value, low, high, floor. names:
-    experiment → name in the legend, in drawing order. Raises ValueError if there is no curve.
+    experiment → name in the legend, in drawing order. boxes: label → number of true boxes, for the titles. Raises ValueError
+    if there is no curve.
     """
     labels = [label for label in ("all", *LABELS) if (curves["label"] == label).any()]
     if not labels:
@@ -409,7 +382,8 @@ def froc_chart(curves: pd.DataFrame, names: Mapping[str, str]) -> bytes:
             ax.set_xscale("log", base=2)
             ax.set_xticks([0.125, 0.5, 2, 8], ["1/8", "1/2", "2", "8"])
             ax.set_ylim(-0.02, 1.02)
-            quiet(ax, "any finding" if label == "all" else label.replace("_", " "))
+            number = f", {boxes[label]:,} boxes" if boxes and label in boxes else ""
+            quiet(ax, ("any finding" if label == "all" else label.replace("_", " ")) + number)
         figure.supxlabel("false positives per image", fontsize=9)
         figure.supylabel("share of true boxes found", fontsize=9)
         handles = [
@@ -442,8 +416,8 @@ def reliability_chart(bins: pd.DataFrame) -> bytes:
                     curve["predicted"], curve["observed"], color=colour, marker=marker, markerfacecolor=face,
                     markersize=4.6, linewidth=1, label="floor" if before else "model",
                 )  # fmt: skip
-            ax.set_xlim(0, edge)
-            ax.set_ylim(0, edge)
+            ax.set_xlim(-0.03 * edge, 1.03 * edge)  # a bin at 0 is drawn whole
+            ax.set_ylim(-0.03 * edge, 1.03 * edge)
             ax.set_xlabel("mean predicted probability")
             quiet(ax, title)
         panels[0].set_ylabel("share with the finding")
@@ -460,77 +434,6 @@ def _bin_curve(bins: pd.DataFrame, before: str) -> pd.DataFrame:
     return found.sort_values("predicted")[["predicted", "observed", "low", "high"]]
 
 
-def curve_names(history: pd.DataFrame) -> list[str]:
-    """Return the names of a history's curves, loss first: <name> of its train_<name> and validation_<name> columns."""
-    found = []
-    for column in history.columns:
-        prefix, _, name = column.partition("_")
-        if prefix in ("train", "validation") and name not in found and history[column].notna().any():
-            found.append(name)
-    return sorted(found, key=lambda name: (name != "loss", found.index(name)))
-
-
-def _across(history: pd.DataFrame) -> str:
-    again = history.duplicated([name for name in ("fold", "epoch") if name in history])
-    return "step" if again.any() else "epoch"
-
-
-def _curve_panel(
-    ax: Axes, history: pd.DataFrame, across: str, name: str, floor: tuple[float, str] | None, test: float | None
-) -> None:
-    ends = []
-    for role, colour, marker in (("train", BLUE, "o"), ("validation", VERMILION, "s")):
-        column = f"{role}_{name}"
-        if column in history and history[column].notna().any():
-            known = history[history[column].notna()]
-            if "fold" in known and known["fold"].nunique() > 1:
-                for _, fold in known.groupby("fold"):
-                    ax.plot(fold[across], fold[column], color=colour, linewidth=0.7, alpha=0.45)
-            mean = known.groupby(across)[column].mean()
-            ax.plot(
-                mean.index, mean, color=colour, marker=marker if len(mean) <= 12 else "", markersize=3.6, linewidth=1.6
-            )
-            ends.append((float(mean.index[-1]), float(mean.iloc[-1]), role, colour))
-    last = max(end[0] for end in ends)
-    if test is not None and np.isfinite(test):
-        ax.plot([last], [test], color=INK, marker="D", markersize=5, linestyle="", zorder=4)
-        ends.append((last, test, f"test {test:.3f}", INK))
-    if floor is not None and np.isfinite(floor[0]):
-        ax.hlines(floor[0], history[across].min(), last, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
-        ends.append((last, floor[0], f"floor {floor[0]:.3f}", GREY))
-    _label_ends(ax, ends)
-    ax.set_xlabel(across)
-    quiet(ax, name.replace("_", " ").replace("auroc", "AUROC"))
-
-
-def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Label lines at their right ends; labels that would overlap are moved apart."""
-    if not ends:
-        return
-    low, high = ax.get_ylim()
-    values = [end[1] for end in ends]
-    low, high = min(low, *values), max(high, *values)
-    margin = 0.06 * (high - low or 1)
-    low, high = low - margin, high + margin
-    ax.set_ylim(low, high)
-    gap = 0.085 * (high - low)
-    order = sorted(ends, key=lambda end: end[1])
-    heights = np.array([end[1] for end in order], dtype=float)
-    for _ in range(100):
-        lacking = np.clip(gap - np.diff(heights), 0, None) / 2
-        heights[:-1] -= lacking
-        heights[1:] += lacking
-    heights += max(0.0, low + gap / 2 - heights[0])
-    left, right = ax.get_xlim()
-    last = max(end[0] for end in ends)
-    edge = last + 0.05 * (right - left)
-    ax.set_xlim(left, edge + 0.36 * (right - left))
-    ax.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(left, last) if left <= tick <= last])
-    ax.spines["bottom"].set_bounds(left, last)
-    for (_, _, text, colour), height in zip(order, heights, strict=True):
-        ax.text(edge, height, text, color=colour, fontsize=8.2, va="center", ha="left")
-
-
 def _whiskers(
     ax: Axes, rows: pd.DataFrame, column: str, place: np.ndarray, colour: str, marker: str, face: str | None = None
 ) -> None:
@@ -539,7 +442,7 @@ def _whiskers(
     ax.hlines(place, rows[ends[0]], rows[ends[1]], color=colour, linewidth=1.7 if face is None else 1.1)
     ax.plot(
         rows[column], place, linestyle="", marker=marker, markersize=5 if face is None else 4.4,
-        color=colour, markerfacecolor=face or colour, zorder=3,
+        color=colour, markerfacecolor=face or colour, zorder=3, clip_on=False,
     )  # fmt: skip
 
 
@@ -548,8 +451,8 @@ def _change(ax: Axes, before: pd.Series, after: pd.Series, places: np.ndarray, c
     _logarithmic(ax, [before, after])
     start, end = _shown(ax, before), _shown(ax, after)
     ax.hlines(places, np.minimum(start, end), np.maximum(start, end), color=FAINT, linewidth=2.2, zorder=1)
-    ax.scatter(start, places, marker="|", s=60, color=GREY, zorder=2)
-    ax.scatter(end, places, marker="o", s=26, color=colours, zorder=3)
+    ax.scatter(start, places, marker="|", s=60, color=GREY, zorder=2, clip_on=False)
+    ax.scatter(end, places, marker="o", s=26, color=colours, zorder=3, clip_on=False)
 
 
 def _logarithmic(ax: Axes, values: Sequence[pd.Series]) -> None:

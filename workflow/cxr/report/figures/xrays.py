@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -22,13 +23,15 @@ def detection_sheet(
     cells: np.ndarray | None = None,
     thresholds: Sequence[float] | None = None,
     columns: int = 4,
+    notes: Sequence[str] | None = None,
 ) -> bytes:
     """Draw test images with their true boxes and what was predicted (the paper's figures 2, 8 and 9).
 
     pixels: (N, S, S) uint8. truth: for each image (label, x0, y0, x1, y1) in the 1024 frame, solid green.
     boxes: for each image (label, confidence, x0, y0, x1, y1) in the 1024 frame, dashed orange; those below the
     image's threshold are left out. cells: (N, 16, 16) float in [0, 1], orange with the confidence as opacity; cells that
-    reach the image's threshold are outlined. titles, thresholds: one per image; thresholds None: 0.5 for all.
+    reach the image's threshold are outlined. titles, thresholds: one per image; thresholds None: 0.5 for all. notes: a line
+    at the bottom of each image, "" for none.
     """
     thresholds = [0.5] * len(pixels) if thresholds is None else list(thresholds)
     count = len(pixels)
@@ -50,22 +53,29 @@ def detection_sheet(
             for label, *corners in truth[index]:
                 _box(ax, corners, LIGHT_GREEN, "-", label.replace("_", " "))
             ax.set_title(titles[index], fontsize=7.8, fontweight="normal", pad=3)
+            if notes and notes[index]:
+                _note(ax, notes[index])
         _sheet_legend(figure, boxes is not None, cells is not None, thresholds)
         return png_bytes(figure, dpi=120)
 
 
-def cell_maps(
-    predicted: np.ndarray,
-    target: np.ndarray,
-    titles: Sequence[str],
-    pixels: np.ndarray,
-    truth: Sequence[tuple[str, float, float, float, float]],
-) -> bytes:
-    """Draw predicted cells above target cells (the paper's figures 8 and 9), and the first image with both (its figure 2).
+@dataclass(frozen=True)
+class CellExample:
+    """One image to explain cells with. pixels: (S, S) uint8. truth: its boxes (label, x0, y0, x1, y1) in the 1024 frame.
+    predicted, target: (16, 16) in [0, 1], row = y. title: its name."""
 
-    predicted, target: (N, 16, 16) float in [0, 1], row = y. titles: (N,). pixels: (S, S) uint8 of the first image, truth: its
-    boxes (label, x0, y0, x1, y1) in the 1024 frame. Each predicted map is scaled to its own highest confidence, which is
-    written above it; weak maps would otherwise be blank.
+    pixels: np.ndarray
+    truth: Sequence[tuple[str, float, float, float, float]]
+    predicted: np.ndarray
+    target: np.ndarray
+    title: str
+
+
+def cell_maps(predicted: np.ndarray, target: np.ndarray, titles: Sequence[str], example: CellExample) -> bytes:
+    """Draw predicted cells above target cells (the paper's figures 8 and 9), and one image with both (its figure 2).
+
+    predicted, target: (N, 16, 16) float in [0, 1], row = y. titles: (N,). Each predicted map is scaled to its own highest
+    confidence, which is written above it; weak maps would otherwise be blank.
     """
     count, columns = len(predicted), max(len(predicted), 4)
     with styled():
@@ -85,16 +95,17 @@ def cell_maps(
         axes[1, 0].set_ylabel("truth")
         panels = lower.subplots(1, 4)
         lower.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.9, wspace=0.05)
-        _xray(panels[0], pixels)
-        for label, *corners in truth:
+        _xray(panels[0], example.pixels)
+        for label, *corners in example.truth:
             _box(panels[0], corners, LIGHT_GREEN, "-", label.replace("_", " "))
-        _cell_grid(panels[1], target[0].astype(float))
-        for panel, cells in ((panels[2], target[0].astype(float)), (panels[3], predicted[0])):
-            _xray(panel, pixels)
+        wanted = example.target.astype(float)
+        _cell_grid(panels[1], wanted)
+        for panel, cells in ((panels[2], wanted), (panels[3], example.predicted)):
+            _xray(panel, example.pixels)
             _cell_overlay(panel, cells, 0.5)
-        headings = ("Image and its boxes", "Target cells", "Target on the image", "Predicted confidence")
+        headings = (f"{example.title}, its boxes", "Target cells", "Target on the image", "Predicted confidence")
         for panel, heading in zip(panels, headings, strict=True):
-            panel.set_title(heading, fontweight="normal")
+            panel.set_title(heading, fontweight="normal", fontsize=8)
         return png_bytes(figure, dpi=120)
 
 
@@ -228,6 +239,14 @@ def _box(
         max(x0, window[0] + 6) if rightwards else min(x1, window[2] - 6), height, text, fontsize=6.4, color=colour, va=align,
         ha="left" if rightwards else "right", clip_on=True,
         bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 0.8},
+    )  # fmt: skip
+
+
+def _note(ax: Axes, text: str) -> None:
+    """Write a line at the bottom of an image."""
+    ax.text(
+        6, FRAME - 8, text, fontsize=6.4, color="white", va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr.report import collapse
+from cxr.report import collapse, samples
 from cxr.report.figures import charts
 
 VERDICTS = {  # verdict: (class of its chip, what such models do)
@@ -27,7 +27,7 @@ VERDICTS = {  # verdict: (class of its chip, what such models do)
 CAPTION = (
     "Protocol {protocol}, one row per model. Left: how much the added layer's input varies between images, relative to its "
     "length. Middle: how much its logits vary between images. Right: AUROC on the test images, mean of the "
-    "findings; hollow: its floor."
+    "findings; hollow: its floor. Test images: {sample}."
 )
 CHOICES = {"head_input": "what the added layer reads", "frozen_batchnorm": "frozen batch norm"}
 
@@ -43,9 +43,14 @@ def sections(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
                 for (layers, size), mine in table.groupby(["layers", "size"], sort=False)
             ],
             "picture": charts.collapse_chart(table),
+            "caption": CAPTION.format(protocol=protocol, sample=_sample(table)),
         }
         for protocol, table in tables.items()
     ]
+
+
+def _sample(table: pd.DataFrame) -> str:
+    return samples.told(*(samples.span(table[f"test_{name}"]) for name in ("images", "patients", "positives")))
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

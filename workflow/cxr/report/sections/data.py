@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxr.experiments import EXPERIMENTS, pair
 from cxr.metrics.names import label_name
+from cxr.report import samples
 from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import pair_name
@@ -32,7 +33,10 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
         "examples": None
         if inputs.examples is None
         else style.embedded(
-            inputs.examples, "Example images of the data", "Images of the data as the classifiers read them."
+            inputs.examples,
+            "Example images of the data",
+            "Images of the data as the classifiers read them, one of each label, drawn at random from "
+            f"{samples.of_data(summary)}.",
         ),
     }
 

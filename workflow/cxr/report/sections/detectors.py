@@ -8,6 +8,7 @@ from cxr.experiments import TITLES
 from cxr.metrics.floors import MEAN_MASK
 from cxr.metrics.judging import BETTER, SAME, WORSE
 from cxr.metrics.names import row_name
+from cxr.report import samples
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.verdicts import cell_texts, interval, number, signed
@@ -80,13 +81,15 @@ def _froc_charts(inputs: ReportInputs) -> Iterator[dict[str, str]]:
     for protocol in inputs.protocols:
         mine = inputs.froc[inputs.froc["protocol"] == protocol]
         names = {name: TITLES.get(name, name) for name in dict.fromkeys(mine["experiment"])}
+        boxes = samples.true_boxes(inputs, protocol)
         if names:
             yield style.embedded(
-                charts.froc_chart(mine, names),
+                charts.froc_chart(mine, names, boxes),
                 f"FROC of the detectors of boxes, protocol {protocol}",
                 f"Protocol {protocol}, {inputs.tested(protocol)}: share of true boxes found against false positives per "
                 "image, over all confidence thresholds. A box is found if a prediction has an IoU of at least 0.1 with it. "
                 "Bands: intervals by patient. Dashed: the floor of the same folds, the best of: each finding's median training "
                 "box, a box of that size at a random place, the training boxes that overlap the most others. The "
-                "detections of all folds are ranked together.",
+                "detections of all folds are ranked together. Beside a finding: its number of true boxes. Test images: "
+                f"{samples.listed(inputs, [(protocol, name) for name in names])}.",
             )

@@ -8,11 +8,12 @@ import pandas as pd
 from cxr.experiments import Experiment, family, pair
 from cxr.labels import LABELS
 from cxr.metrics.names import ANY_CLASS, IN_PIXELS, label_name, metric_name, of, parts
-from cxr.report import paper
+from cxr.report import paper, samples
 from cxr.report.figures import charts, style
 from cxr.report.inputs import SOURCE, ReportInputs
 from cxr.report.rows import SUBSETS, Row, groups, make_row, pair_name, rank_name
-from cxr.report.sections import spread, validity
+from cxr.report.sections import curves, spread, validity
+from cxr.report.sheets import MOST_BOXES
 from cxr.report.verdicts import cell_texts, number, signed
 
 OVERALL = ("", "all", "mean8", "mean14", "findings", "mean15", *paper.LARGE)  # labels that are not one finding
@@ -22,13 +23,6 @@ LADDERS = {  # numbers that are drawn above their rungs, and how their panel's t
     ("loss", "findings"): ", among findings",
     ("accuracy", "mean14"): ", 14 findings",
     ("accuracy", "findings"): ", among findings",
-}
-CURVES = {  # name of a history's curve → (metric, labels to look for)
-    "loss": (("loss", ""), ("mse", "all")),
-    "accuracy": (("accuracy", ""),),
-    "auroc": (("auroc", "mean15"), ("auroc", "mean14")),
-    "f1": (("f1", "all"),),
-    "map50": (("map50", "all"),),
 }
 
 
@@ -47,7 +41,7 @@ def section(inputs: ReportInputs, about: Experiment) -> dict[str, Any]:
         "figures": [
             *_ladders(inputs, about),
             *_heatmaps(inputs, about),
-            *_curves(inputs, about),
+            *curves.figures(inputs, about),
             *_pictures(inputs, about),
         ],
         "validity": validity.section(inputs, about),
@@ -166,11 +160,6 @@ def _jobs(grid: pd.DataFrame) -> str:
     return "one job per cell" if repeats == 1 else f"mean of {repeats} jobs per cell"
 
 
-def _validation_images(grid: pd.DataFrame) -> str:
-    fewest, most = grid["validation_images"].min(), grid["validation_images"].max()
-    return f"n = {fewest:,} validation images" if fewest == most else f"n = {fewest:,} to {most:,} validation images"
-
-
 def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
     """Say which file given weights came from, and whether a checksum confirms it."""
     notes = []
@@ -207,8 +196,7 @@ def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]
             if row is not None and pd.notna(row["constant"]) and pd.notna(row["value"]):
                 rows.append({**row, "panel": metric_name(metric) + LADDERS[metric, label], "series": name})
     if rows:
-        sizes = {row["series"]: row["support"] for row in rows if row["metric"] == "auroc"}
-        images = ", ".join(f"{name}: {int(count):,}" for name, count in sizes.items())
+        images = samples.listed(inputs, [(row["protocol"], row["experiment"]) for row in rows])
         yield style.embedded(
             charts.ladder_chart(pd.DataFrame(rows)),
             f"{about.title} above the rungs of its floor",
@@ -220,93 +208,41 @@ def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]
         )
 
 
+LEAST_REACH = 0.05  # of the grid's colours: smaller differences look pale
+
+
 def _heatmaps(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
+    """Draw the grid of each protocol by both metrics; the colours of a metric mean the same under each protocol."""
     if about.name != "transfer":
         return
+    gains = {(protocol, name): _gain(grid, name) for protocol, grid in inputs.grids.items() for name in GAINS}
     for protocol, grid in inputs.grids.items():
         by = inputs.settings[protocol]["transfer"]["select_by"]
         pairs = list(inputs.selected.get(protocol, ()))
-        kinds = {
-            "accuracy": (grid["accuracy"] - grid["majority_accuracy"], "accuracy minus majority's"),
-            "auroc": (grid["auroc"] - 0.5, "mean AUROC minus 0.5"),
-        }
-        for name in sorted(kinds, key=lambda name: name != by):
-            gain, words = kinds[name]
+        for name in sorted(GAINS, key=lambda name: name != by):
+            words, meaning = GAINS[name]
+            reach = max(LEAST_REACH, *(gains[other, name].abs().max() for other in inputs.grids))
             role = "This metric chose the outlined pairs" if name == by else "The other metric chose the outlined pairs"
             tied = f" The best pair is {ties}." if name == by and (ties := _ties(inputs, protocol, 0)) else ""
             yield style.embedded(
                 charts.grid_heatmap(
-                    grid.assign(gain=gain), "gain", pairs, f"{words[0].upper()}{words[1:]}", "above floor"
+                    grid.assign(gain=gains[protocol, name]), "gain", pairs, words, "above floor", float(reach)
                 ),
                 f"Grid of trainable layers and images, {words}, protocol {protocol}",
-                f"Protocol {protocol}: validation {words}, {_jobs(grid)} (the paper's figure 5); "
-                f"{_validation_images(grid)}. {role}.{tied} "
+                f"Protocol {protocol}: {words} on validation, {meaning}; {_jobs(grid)} (the paper's figure 5). "
+                f"n = {samples.of_grid(grid)}. {role}.{tied} The colours end at ±{number(float(reach))} under every protocol. "
                 f"No intervals are drawn, because the best of {len(grid)} noisy cells looks better than it is.",
             )
 
 
-def _curves(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
-    pretraining = inputs.histories.get(SOURCE)
-    if about.name == "transfer" and pretraining is not None and charts.curve_names(pretraining):
-        yield style.embedded(
-            charts.learning_curves(pretraining, {}), "Pre-training curves", "Pre-training of the source weights."
-        )
-    for protocol, experiment in _history_keys(inputs, about):
-        folds = inputs.of_folds(inputs.histories, protocol, experiment)
-        history = pd.concat([each.assign(fold=number) for number, each in enumerate(folds)], ignore_index=True)
-        names = [name for name in charts.curve_names(history) if name in CURVES][:3]
-        if not names:
-            continue
-        floors, tests = {}, {}
-        for name in names:
-            row = next((found for kind in CURVES[name] if (found := inputs.metric(protocol, experiment, *kind))), None)
-            if row is not None:
-                floors[name] = (row["floor"], row["floor_name"])
-                tests[name] = row["value"]
-        chosen = pair(experiment)
-        title = f"{protocol}, {pair_name(chosen)}" if chosen else protocol
-        pairs = list(inputs.selected.get(protocol, ()))
-        counterpart = about.curves or (f"figure {6 + pairs.index(chosen)}" if chosen in pairs[:2] else "")
-        counterpart = f" (the paper's {counterpart})" if counterpart else ""
-        drawn = "Dashed: the floor on the test images; diamond: the kept weights on the test images. " if floors else ""
-        drawn += f"Thin lines: the {len(folds)} folds; thick line: their mean. " if len(folds) > 1 else ""
-        yield style.embedded(
-            charts.learning_curves(history, floors, tests, names=names),
-            f"Learning curves, {title}",
-            f"Protocol {title}{counterpart}. {drawn}{_loss_note(inputs, protocol, about)}".strip(),
-        )
-    if about.name == "baseline_sigmoid":
-        for protocol in inputs.protocols:
-            both = {
-                kind: inputs.histories[protocol, f"baseline_{kind}", ""]
-                for kind in ("softmax", "sigmoid")
-                if (protocol, f"baseline_{kind}", "") in inputs.histories
-            }
-            if len(both) == 2:
-                yield style.embedded(
-                    charts.compared_curves(
-                        both, {"validation_accuracy": "validation accuracy", "validation_loss": "validation loss"}
-                    ),
-                    f"Softmax and sigmoid baseline compared, protocol {protocol}",
-                    f"Protocol {protocol}: both baselines in one chart (the paper's figure 4). Their losses and their "
-                    "accuracies are defined differently, so a higher curve does not mean a better network.",
-                )
+GAINS = {  # by metric of the grid: title, and what it is over
+    "accuracy": ("Accuracy minus majority's", "over all 15 labels, “No Finding” among them"),
+    "auroc": ("Mean AUROC minus 0.5", "over those of the 15 labels that have one, “No Finding” among them"),
+}
 
 
-def _loss_note(inputs: ReportInputs, protocol: str, about: Experiment) -> str:
-    settings = inputs.settings[protocol][about.section]
-    if about.name in ("baseline_sigmoid", "transfer") and settings["balanced"]:
-        return (
-            "The training loss is weighted by class rarity; the curves show the unweighted loss, of probabilities corrected "
-            "for the weights."
-        )
-    if about.name == "gridcnn" and settings["loss"] != "mse":
-        return f"The training loss is {settings['loss']}; both curves show the mean squared error."
-    return ""
-
-
-def _history_keys(inputs: ReportInputs, about: Experiment) -> list[tuple[str, str]]:
-    return [key for key in inputs.experiments_of(about.name) if inputs.of_folds(inputs.histories, *key)]
+def _gain(grid: pd.DataFrame, name: str) -> pd.Series:
+    return grid["accuracy"] - grid["majority_accuracy"] if name == "accuracy" else grid["auroc"] - 0.5
 
 
 def _pictures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
@@ -318,26 +254,35 @@ def _pictures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str
     for protocol, experiment in inputs.experiments_of(about.name):
         key = (protocol, experiment)
         folds = inputs.tested(protocol)
+        sample = f" All test images: {found}." if (found := samples.of_test(inputs, *key)) else ""
+        few = (
+            f" On an image, the {MOST_BOXES} most confident boxes are drawn, and those that find a true box; below it stands "
+            "how many are not, and how confident these are."
+            if about.kind == "boxes"
+            else ""
+        )
         if key in inputs.maps and about.name == "gridcnn":
             yield style.embedded(
                 inputs.maps[key],
                 f"Predicted cells above the truth, protocol {protocol}",
                 f"Protocol {protocol}: test images at even intervals from {folds}. Top: predicted confidence of 16 × 16 cells, "
-                "each map scaled to its own highest value. Below it: the ground truth. Lowest row: one image, its target cells, "
-                f"and target and prediction on top of the image. {figures_8_and_9}. The paper's own pictures are not shown, "
-                "because ours are of other images.",
+                "each map scaled to its own highest value. Below it: the ground truth, empty where boxes cover no cell by more "
+                "than half. Lowest row: the first image with a target, its target cells, and target and prediction on top of "
+                f"the image. {figures_8_and_9}. The paper's own pictures are not shown, because ours are of other images."
+                f"{sample}",
             )
         if key in inputs.sheets:
             yield style.embedded(
                 inputs.sheets[key],
                 f"Test images with truth and predictions, protocol {protocol}",
-                f"Protocol {protocol}: test images at even intervals from {folds}, not selected by their result.",
+                f"Protocol {protocol}: test images at even intervals from {folds}, not selected by their result.{few}{sample}",
             )
         if key in inputs.failures:
             yield style.embedded(
                 inputs.failures[key],
                 f"Worst misses and most confident false positives, protocol {protocol}",
-                f"Protocol {protocol}, worst failures. Upper row: the true boxes found with the lowest confidence. Lower row: the "
+                f"Protocol {protocol}, worst failures. Upper row: the true boxes that were missed, or found with the "
+                "lowest confidence; of equal ones, the largest. Missed: no prediction reaches the threshold there. Lower row: the "
                 "most confident predictions where no true box is. The release does not have a box for every finding, so some of "
-                "these may be true. Predictions below the threshold are not drawn.",
+                f"these may be true. Predictions below the threshold are not drawn.{few}{sample}",
             )

@@ -8,6 +8,7 @@ from cxr.labels import SEPARATOR
 from cxr.metrics.judging import FEWEST
 from cxr.metrics.leakage import ARMS_DIFFER, IMAGE, NETWORK, PATIENT, SHARED, SUBSETS_DIFFER, UNSHARED
 from cxr.metrics.names import label_name
+from cxr.report import samples
 from cxr.report.figures import style
 from cxr.report.figures.leakage import leakage_chart
 from cxr.report.verdicts import interval, missing, number, signed
@@ -36,8 +37,20 @@ def section(table: pd.DataFrame | None) -> dict[str, Any] | None:
         "note": _note(table.iloc[0].to_dict()),
         "groups": [(words, [_row(cells, name, subset) for subset in SUBSETS]) for name, words in names.items()],
         "repeated": bool(table["repeats"].iloc[0] > 1),
-        "figure": style.embedded(leakage_chart(table, names), "What recognising patients is worth", CAPTION),
+        "figure": style.embedded(
+            leakage_chart(table, names), "What recognising patients is worth", CAPTION + _sample(cells)
+        ),
     }
+
+
+def _sample(cells: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+    told = []
+    for subset in (SHARED, UNSHARED):
+        row = cells[NETWORK, subset, IMAGE]
+        told.append(
+            f"{subset}: {samples.told(*(samples.span([row[name]]) for name in ('images', 'patients', 'positives')))}"
+        )
+    return f" Test images: {'; '.join(told)}."
 
 
 def sentences(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[str]:

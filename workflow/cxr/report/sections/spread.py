@@ -8,6 +8,7 @@ import pandas as pd
 from cxr.experiments import pair
 from cxr.metrics.names import row_name
 from cxr.metrics.spread import SOURCES
+from cxr.report import samples
 from cxr.report.figures import charts, style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import pair_name
@@ -140,5 +141,6 @@ def _figure(inputs: ReportInputs, protocol: str) -> dict[str, str]:
         f"Protocol {protocol}: standard deviation of a single training's validation score by source, with {confidence:.0%} "
         f"intervals, from {_repeats(inputs.grids[protocol])} repeats at the smallest and the largest c. Seed: other first "
         "weights and order of the same images. Images drawn: other training images of the same pool. "
-        f"Training: both. Patients: {int(spread['patients'].max()):,} validation patients. Long intervals are cut.",
+        "Training: both. Patients: those of the validation images. Long intervals are cut. Validation: "
+        f"{samples.of_grid(inputs.grids[protocol])}.",
     )
