@@ -11,7 +11,8 @@ import torch
 
 from cxr.classifiers import baseline, fit
 from cxr.data.splits import read_split
-from cxr.labels import LABELS
+from cxr.labels import LABELS, to_matrix
+from cxr.metrics import curve_floors
 from cxr.runtime.journal import Journal
 from cxr.settings import Schedule
 from cxr.training.device import Device
@@ -55,6 +56,30 @@ def test_a_job_trains_validates_and_predicts_on_the_split_files_it_is_given(stud
     assert (facts["training_images"], facts["validation_images"]) == (6, 4)
     share = dict.fromkeys(LABELS, 0.0) | {"Mass": 3 / 6, "No Finding": 2 / 6, "Effusion": 1 / 6, "Nodule": 1 / 6}
     assert facts["prevalence"] == pytest.approx(list(share.values()), abs=1e-6), "of the training images"
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_job_records_its_validation_images_and_the_floors_of_its_curves(study, sigmoid, tmp_path, activation):
+    _, history, facts, _ = sigmoid if activation == "sigmoid" else trained(study, tmp_path / "job", "softmax")
+    training, validation = (to_matrix(read_split(study.split(role))["labels"]) for role in ("train", "validation"))
+    told = facts["validation"]
+    assert (told["images"], told["patients"]) == (4, read_split(study.split("validation"))["patient"].nunique())
+    assert told["positives"] == validation[:, :14].sum()
+    floors = curve_floors.of_labels(training, validation, activation)
+    assert told["floors"] == pytest.approx(
+        {name: value for name, value in floors.items() if np.isfinite(value)}, abs=1e-7
+    )
+    assert {f"validation_{name}" for name in floors} <= set(history)
+
+
+def test_curves_over_the_findings_are_those_of_the_validation_predictions(study, tmp_path):
+    folder = tmp_path / "job"
+    _, history, facts, _ = trained(study, folder, more=["validation_predictions"])
+    said = pd.read_csv(folder / "validation_predictions")[list(LABELS)].to_numpy()
+    wanted = to_matrix(read_split(study.split("validation"))["labels"]).astype(float)
+    found = curve_floors.findings_scores(said, wanted, "sigmoid")
+    row = history.loc[facts["kept_epoch"]]
+    assert {name: row[f"validation_{name}"] for name in found} == pytest.approx(found, abs=1e-4, nan_ok=True)
 
 
 def test_validation_images_are_predicted_by_the_kept_weights_and_nothing_else_changes(study, sigmoid, tmp_path):

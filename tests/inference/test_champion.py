@@ -43,7 +43,7 @@ def test_the_first_of_equals_is_chosen_and_its_own_facts_are_told(tmp_path):
     chosen = choose(models, tmp_path, "auroc")
     assert (chosen.experiment, chosen.model, chosen.facts["key"]) == ("b", models[1], "b")
     assert chosen.provenance() | {"model_sha256": ""} == {
-        "experiment": "b", "chosen_by": "validation auroc", "score": 0.7, "candidates": {"a": 0.5, "b": 0.7, "c": 0.7},
+        "experiment": "b", "chosen_by": "validation AUROC", "score": 0.7, "candidates": {"a": 0.5, "b": 0.7, "c": 0.7},
         "model_sha256": "", "key": "b", "code": "c", "trained": None,
     }  # fmt: skip
 

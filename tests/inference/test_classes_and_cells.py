@@ -109,7 +109,7 @@ def test_the_best_classifier_says_of_a_picture_what_it_said_in_the_study(results
     assert found.columns.tolist() == ["image", *LABELS] and found["image"].tolist() == study.names("test")
     np.testing.assert_allclose(found[list(LABELS)], expected[list(LABELS)], rtol=1e-3, atol=1e-5)
     facts = json.loads((tmp_path / "facts.json").read_text(encoding="utf-8"))
-    assert (facts["experiment"], facts["score"], facts["chosen_by"]) == (winner, 0.7, "validation auroc")
+    assert (facts["experiment"], facts["score"], facts["chosen_by"]) == (winner, 0.7, "validation AUROC")
     assert facts["model_sha256"] == sha256_of(folder / winner / "model.pt")
 
 

@@ -61,16 +61,16 @@ def test_a_score_without_images_is_undefined_and_has_no_floor():
     healthy = labels([NONE], [NONE])
     assert np.isnan(curve_floors.findings_scores(np.full((2, COUNT), 0.2), healthy, "softmax")["loss_findings"])
     table = pd.DataFrame({"image": ["a.png", "b.png"], "patient": [1, 1], "labels": "No Finding"})
-    told = curve_floors.about(table, curve_floors.of_labels(TRAINING, healthy, "softmax"))
+    told = curve_floors.about(table, curve_floors.of_labels(TRAINING, healthy, "softmax"), "positives")
     assert "loss_findings" not in told["floors"] and "loss" in told["floors"]
     assert (told["images"], told["patients"], told["positives"]) == (2, 1, 0)
 
 
 def test_the_sample_counts_pairs_of_image_and_finding_or_boxes():
     table = pd.DataFrame({"image": list("abc"), "patient": [1, 2, 2], "labels": ["Mass|Nodule", "No Finding", "Mass"]})
-    assert curve_floors.about(table, {}) == {"images": 3, "patients": 2, "positives": 3, "floors": {}}
+    assert curve_floors.about(table, {}, "positives") == {"images": 3, "patients": 2, "positives": 3, "floors": {}}
     boxes = table.assign(boxes=["Mass 0 0 9 9;Nodule 0 0 9 9", "", "Mass 0 0 9 9"])
-    assert curve_floors.about(boxes, {}) == {"images": 3, "patients": 2, "boxes": 3, "floors": {}}
+    assert curve_floors.about(boxes, {}, "boxes") == {"images": 3, "patients": 2, "boxes": 3, "floors": {}}
 
 
 def test_the_floor_of_boxes_is_fitted_on_training_and_scored_on_validation_images():

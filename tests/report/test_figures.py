@@ -112,6 +112,11 @@ def test_the_test_value_of_folds_stands_at_the_mean_of_their_kept_epochs_with_a_
     assert np.ptp(bar[:, 0]) <= 4 and np.ptp(bar[:, 1]) > 40, "only a horizontal bar is added"
 
 
+def test_a_single_epoch_has_a_floor_too(history):
+    one = history.iloc[:1]
+    assert count(drawn_loss(one, floor=1.1), GREY) > count(drawn_loss(one), GREY) + 150
+
+
 def test_panels_of_a_second_row_stand_below_the_first(history):
     one = decoded(curves.learning_curves(history, [[LOSS]]))
     two = decoded(curves.learning_curves(history, [[LOSS], [LOSS, Panel("accuracy", "Accuracy"), LOSS]]))
@@ -206,6 +211,12 @@ def test_each_metric_of_the_forest_plot_has_axes_of_its_own():
     upper = slice(60, both.shape[0] // 2)
     blue = [np.argwhere(np.abs(picture[upper] - BLUE).max(axis=-1) <= 6)[:, 1] for picture in (small, both)]
     assert np.ptp(blue[1]) == pytest.approx(np.ptp(blue[0]), rel=0.05)
+
+
+def test_verdicts_of_one_colour_share_a_place_in_the_legend():
+    rows = pd.DataFrame([forest(kind) for kind in ("better", "indistinguishable", "too_few", "undefined")])
+    words = [words for _, words in charts._verdict_words(rows)]
+    assert words == ["better", "indistinguishable or too few patients"]
 
 
 def test_a_number_that_is_not_judged_is_drawn_pale():
@@ -417,3 +428,31 @@ def test_a_ladder_without_a_rung_leaves_its_place_empty():
     assert short != charts.ladder_chart(pd.DataFrame([RUNGS]))
     with pytest.raises(ValueError, match="no row"):
         charts.ladder_chart(pd.DataFrame([RUNGS]).iloc[:0])
+
+
+def compared(**more):
+    """A row of the comparison's table; AUROC 0.6, its floor at 0.5, or as given."""
+    row = {"layers": 4, "size": 600, "head_input": "softmax", "frozen_batchnorm": "eval", "verdict": "learned"}
+    row |= {"auroc": 0.6, "auroc_low": 0.4, "auroc_high": 0.8, "auroc_floor": 0.5, "logit_spread_after": 0.3}
+    row |= {"input_spread_before": 0.2, "input_spread_after": 0.4, "mode_gap_after": 0.1}
+    return row | more
+
+
+def test_the_hollow_mark_of_the_comparison_stands_at_the_floor_in_its_models_lane():
+    """A moved floor moves a mark in its own lane of the right panel, by as much as a moved AUROC moves the point."""
+    first, second = compared(), compared(head_input="features")
+
+    def changed(which, name, value):
+        rows = [dict(first), dict(second)]
+        rows[which][name] = value
+        pictures = [decoded(charts.collapse_chart(pd.DataFrame(each))) for each in ([first, second], rows)]
+        return np.argwhere((pictures[0] != pictures[1]).any(axis=-1))
+
+    upper, lower = changed(0, "auroc_floor", 0.7), changed(1, "auroc_floor", 0.7)
+    width = decoded(charts.collapse_chart(pd.DataFrame([first, second]))).shape[1]
+    assert upper[:, 1].min() > 0.6 * width, "in the panel of the AUROC"
+    assert np.ptp(upper[:, 0]) < 30 and np.ptp(lower[:, 0]) < 30, "a mark, and nothing else"
+    assert lower[:, 0].mean() > upper[:, 0].mean() + 15, "each in its model's lane"
+    point = changed(0, "auroc", 0.7)
+    assert abs(point[:, 0].mean() - upper[:, 0].mean()) < 4, "in the lane of its point"
+    assert point[:, 1].max() == pytest.approx(upper[:, 1].max(), abs=6), "on the axis of the point"

@@ -188,6 +188,28 @@ def test_each_protocols_line_names_what_is_better_and_worse(inputs):
     )
 
 
+def test_the_forest_plot_has_losses_and_errors_and_each_metric_its_own_panel(inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(headline.charts, "interval_chart", lambda rows: drawn.append(rows) or b"")
+    figure = headline.chart(inputs, headline.numbers(inputs))
+    lanes = {panel: list(dict.fromkeys(mine["name"])) for panel, mine in drawn[0].groupby("panel", sort=False)}
+    assert lanes == {
+        "Accuracy of a softmax": ["softmax baseline, findings"],
+        "Loss of sigmoid outputs (lower is better)": [
+            "sigmoid baseline, with “No Finding”", "sigmoid baseline, findings"
+        ],
+        "Accuracy of sigmoid outputs": [
+            "sigmoid baseline, with “No Finding”", "sigmoid baseline, findings",
+            "transfer, 1st pair, findings", "transfer, 2nd pair, findings",
+        ],
+        "AUROC": ["sigmoid baseline"],
+        "F1, weighted": ["grid CNN", "grid CNN, large boxes"],
+    }  # fmt: skip
+    pale = drawn[0][drawn[0]["verdict"] == judging.DESCRIPTIVE]["name"]
+    assert list(pale) == ["sigmoid baseline, with “No Finding”"] * 2, "what the page does not judge has no verdict here"
+    assert "sigmoid baseline: 70 images of 60 patients" in figure["caption"]
+
+
 def test_leakage_is_that_between_training_and_test_and_the_worst_is_the_largest_share(inputs):
     assert told(inputs)["Patients"] == (
         "Under paper, training and test share patients in 2 of 3 splits; at worst 4 of 10 test patients (s = 100). "

@@ -770,6 +770,7 @@ def test_the_sample_of_a_figure_is_that_of_its_own_experiment_and_protocol(input
     assert samples.of_test(more, "sound", "gridcnn").endswith("296 true boxes")
     assert not samples.of_test(more, "paper", "gridcnn").endswith("296 true boxes")
     folds = [{"validation": {"images": images, "patients": 9, "boxes": 40}} for images in (30, 31)]
+    assert samples.told("1", "1", "1") == "1 image of 1 patient, 1 positive image–finding pair"
     assert samples.of_validation(folds) == "30 to 31 images of 9 patients, 40 true boxes"
 
 

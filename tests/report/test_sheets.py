@@ -79,3 +79,8 @@ def test_cells_are_explained_with_an_image_that_has_a_target():
     assert sheets.example_of(targets, [0, 2, 4]) == 4, "the first of those shown that has one"
     assert sheets.example_of(targets, [0, 2]) == 1, "or else of all"
     assert sheets.example_of(np.zeros((5, 16, 16), bool), [2, 4]) == 2
+
+
+def test_a_weak_confidence_is_not_written_as_none():
+    assert [sheets.xrays.certainty(value) for value in (0, 0.0012, 0.0096, 0.254)] == ["0.00", "0.001", "0.01", "0.25"]
+    assert sheets._how_found(0.0012, 0.001) == "found at 0.001"

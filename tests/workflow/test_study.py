@@ -45,6 +45,35 @@ def test_every_experiment_ends_in_the_report_beside_its_floor(finished):
     assert headline[["value", "low", "high", "floor", "floor_low", "floor_high"]].notna().all().all()
 
 
+UNJUDGED = {"precision", "recall", "label_sensitivity", "subset_accuracy", "images_with_prediction", "centre_hit"}
+HITS = ("iou_hit", "iobb_hit", "centre_hit", "false_positives_per_image")
+
+
+def not_judged(row):
+    """What the page says has no verdict: scores that can be traded, loss and accuracy with "No Finding", AUPRC of a constant."""
+    metric = re.sub("(_weighted|_pixels|_any)+$", "", row["metric"])
+    whole = metric in ("loss", "accuracy") and row["label"] in ("", "No Finding")
+    constant = metric == "auprc" and row["floor_name"].startswith("any constant")
+    return metric in UNJUDGED or metric.startswith(HITS) or whole or constant
+
+
+def test_no_number_that_the_page_says_is_not_judged_has_a_verdict(finished):
+    """In metrics.csv, in the headline's table, and among all numbers of the page."""
+    results = finished / "results/tiny"
+    for name in ("metrics", "headline"):
+        table = pd.read_csv(results / f"tables/{name}.csv", keep_default_na=False)
+        table = table[table["verdict"] != "not measured"]
+        silent = table.apply(not_judged, axis=1)
+        assert 0 < silent.sum() < len(table)
+        assert set(table["verdict"][silent]) == {"descriptive"} and "descriptive" not in set(table["verdict"][~silent])
+        assert set(table["p_holm"][silent]) == {""}, "and no p-value"
+    page = html.parse(str(results / "report.html"))
+    rows = page.xpath("//details[contains(summary, 'numbers of this experiment')]//tbody/tr")
+    table = pd.read_csv(results / "tables/metrics.csv", keep_default_na=False)
+    chips = pd.Series([row.xpath("td[9]")[0].text_content().strip() for row in rows])
+    assert len(rows) == len(table) and (chips == "· not judged").sum() == table.apply(not_judged, axis=1).sum()
+
+
 # The numbers of the report once more from predictions and splits alone, without the package
 
 

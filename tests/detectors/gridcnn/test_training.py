@@ -250,6 +250,20 @@ def test_the_score_that_chooses_an_epoch_by_hand():
     assert training._scores(maps, wanted) == found, "of the map of any finding"
 
 
+@pytest.mark.parametrize("head", ["dense", "findings"])
+def test_the_floor_of_the_curves_is_the_mean_training_mask_on_the_validation_images(head):
+    """Two training images: all of it, and its left half. A validation image: its left half. Others would be 0.5 and 0.25."""
+    whole, left = ([("Mass", np.array([[0, 0, edge, 1024.0]]))] for edge in (1024, 512))
+    images = [
+        training.Boxed(["a"] * len(drawn), drawn, [set()] * len(drawn), None) for drawn in ([whole, left], [left])
+    ]
+    found = training._curve_floors(*images, head)
+    assert found["loss"] == pytest.approx(0.5 * 0.5**2), "1 on the left, 0.5 on the right"
+    precision = 1 / 1.5  # the confidence that lies on the left
+    assert found["f1_weighted"] == pytest.approx(2 * precision / (precision + 1))
+    assert found["f1"] == 1, "cut between 0.5 and 1"
+
+
 def four_images():
     random = np.random.default_rng(0)
     pixels = {f"{number}.png": random.integers(0, 255, (64, 64), dtype=np.uint8) for number in range(4)}

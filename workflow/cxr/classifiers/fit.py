@@ -187,7 +187,7 @@ def train(
     outcome = fit(network, readers.stream(training["image"].tolist(), targets), judged, validation, schedule, run)
     outcome.facts["prevalence"] = [round(float(share), 8) for share in targets.mean(0)]
     floors = curve_floors.of_labels(targets, shown, activation)
-    outcome.facts["validation"] = curve_floors.about(validating, floors)
+    outcome.facts["validation"] = curve_floors.about(validating, floors, "positives")
 
     def predict(outputs: Outputs) -> None:
         wanted = (inputs.predicted, outputs.predictions), (inputs.validation_split, outputs.validation_predictions)

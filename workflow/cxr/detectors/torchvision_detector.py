@@ -229,7 +229,7 @@ def train(
     for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
         predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
     floors = curve_floors.of_boxes(roles["train"], roles["validation"])
-    outcome.facts["validation"] = curve_floors.about(roles["validation"], floors)
+    outcome.facts["validation"] = curve_floors.about(roles["validation"], floors, "boxes")
     saved = {"settings": settings.received(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
     write_tensors(saved, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)

@@ -4,6 +4,7 @@ A training job writes them into its facts, so that the report draws a curve and 
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -67,16 +68,15 @@ def _image(boxes: Iterable[tuple[str, list[float], float]]) -> ImageBoxes:
     return ImageBoxes(np.array(labels, object), np.array(confidence, np.float64), as_boxes(corners))
 
 
-def about(validation: pd.DataFrame, floors: dict[str, float]) -> dict[str, object]:
+def about(validation: pd.DataFrame, floors: dict[str, float], of: Literal["positives", "boxes"]) -> dict[str, object]:
     """Describe the validation images for a job's facts: how many images, patients and positives, and the curves' floors.
 
-    validation: split (image, patient, and labels or boxes). Positives are pairs of an image and a finding that it has, or
-    true boxes. An undefined floor is left out.
+    validation: split (image, patient, and labels or boxes). of: what is counted as positive: pairs of an image and a finding
+    that it has, or true boxes. An undefined floor is left out.
     """
-    positives = (
-        {"boxes": sum(len(parse_box_text(text)) for text in validation["boxes"])}
-        if "boxes" in validation
-        else {"positives": int(to_matrix(validation["labels"])[:, : len(FINDINGS)].sum())}
-    )
+    if of == "boxes":
+        count = sum(len(parse_box_text(text)) for text in validation["boxes"])
+    else:
+        count = int(to_matrix(validation["labels"])[:, : len(FINDINGS)].sum())
     known = {name: round(value, 8) for name, value in floors.items() if np.isfinite(value)}
-    return {"images": len(validation), "patients": validation["patient"].nunique(), **positives, "floors": known}
+    return {"images": len(validation), "patients": validation["patient"].nunique(), of: count, "floors": known}

@@ -15,7 +15,11 @@ PAIRS = "positive image–finding pairs"
 
 def told(images: object, patients: object, positives: object, of: str = PAIRS) -> str:
     """Write a sample: ``347 images of 121 patients, 453 positive image–finding pairs``; each number as `span` writes it."""
-    return f"{images} images of {patients} patients, {positives} {of}"
+    counted = ((images, "images"), (patients, "patients"), (positives, of))
+    first, second, third = (
+        f"{number} {words.removesuffix('s') if str(number) == '1' else words}" for number, words in counted
+    )
+    return f"{first} of {second}, {third}"
 
 
 def span(values: Iterable[Any]) -> str:

@@ -139,7 +139,7 @@ def few_boxes(predicted: ImageBoxes, truth: np.ndarray) -> tuple[ImageBoxes, str
     finders = finds.argmax(axis=0)[finds.any(axis=0)] if len(order) else []
     chosen = np.isin(np.arange(len(order)), [*range(MOST_BOXES), *finders])
     left = predicted.confidence[order[~chosen]]
-    ends = list(dict.fromkeys(f"{end:.2f}" for end in (left.min(initial=1), left.max(initial=0))))
+    ends = list(dict.fromkeys(map(xrays.certainty, (left.min(initial=1), left.max(initial=0)))))
     note = f"{len(left)} more at {'–'.join(ends)}, not drawn" if len(left) else ""
     kept = order[chosen]
     return ImageBoxes(predicted.labels[kept], predicted.confidence[kept], predicted.boxes[kept]), note
@@ -166,8 +166,8 @@ def _misses(tested: _Tested) -> list[tuple[int, str]]:
 
 def _how_found(confidence: float, threshold: float) -> str:
     if confidence >= threshold and confidence > 0:
-        return f"found at {confidence:.2f}"
-    return f"missed (highest {confidence:.2f})" if confidence >= 0.005 else "missed"
+        return f"found at {xrays.certainty(confidence)}"
+    return f"missed (highest {xrays.certainty(confidence)})" if confidence > 0 else "missed"
 
 
 def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
@@ -188,7 +188,10 @@ def _false_positives(tested: _Tested) -> list[tuple[int, str]]:
             wrong = (iou(guess.boxes, image.boxes) < FALSE_BELOW).all(axis=1)
             pairs = zip(guess.confidence[wrong].tolist(), guess.labels[wrong], strict=True)
             false = [(confidence, 0.0, label) for confidence, label in pairs]
-        found += [(-certain, -amount, place, f"false {label} at {certain:.2f}") for certain, amount, label in false]
+        found += [
+            (-certain, -amount, place, f"false {label} at {xrays.certainty(certain)}")
+            for certain, amount, label in false
+        ]
     return _one_an_image(sorted(found))
 
 

@@ -78,7 +78,7 @@ def train(
         confidence = infer(network, names, read, judged, run.device)
         np.savez_compressed(path, images=np.array(names), **named(confidence.astype(np.float32)))
     floors = _curve_floors(roles["train"], roles["validation"], settings.head)
-    outcome.facts["validation"] = curve_floors.about(tables["validation"], floors)
+    outcome.facts["validation"] = curve_floors.about(tables["validation"], floors, "boxes")
     write_tensors({"settings": settings.received(), "state": network.cpu().state_dict()}, outputs.model)
     outcome.history.to_csv(outputs.history, index=False)
     outputs.facts.write_text(json.dumps({**own, **outcome.facts, **run.facts()}, indent=1), encoding="utf-8")

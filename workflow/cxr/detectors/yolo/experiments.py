@@ -73,7 +73,7 @@ def fine_tune(
 def _validation(data: DataSet, split: pd.DataFrame) -> dict[str, object]:
     """Count the validation images, and score on them the boxes that the training images give (`curve_floors.about`)."""
     training = data.manifest[data.manifest["role"] == "train"].rename(columns={"box_text": "boxes", "boxes": "count"})
-    return curve_floors.about(split, curve_floors.of_boxes(training, split))
+    return curve_floors.about(split, curve_floors.of_boxes(training, split), "boxes")
 
 
 def _predict(

@@ -142,15 +142,20 @@ def interval_chart(rows: pd.DataFrame) -> bytes:
         handles.append(
             Line2D([], [], color=GREY, marker="D", markerfacecolor="white", linestyle="", markersize=4.4, label="floor")
         )
-        handles += [
-            Line2D([], [], color=VERDICT_COLOURS[verdict], linewidth=2.4, label=VERDICT_WORDS.get(verdict, verdict))
-            for verdict in VERDICT_COLOURS
-            if (rows["verdict"] == verdict).any() and verdict != "undefined"
-        ]
+        handles += [Line2D([], [], color=colour, linewidth=2.4, label=words) for colour, words in _verdict_words(rows)]
         figure.legend(
             handles=handles, loc="outside upper left", ncols=len(handles), handletextpad=0.4, columnspacing=1.1
         )
         return png_bytes(figure)
+
+
+def _verdict_words(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the colours of the verdicts that occur, each with the words of all verdicts drawn in it."""
+    found: dict[str, list[str]] = {}
+    for verdict, colour in VERDICT_COLOURS.items():
+        if (rows["verdict"] == verdict).any() and verdict != "undefined":
+            found.setdefault(colour, []).append(VERDICT_WORDS.get(verdict, verdict))
+    return [(colour, " or ".join(words)) for colour, words in found.items()]
 
 
 def _forest_panel(left: Axes, right: Axes, rows: pd.DataFrame, series: Sequence[str]) -> None:

@@ -112,7 +112,8 @@ def _draw(ax: Axes, history: pd.DataFrame, across: str, panel: Panel, kept: Sequ
         ax.plot([places.mean()], [panel.test], color=INK, marker="D", markersize=5, linestyle="", zorder=5)
         ends.append((last, panel.test, f"◆ test {panel.test:.3f}", INK))
     if np.isfinite(panel.floor):
-        ax.hlines(panel.floor, history[across].min(), last, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        first = min(float(history[across].min()), last - 0.5)  # a single epoch has no width
+        ax.hlines(panel.floor, first, last, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
         ends.append((last, panel.floor, f"floor {panel.floor:.3f}", GREY))
     _label_ends(ax, ends)
     ax.set_xlabel(across)

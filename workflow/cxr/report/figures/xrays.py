@@ -49,7 +49,7 @@ def detection_sheet(
                 _cell_overlay(ax, cells[index], thresholds[index])
             kept = [] if boxes is None else [box for box in boxes[index] if box[1] >= thresholds[index]]
             for label, confidence, *corners in kept:
-                _box(ax, corners, ORANGE, (0, (4, 2)), f"{label} {confidence:.2f}", below=True)
+                _box(ax, corners, ORANGE, (0, (4, 2)), f"{label} {certainty(confidence)}", below=True)
             for label, *corners in truth[index]:
                 _box(ax, corners, LIGHT_GREEN, "-", label.replace("_", " "))
             ax.set_title(titles[index], fontsize=7.8, fontweight="normal", pad=3)
@@ -242,6 +242,11 @@ def _box(
     )  # fmt: skip
 
 
+def certainty(confidence: float) -> str:
+    """Write a confidence: two digits, and one significant digit below 0.01, so that only 0 is written as such."""
+    return f"{confidence:.2f}" if confidence >= 0.0095 or confidence == 0 else f"{confidence:.1g}"
+
+
 def _note(ax: Axes, text: str) -> None:
     """Write a line at the bottom of an image."""
     ax.text(
@@ -274,7 +279,7 @@ def _cell_grid(ax: Axes, cells: np.ndarray) -> None:
 
 
 def _sheet_legend(figure: Figure, boxes: bool, cells: bool, thresholds: Sequence[float]) -> None:
-    ends = list(dict.fromkeys(f"{end:.2f}" for end in (min(thresholds), max(thresholds))))
+    ends = list(dict.fromkeys(map(certainty, (min(thresholds), max(thresholds)))))
     least = f"at least {'–'.join(ends)}{' (by fold)' if len(ends) > 1 else ''}"
     handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=GREEN, linewidth=1.5, label="truth")]
     if boxes:
