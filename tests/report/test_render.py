@@ -17,7 +17,7 @@ from cxr.metrics import names as metric_names
 from cxr.metrics.repeats import REPEAT_COLUMNS
 from cxr.metrics.spread import SOURCES, SPREAD_COLUMNS
 from cxr.report import inputs as report_inputs
-from cxr.report import paper, render, samples, verdicts
+from cxr.report import ledger, paper, render, samples, verdicts
 from cxr.report.figures import style
 from cxr.report.rows import pair_name
 from cxr.report.sections import curves
@@ -867,3 +867,17 @@ def test_the_scores_of_a_protocol_stand_in_one_lane_above_their_rungs_whatever_t
     )
     assert drawn[0]["series"].tolist() == ["paper", "paper", "sound", "sound"]
     assert "Test images: " in figure["caption"]
+
+
+def test_the_page_shows_each_claim_of_the_ledger_with_words_reason_and_verdict(inputs, tree):
+    table = ledger.table(inputs)
+    (body,) = tree.xpath("//table[contains(@class, 'ledger')]")
+    assert len(body.xpath(".//tr[td]")) == len(table)
+    text = text_of(body)
+    for row in table.to_dict("records"):
+        assert all(text_of(html.fromstring(f"<p>{row[name]}</p>")) in text for name in ("claim", "measured", "why"))
+    told = text_of(tree.xpath("//h2[@id='ledger']/following-sibling::p[1]")[0])
+    for verdict, count in table["verdict"].value_counts().items():
+        assert f"{count} {verdict}" in told
+    assert "data.source" in text_of(tree.xpath("//h2[@id='ledger']/following-sibling::p[@class='banner']")[0])
+    assert render.tables(inputs)["ledger"].equals(table)

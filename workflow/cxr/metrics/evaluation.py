@@ -168,7 +168,7 @@ def write_detector(
     files: those of each fold. tune: choose the thresholds of the binarised scores on each fold's validation images. Scores
     and curve: ``detection.score_folds``.
     """
-    folds = _folds(files, threshold, tune, tell)
+    folds = read_folds(files, threshold, tune, tell)
     rows, curve = score_folds(*experiment, folds, samples=settings.bootstrap, confidence=settings.confidence, seed=seed)
     curve.to_csv(outputs.froc, index=False, float_format="%.6g")
     outputs.thresholds.write_text(
@@ -204,7 +204,7 @@ def write_detector_validity(
     """
     rows = detector_validity.detector_table(
         *experiment,
-        _folds(files, threshold, tune, tell),
+        read_folds(files, threshold, tune, tell),
         pd.concat([splits.read_metadata(path) for path in test_metadata], ignore_index=True),
         samples=settings.bootstrap,
         confidence=settings.confidence,
@@ -213,7 +213,7 @@ def write_detector_validity(
     rows.to_csv(table, index=False, float_format="%.6g")
 
 
-def _folds(files: Sequence[FoldFiles], threshold: float, tune: bool, tell: Journal) -> list[Fold]:
+def read_folds(files: Sequence[FoldFiles], threshold: float, tune: bool, tell: Journal) -> list[Fold]:
     folds = []
     for number, fold in enumerate(files):
         boxes, cells = read_predictions(fold.predictions)

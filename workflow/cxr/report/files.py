@@ -22,8 +22,9 @@ class Sources:
     """The files that a report is made from.
 
     metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
-    folder>/history.csv beside the facts they belong to. grids, spreads, repeats, selected, comparisons, froc, sheets, failures
-    (<detector>_failures) and maps (<detector>_maps): below <protocol>/. leakage_experiment: its table, or none.
+    folder>/history.csv beside the facts they belong to. grids, spreads, chances, repeats, selected, comparisons, froc, sheets,
+    failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/. claims: paper.csv, or none.
+    leakage_experiment: its table, or none.
     """
 
     settings: Path
@@ -38,6 +39,8 @@ class Sources:
     source_history: Path
     grids: Sequence[Path]
     spreads: Sequence[Path]
+    chances: Sequence[Path]
+    claims: Sequence[Path]
     repeats: Sequence[Path]
     selected: Sequence[Path]
     comparisons: Sequence[Path]
@@ -57,6 +60,8 @@ class Sources:
             "leakage_experiment",
             "grids",
             "spreads",
+            "chances",
+            "claims",
             "repeats",
             "selected",
             "comparisons",
@@ -99,6 +104,8 @@ def write(
         validity=pd.concat([read_validity(path) for path in sources.validity], ignore_index=True),
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
+        chances={path.parent.name: pd.read_csv(path, dtype={"scope": "str"}) for path in sources.chances},
+        claims=next((pd.read_csv(path).fillna({"floor_name": ""}) for path in sources.claims), None),
         repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
         ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},

@@ -34,6 +34,8 @@ class ReportInputs:
     cells above the truth. examples: PNG of some images of the data, or None.
     validation: page of the external validation that the configuration names, beside this one; "": none.
     leakage_experiment: table of the leakage experiment (``metrics.leakage.COLUMNS``), or None.
+    chances: protocol → lead of the grid's best pair beside chance (``metrics.chance.CHANCE_COLUMNS``).
+    claims: of the protocol `paper`, differences that the paper claims (``metrics.claims.CLAIM_COLUMNS``), or None.
     comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """
 
@@ -59,6 +61,8 @@ class ReportInputs:
     validation: str = ""
     validity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
     leakage_experiment: pd.DataFrame | None = None
+    chances: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    claims: pd.DataFrame | None = None
 
     @property
     def protocols(self) -> list[str]:

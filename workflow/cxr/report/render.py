@@ -14,11 +14,12 @@ import pandas as pd
 from cxr.experiments import EXPERIMENTS, pair
 from cxr.metrics.names import glossary
 from cxr.report import headline, paper, samples
+from cxr.report import ledger as claims
 from cxr.report.figures import charts as figures
 from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import groups, pair_name
-from cxr.report.sections import collapse, data, detectors, experiments, leakage, runs
+from cxr.report.sections import collapse, data, detectors, experiments, leakage, ledger, runs
 from cxr.report.verdicts import VERDICTS, interval, number, signed
 
 TEMPLATES = Path(__file__).parent
@@ -51,6 +52,7 @@ def build(inputs: ReportInputs) -> str:
         lines=headline.lines(inputs, numbers),
         headline=groups(inputs, numbers),
         headline_chart=headline.chart(inputs, numbers),
+        ledger=ledger.section(inputs, claims.table(inputs)),
         detection=detectors.section(inputs),
         experiments=[experiments.section(inputs, each) for each in EXPERIMENTS],
         comparisons=_comparisons(inputs),
@@ -69,6 +71,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
         "metrics": inputs.metrics,
         "validity": inputs.validity,
         "headline": headline.table(inputs),
+        "ledger": claims.table(inputs),
         "paper": pd.DataFrame([vars(number) for number in paper.NUMBERS]),
         "leakage": inputs.leakage,
         "rejected": inputs.rejected,
@@ -87,6 +90,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     if inputs.leakage_experiment is not None:
         found["leakage_experiment"] = inputs.leakage_experiment
     found |= {f"comparison_{protocol}": table for protocol, table in inputs.comparisons.items()}
+    found |= {f"chance_{protocol}": table for protocol, table in inputs.chances.items()}
     for protocol, grid in inputs.grids.items():
         chosen = [(row.layers, row.size) for row in grid[["layers", "size"]].itertuples(index=False)]
         pairs = list(inputs.selected.get(protocol, ()))
