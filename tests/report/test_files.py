@@ -68,6 +68,12 @@ def files(tmp_path):
             for protocol, layers in (("sound", 1), ("paper", 2))
         ],
         "spreads": [written(tmp_path / "transfer/sound/spread.csv", "size,metric,source,sd\n500,gain,seed,0.01\n")],
+        "chances": [
+            written(
+                tmp_path / "transfer/paper/chance.csv", "scope,metric,best\n500,accuracy,0.01\ngrid,accuracy,0.02\n"
+            )
+        ],
+        "claims": [written(tmp_path / "ledger/paper.csv", "subject,measure,value,floor_name\ngridcnn,f1,0.25,\n")],
         "repeats": [
             written(tmp_path / "transfer_long/sound/repeats.csv", "pair,metric,label,repeats\nc1_s100,auroc,,3\n")
         ],
@@ -169,3 +175,10 @@ def test_long_runs_are_named_after_their_metrics_and_follow_the_jobs_known_befor
     )
     assert found == [("sound", "gridcnn", "0"), ("paper", "transfer_c2_s500", ""), ("sound", "transfer_c1_s100", "")]
     assert reporting.as_skipped([["paper", "x", "why"]]) == {("paper", "x"): "why"}
+
+
+def test_sizes_of_the_table_of_chance_are_texts_and_claims_are_those_of_the_paper(gathered):
+    assert gathered.chances["paper"]["scope"].tolist() == ["500", "grid"]
+    assert gathered.claims.to_dict("records") == [
+        {"subject": "gridcnn", "measure": "f1", "value": 0.25, "floor_name": ""}
+    ]

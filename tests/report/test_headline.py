@@ -54,6 +54,7 @@ ROWS = [
     row("sound", "yolo_finetuned", "images_with_prediction", "all", 0.4, floor=math.nan, gap=(math.nan, math.nan)),
     row("sound", "baseline_sigmoid", "auroc", "mean15", 0.99),  # no headline number
 ]
+COUNTS = ("table_rows", "table_patients", "usable_patients", "listed_boxed_images")
 SHARED = [  # protocol, split, role_a, role_b, patients_shared, patients_a, patients_b
     ("paper", "100", "train", "validation", 50, 90, 60),
     ("paper", "100", "train", "test", 4, 90, 10),
@@ -237,10 +238,12 @@ def test_the_headline_is_the_papers_experiments_with_one_row_a_pair(inputs):
 
 
 def test_selected_ranks_in_the_grids_table_are_those_of_the_choice():
-    grid = pd.DataFrame({"layers": [2, 2, 7, 7], "size": [300, 500, 300, 500], "accuracy": 0.9})
+    grid = pd.DataFrame({"layers": [2, 2, 7, 7], "size": [300, 500, 300, 500], "accuracy": 0.9, "auroc": float("nan")})
     empty = pd.DataFrame({"table": [], "reason": [], "count": []})
     inputs = make_inputs(
-        grids={"paper": grid}, rejected=empty, summary={"usable_images": 0, "labels": {}, "box_labels": {}}
+        grids={"paper": grid},
+        rejected=empty,
+        summary={"usable_images": 0, "labels": {"No Finding": 0}, "box_labels": {}} | dict.fromkeys(COUNTS, 0),
     )
     found = render.tables(inputs)["grid_paper"]
     assert found["selected_rank"].tolist() == [pd.NA, 2, 1, pd.NA]

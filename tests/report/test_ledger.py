@@ -153,7 +153,7 @@ def test_a_gain_on_large_boxes_that_the_mean_mask_has_too_is_explained_by_it(tab
     assert row["verdict"] == rulings.EXPLAINED and "+0.120" in row["why"] and "within our interval" in row["why"]
 
 
-def test_the_paper_s_lead_stands_beside_chance_at_its_own_size_in_three_readings(table, inputs):
+def test_the_papers_lead_stands_beside_chance_at_its_own_size_in_three_readings(table, inputs):
     over_15, first, none = (
         of(table, "6.59%", f"s = 5,000 on its validation images, accuracy {name}")
         for name in ("over 15 labels", "of the highest output", "of “No Finding”")

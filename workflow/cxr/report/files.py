@@ -105,7 +105,7 @@ def write(
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
         chances={path.parent.name: pd.read_csv(path, dtype={"scope": "str"}) for path in sources.chances},
-        claims=next((pd.read_csv(path).fillna({"floor_name": ""}) for path in sources.claims), None),
+        claims=next(map(_read_claims, sources.claims), None),
         repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
         ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},
@@ -145,6 +145,10 @@ def read_validity(path: Path) -> pd.DataFrame:
 def _read_leakage(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(("labels", "left_out", "verdict"), "str")
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
+
+
+def _read_claims(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"floor_name": "str"}).fillna({"floor_name": ""})
 
 
 def _curve(path: Path) -> pd.DataFrame:

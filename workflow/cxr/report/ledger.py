@@ -169,7 +169,7 @@ def of_depth(inputs: ReportInputs) -> Found:
     grid = inputs.grids.get(PROTOCOL)
     if grid is None:
         return "The run has no grid."
-    by_depth = grid.pivot_table(index="size", columns="layers", values="auroc")
+    by_depth = grid.set_index(["size", "layers"])["auroc"].unstack()
     gains = (by_depth[by_depth.columns[-1]] - by_depth[by_depth.columns[0]]).dropna()
     if gains.empty:
         return "The validation AUROC is undefined."
@@ -317,18 +317,19 @@ def _detection() -> Iterator[Claim]:
         "gridcnn", "§3.3.3", "“The recall one-hot encoding ŷ is 100%”", "recall at the threshold (the whole image has 1)",
         "100%", _recall, reached(1.0, 0.005),
     )  # fmt: skip
-    for metric, name in (("precision", "precision"), ("recall", "recall"), ("f1", "f1 measure")):
+    kinds = {"precision": ("precision", "Precision"), "recall": ("recall", "Recall"), "f1": ("f1 measure", "F1")}
+    for metric, (words, name) in kinds.items():
         entry = paper.number("gridcnn", f"{metric}_weighted", "all")
         yield Claim(
-            "gridcnn", "§3.3.3", f"all disease sizes: “{name} … {entry.printed}”", f"{metric} weighted by confidence",
+            "gridcnn", "§3.3.3", f"all disease sizes: “{words} … {entry.printed}”", f"{name}, weighted by confidence",
             entry.printed, of_metric("gridcnn", f"{metric}_weighted", "all"), reached(entry.value, 0.00005),
         )  # fmt: skip
-    for reading, meaning in LARGE.items():
-        for metric, name in (("precision", "precision"), ("recall", "recall"), ("f1", "f1 measure")):
+    for metric, (words, name) in kinds.items():
+        for reading, meaning in LARGE.items():
             entry = paper.number("gridcnn", f"{metric}_weighted", reading)
             yield Claim(
-                "gridcnn", "§3.3.3", f"larger areas: “{name} … {entry.printed}”",
-                f"{metric} weighted by confidence, boxes with {meaning}", entry.printed,
+                "gridcnn", "§3.3.3", f"larger disease areas: “{words} … {entry.printed}”",
+                f"{name}, weighted by confidence, boxes with {meaning}", entry.printed,
                 of_metric("gridcnn", f"{metric}_weighted", reading), reached(entry.value, 0.00005),
             )  # fmt: skip
     for reading, meaning in LARGE.items():
