@@ -151,7 +151,8 @@ def test_a_corrected_label_of_a_test_image_retrains_nothing(repository, work):
     assert ran.pop("metrics_transfer") == 2, "sound has one test set for every size, and two draws of its pair"
     assert ran.pop("validity_transfer") == ran.pop("long_repeats") == 1
     assert ran == {"images": 1, "records": 1, "splits": 2, "examples": 1, "metrics_baseline": 4, "report": 1} | {
-        "validity_baseline": 2
+        "validity_baseline": 2,
+        "claims": 1,
     }, "the image-free predictors read no label of a test image"
 
 
