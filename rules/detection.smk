@@ -1,4 +1,4 @@
-# YOLO: its data set, off the shelf, and fine-tuned (paper, sections 2.3.2 and 2.3.3).
+# YOLO of ultralytics: its data set, off the shelf, and fine-tuned (paper, sections 2.3.2 and 2.3.3).
 
 
 rule yolo_data:
@@ -88,7 +88,9 @@ rule yolo_finetuned:
         box_size=SETTINGS.images.box_size,
         data=subpath(input.data, strip_suffix=".csv"),
         run_folder=subpath(output.model, parent=True),
-        settings=lambda wildcards: protocol_of(wildcards).yolo.model_dump(exclude={"confidence", "tune_confidence"}),
+        settings=lambda wildcards: protocol_of(wildcards).yolo.model_dump(
+            exclude={"enabled", "confidence", "tune_confidence"}
+        ),
         code=code("yolo_finetuned", "detectors/yolo/yolo-nano.yaml"),
     script:
         "../workflow/scripts/yolo_finetuned.py"

@@ -100,7 +100,7 @@ def test_only_the_room_of_yolo_imports_ultralytics(repository):
 def test_torchvision_is_imported_only_for_its_weights_and_its_detectors(repository):
     """Its import takes seconds: the classifiers' jobs do without (see `resnet`), these modules' jobs cannot."""
     importers = {p.name for p in (repository / "workflow").rglob("*.py") if "torchvision" in names_imported(p)}
-    assert importers == {"source_weights.py", "torchvision_detector.py", "detections.py", "loss.py"}
+    assert importers == {"source_weights.py", "torchvision_detector.py", "detections.py", "loss.py", "classes.py"}
 
 
 def test_the_package_never_mentions_snakemake_or_the_command_line(repository):
@@ -278,7 +278,7 @@ def test_only_definitions_in_use_count_however_they_are_reached(fingerprint_of):
     ), "a module used as a whole"
 
 
-TRAINING = ("transfer", "baseline", "gridcnn", "yolo_finetuned", "torchvision_detector")
+TRAINING = ("transfer", "baseline", "gridcnn", "yolo_finetuned", "yolov2_finetuned", "torchvision_detector")
 
 
 def test_a_new_metric_does_not_concern_training(repository):

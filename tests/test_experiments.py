@@ -13,7 +13,8 @@ def test_every_row_is_of_the_settings_and_of_metrics_that_are_known():
     assert len(experiments.BY_NAME) == len(experiments.EXPERIMENTS)
     for each in experiments.EXPERIMENTS:
         section = getattr(settings.DEFAULTS.sound, each.section)
-        assert not each.needs or hasattr(section, each.needs[0])
+        assert all(hasattr(section, name) for name, _ in each.needs)
+        assert not each.stand_in or experiments.BY_NAME[each.stand_in].headline == each.headline
         assert each.headline and all(names.of(metric) for metric, _ in each.headline)
         assert each.trained or not each.predicts
     assert len({each.folder for each in experiments.EXPERIMENTS}) == len(experiments.EXPERIMENTS)
@@ -38,12 +39,40 @@ def test_a_pair_of_transfer_belongs_to_its_row(name, family, pair):
 
 def test_what_is_not_given_or_not_enabled_is_skipped_with_its_reason():
     study = settings.load(SMALL | {"sound": SMALL["sound"] | {"yolo": {"pretrained": "yolo.pt"}}})
-    assert experiments.skipped(study) == {
+    own = {name: reason for name, reason in experiments.skipped(study).items() if not name[1].startswith("yolov2")}
+    assert own == {
         ("paper", "yolo_off_the_shelf"): "no COCO weights: set paper.yolo.pretrained to a weights file",
         ("paper", "torchvision_detector"): "paper.torchvision_detector.enabled is false",
     }
-    assert experiments.skipped(settings.load({"protocols": ["sound"]})) == {
-        ("sound", "yolo_off_the_shelf"): "no COCO weights: set sound.yolo.pretrained to a weights file"
+    neither = experiments.skipped(settings.load({"protocols": ["sound"], "sound": {"yolo": {"enabled": False}}}))
+    assert neither["sound", "yolo_off_the_shelf"] == neither["sound", "yolo_finetuned"] == "sound.yolo.enabled is false"
+
+
+def test_what_is_run_in_the_place_of_yolov2_is_said_and_never_silently_done():
+    """Off the shelf there is nothing without weights; another network is named as such."""
+    weights = {"yolo": {"pretrained": "yolo.pt"}}
+    found = experiments.skipped(settings.load({"protocols": ["sound"], "sound": weights}))
+    assert found == {
+        (
+            "sound",
+            "yolov2_off_the_shelf",
+        ): "sound.yolov2.enabled is false; YOLO off the shelf, another network, is run instead",
+        (
+            "sound",
+            "yolov2_finetuned",
+        ): "sound.yolov2.enabled is false; YOLO fine-tuned, another network, is run instead",
+    }
+    alone = {"yolov2": {"enabled": True}, "yolo": {"enabled": False}}
+    found = experiments.skipped(settings.load({"protocols": ["paper"], "paper": alone}))
+    assert found["paper", "yolov2_off_the_shelf"] == (
+        "no YOLOv2 weights: set paper.yolov2.pretrained to a Darknet file such as the authors' yolov2.weights; nothing is run "
+        "instead"
+    )
+    assert ("paper", "yolov2_finetuned") not in found
+    given = {"yolov2": {"enabled": True, "pretrained": "yolov2.weights"}}
+    study = settings.load({"protocols": ["paper"], "paper": given})
+    assert {"yolov2_off_the_shelf", "yolov2_finetuned", "yolo_finetuned"} <= {
+        name for _, name in experiments.detectors(study)
     }
 
 

@@ -80,7 +80,8 @@ def test_the_papers_configuration_has_the_papers_values(repository):
     assert (paper.transfer.long.epochs, paper.transfer.long.steps) == (100, 100)
     grid = paper.gridcnn.training
     assert (grid.optimizer, grid.learning_rate, grid.batch, grid.epochs) == ("adam", 0.005, 1, 5)
-    assert (paper.yolo.batch, paper.yolo.epochs) == (16, 40)
+    assert (paper.yolov2.training.batch, paper.yolov2.training.epochs, paper.yolov2.network) == (16, 40, "yolov2")
+    assert paper.yolov2.enabled and not paper.yolo.enabled
 
 
 def test_readme_and_schema_are_in_step_with_the_definitions(repository):

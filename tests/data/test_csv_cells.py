@@ -123,7 +123,8 @@ def test_files_set_aside_are_told_by_their_names_in_a_harmless_table(tmp_path):
 EXACT = {
     "classifiers.fit", "classifiers.frozen_features", "classifiers.source_weights", "data.csv_cells",
     "data.preflight", "data.split_files", "data.splits", "detectors.gridcnn.pretraining", "detectors.gridcnn.training",
-    "detectors.torchvision_detector", "detectors.yolo.data_set", "detectors.yolo.experiments", "inference.box_validation",
+    "detectors.box_training", "detectors.yolo.data_set", "detectors.yolo.experiments",
+    "detectors.yolov2.experiments", "inference.box_validation",
     "inference.validation",
     "metrics.evaluation",
     "metrics.grid", "metrics.leakage", "metrics.repeats", "report.collapse",

@@ -10,9 +10,10 @@ import torch
 
 from cxr.boxes import PREDICTION_COLUMNS, format_box_text, iou
 from cxr.data.splits import read_split
+from cxr.detectors import box_training, torchvision_detector
 from cxr.detectors import files as detector_files
-from cxr.detectors import torchvision_detector
-from cxr.detectors.torchvision_detector import BoxGoal, BoxNetwork, build, labelled, padded
+from cxr.detectors.box_training import BoxGoal, labelled, padded
+from cxr.detectors.torchvision_detector import BoxNetwork, build
 from cxr.errors import InputError, Interrupted
 from cxr.labels import BOXED_FINDINGS
 from cxr.metrics.detection import score_folds
@@ -54,7 +55,7 @@ def train(tell, chosen, schedule, keeper=None, truth=TRUTH, augment=None, device
     network, _ = build(chosen, device)
     boxes = padded([labelled(text) for text in truth.values()])
     stream = Stream(list(truth), pictures, boxes, augment or Augment(), schedule.batch, 0, CPU.torch)
-    validation = Validation(list(truth), pictures, boxes, torchvision_detector._scores, ("map50", True))
+    validation = Validation(list(truth), pictures, boxes, box_training.scores, ("map50", True))
     outcome = fit(network, stream, BoxGoal(2), validation, schedule, plain(0, device, tell, keeper))
     return network, outcome
 
@@ -86,7 +87,7 @@ def test_anchors_are_torchvisions_and_shrink_with_small_images(architecture):
 def test_it_overfits_two_images_and_finds_their_boxes_in_the_1024_frame(tell, architecture, steps):
     schedule = Schedule(epochs=1, steps=steps, batch=2, optimizer="adam", learning_rate=1e-3)
     network, outcome = train(tell, settings(architecture), schedule)
-    found = torchvision_detector.predict(network, list(TRUTH), pictures, BoxGoal(2), CPU)
+    found = box_training.predict(network, list(TRUTH), pictures, BoxGoal(2), CPU)
     assert found.columns.tolist() == PREDICTION_COLUMNS
     assert found[["x0", "y0", "x1", "y1"]].to_numpy().max() <= 1024
     for name, text in TRUTH.items():
@@ -140,7 +141,7 @@ def test_boxes_keep_their_places_and_labels_on_the_way_to_the_network_and_back()
     assert network.losses(torch.rand(2, 1, SIDE, SIDE), truth).item() == 3, "the sum"
     assert given[0][0]["labels"].tolist() == [8] and given[0][0]["boxes"].tolist() == [[8, 16, 32, 64]]
     assert given[0][1]["boxes"].shape == (0, 4)
-    found = torchvision_detector.predict(network, ["a.png"], pictures, BoxGoal(1), CPU)
+    found = box_training.predict(network, ["a.png"], pictures, BoxGoal(1), CPU)
     assert found.drop(columns="confidence").to_numpy().tolist() == [
         ["a.png", "Atelectasis", 0, 0, 1024, 320], ["a.png", "Pneumothorax", 128, 256, 512, 1024]
     ]  # fmt: skip
@@ -165,14 +166,14 @@ def test_trained_parts_are_counted_from_the_end_and_batch_norm_learns_where_all_
 
 
 def test_a_job_trains_on_moved_boxes_and_its_model_file_is_the_network_that_predicted(tell, tmp_path, monkeypatch):
-    study, seen, fit_ = small_study.write(tmp_path), [], torchvision_detector.fit
+    study, seen, fit_ = small_study.write(tmp_path), [], box_training.fit
 
     def watched(network, stream, goal, validation, *rest):
         seen.append((network, stream, validation))
         network.set_epsilon(0.01)  # as weights may ask for
         return fit_(network, stream, goal, validation, *rest)
 
-    monkeypatch.setattr(torchvision_detector, "fit", watched)
+    monkeypatch.setattr(box_training, "fit", watched)
     chosen = settings(
         augment=Augment(horizontal_flip=1.0), training=Schedule(epochs=1, steps=1, batch=2, learning_rate=1e-3)
     )
@@ -197,7 +198,7 @@ def test_a_job_trains_on_moved_boxes_and_its_model_file_is_the_network_that_pred
     network, restored = torchvision_detector.restore(out["model"], CPU)
     assert restored == chosen and {norm.eps for norm in network.norms} == {0.01}
     assert all(torch.equal(each, trained.state_dict()[name]) for name, each in network.state_dict().items())
-    again = torchvision_detector.predict(trained, study.names("test"), study.read, BoxGoal(2), CPU)
+    again = box_training.predict(trained, study.names("test"), study.read, BoxGoal(2), CPU)
     written = pd.read_csv(out["predictions"])
     assert again[["image", "label"]].equals(written[["image", "label"]])
     columns = ["confidence", "x0", "y0", "x1", "y1"]
@@ -276,7 +277,7 @@ def test_labels_move_with_their_boxes_and_go_with_those_that_leave():
     """Shifted to the left by a quarter: the left box leaves the frame, the right one keeps its label."""
     boxes = labelled("Mass 10.000 100.000 200.000 300.000;Effusion 600.000 100.000 700.000 300.000")
     matrix = np.array([[1, 0, 0.5], [0, 1, 0]], np.float32)
-    moved = torchvision_detector._moved(boxes, matrix)
+    moved = box_training.moved(boxes, matrix)
     assert moved.tolist() == [[BOXED_FINDINGS.index("Effusion") + 1, 344, 100, 444, 300]]
 
 
@@ -365,7 +366,7 @@ def test_average_precision_in_training_is_that_of_the_report():
     table, _ = score_folds("paper", "x", [fold], samples=100, confidence=0.95, seed=0)
     expected = table[(table["metric"] == "map50") & (table["label"] == "all")]["value"].iloc[0]
     assert 0.1 < expected < 0.95
-    assert torchvision_detector._scores(np.stack(found), padded(truth)) == {"map50": pytest.approx(expected, abs=1e-6)}
+    assert box_training.scores(np.stack(found), padded(truth)) == {"map50": pytest.approx(expected, abs=1e-6)}
 
 
 def test_average_precision_in_training_by_hand():
@@ -377,6 +378,6 @@ def test_average_precision_in_training_by_hand():
     found[0, 0] = 3, 0.7, 0, 0, 100, 100
     found[1, :2] = (3, 0.9, 0, 0, 100, 90), (3, 0.8, 0, 0, 100, 100)  # the second is of a box that is found already
     expected = ((51 + 50 * 2 / 3) / 101 + 0) / 2
-    assert torchvision_detector._scores(found, truth) == {"map50": pytest.approx(expected)}
-    assert torchvision_detector._scores(found, np.zeros((2, 0, 5), np.float32)) == {"map50": 0.0}
-    assert torchvision_detector._scores(np.zeros_like(found), truth) == {"map50": 0.0}
+    assert box_training.scores(found, truth) == {"map50": pytest.approx(expected)}
+    assert box_training.scores(found, np.zeros((2, 0, 5), np.float32)) == {"map50": 0.0}
+    assert box_training.scores(np.zeros_like(found), truth) == {"map50": 0.0}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cxr.detectors import torchvision_detector
+from cxr.detectors import box_training, torchvision_detector
 from cxr.detectors.yolo import trainer
 from cxr.inference import detections
 from cxr.inference import files as prediction_files
@@ -144,7 +144,7 @@ def test_the_better_detector_predicts_and_its_boxes_are_written_in_the_pixels_of
     monkeypatch.setattr(trainer, "predict", by_yolo)
     chosen = TorchvisionDetector(backbone="resnet10", image_size=SIDE)
     monkeypatch.setattr(torchvision_detector, "restore", lambda path, device: (asked.update(weights=path), chosen))
-    monkeypatch.setattr(torchvision_detector, "predict", lambda *_: table("torchvision", 0))
+    monkeypatch.setattr(box_training, "predict", lambda *_: table("torchvision", 0))
     models = [trained_model(tmp_path, name, 0.6 if name == winner else 0.5) for name in (YOLO, OTHER)]
     candidates, images = prediction_files.Candidates(models, tmp_path), prepared(tmp_path)
     outputs = prediction_files.Outputs(tmp_path / "boxes.csv", tmp_path / "boxes.json")

@@ -6,9 +6,10 @@ import torch
 
 from cxr.classifiers.fit import sigmoid_objective
 from cxr.classifiers.networks import Classifier, TransferClassifier
-from cxr.detectors import torchvision_detector
+from cxr.detectors import box_training
+from cxr.detectors.box_training import BoxGoal
 from cxr.detectors.gridcnn import training as gridcnn
-from cxr.detectors.torchvision_detector import BoxGoal, BoxNetwork
+from cxr.detectors.torchvision_detector import BoxNetwork
 from cxr.settings import GridCNN, TorchvisionDetector
 from cxr.training.device import Device, choose
 from cxr.training.loop import AT_ONCE, infer, judge
@@ -107,8 +108,8 @@ def test_boxes_of_an_image_do_not_depend_on_the_others():
     chosen = TorchvisionDetector(architecture="fasterrcnn", backbone="resnet10", image_size=64)
     torch.manual_seed(0)
     network, names = BoxNetwork(chosen, 5, BFLOAT16), list(PIXELS)
-    together = torchvision_detector.predict(network, names, read, BoxGoal(4), BFLOAT16)
-    alone = torchvision_detector.predict(network, names[-1:], read, BoxGoal(4), BFLOAT16)
+    together = box_training.predict(network, names, read, BoxGoal(4), BFLOAT16)
+    alone = box_training.predict(network, names[-1:], read, BoxGoal(4), BFLOAT16)
     assert len(alone) and together[together["image"] == names[-1]].reset_index(drop=True).equals(alone)
 
 

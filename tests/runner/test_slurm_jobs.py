@@ -209,13 +209,19 @@ TABLES = {"labels": "L.csv", "boxes": "B.csv", "train_val": "", "test": ""}
 
 def test_every_path_from_outside_that_a_job_waits_for_is_looked_at_by_its_key(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    weights = {"yolo": {"pretrained": "y.pt"}, "torchvision_detector": {"pretrained": "t.pt"}}
+    weights = {
+        "yolov2": {"pretrained": "y.weights", "cfg": "y.cfg"},
+        "yolo": {"pretrained": "y.pt"},
+        "torchvision_detector": {"pretrained": "t.pt"},
+    }
     own = settings.load({"protocols": ["sound"], "data": {"source": "phantoms"}, "paper": weights, "sound": weights})
     assert slurm_jobs.paths(own, "root", TABLES) == {
         "the working directory": str(tmp_path),
         "data.root": "root",
         "data.label_table": "L.csv",
         "data.box_table": "B.csv",
+        "sound.yolov2.pretrained": "y.weights",
+        "sound.yolov2.cfg": "y.cfg",
         "sound.yolo.pretrained": "y.pt",
         "sound.torchvision_detector.pretrained": "t.pt",
     }

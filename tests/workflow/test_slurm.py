@@ -339,6 +339,7 @@ def test_only_training_asks_for_a_gpu_and_a_second_run_finds_nothing_to_do(repos
         "transfer",
         "gridcnn",
         "yolo_finetuned",
+        "yolov2",
         "torchvision_detector",
         "source_weights",
         "pairs",

@@ -473,7 +473,7 @@ def test_lint_and_format_are_clean(repository):
 
 
 def test_every_training_rule_declares_its_resources(repository):
-    for name in ("baseline", "transfer", "detection", "torchvision_detector", "gridcnn", "predict"):
+    for name in ("baseline", "transfer", "detection", "yolov2", "torchvision_detector", "gridcnn", "predict"):
         text = (repository / "rules" / f"{name}.smk").read_text()
         for rule in re.split(r"^(?=rule |checkpoint )", text, flags=re.M)[1:]:
             title = rule.split(":")[0]

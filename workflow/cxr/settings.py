@@ -247,7 +247,53 @@ class Transfer(Section):
         return sorted(values)
 
 
+class YoloV2(Section):
+    enabled: bool = setting(False, "Whether to run YOLOv2, the paper's own network, off the shelf and fine-tuned.")
+    pretrained: str = setting(
+        "",
+        "Darknet weights file (yolov2.weights of the authors has 80 COCO classes), used off the shelf and for fine-tuning; "
+        "empty: none, and the network is trained from scratch.",
+    )
+    sha256: str = setting(
+        "", "SHA-256 of the weights file (its first 8 or more hex digits suffice); empty: not checked."
+    )
+    network: Literal["yolov2", "yolov2-tiny"] = setting(
+        "yolov2", "The paper's network or its tiny version, for the 80 classes of COCO, unless a cfg is given."
+    )
+    cfg: str = setting(
+        "", "Darknet cfg of another network with a region layer, to which the weights belong; empty: none."
+    )
+    anchors: list[float] = setting(
+        [],
+        "Anchors of the fine-tuned network: width and height of each in turn, in cells of 32 pixels; empty: those of its "
+        "network, for yolov2 the authors' five.",
+        max_length=40,
+    )
+    image_size: int = setting(416, "Side in pixels at which YOLOv2 reads an image.", ge=64, le=1280, multiple_of=32)
+    trainable: int = setting(
+        2,
+        "Number of convolutions to train, counted from the last, which is new; from scratch: all. The paper says “the final "
+        "layers” and no number.",
+        ge=1,
+    )
+    training: Schedule = setting(
+        Schedule(epochs=40, steps=0, batch=16, optimizer="sgd", learning_rate=0.001, weight_decay=5e-4, decay="cosine"),
+        "Schedule.",
+    )
+    augment: Augment = setting(Augment(), "Augmentation; boxes move with the pixels.")
+    confidence: float = setting(0.25, "Boxes below this confidence do not count in the binarised scores.", ge=0, le=1)
+    tune_confidence: bool = setting(False, "Choose that threshold on the validation images instead.")
+
+    @field_validator("anchors")
+    @classmethod
+    def _pairs(cls, anchors: list[float]) -> list[float]:
+        if len(anchors) % 2 or any(not 0 < number < 1000 for number in anchors):
+            raise ValueError("anchors are pairs of a width and a height above 0, in cells")
+        return anchors
+
+
 class Yolo(Section):
+    enabled: bool = setting(True, "Whether to run ultralytics' YOLO, another network than the paper's YOLOv2.")
     pretrained: str = setting("", "COCO weights file, used off the shelf and for fine-tuning; empty: none.")
     sha256: str = setting(
         "", "SHA-256 of the weights file (its first 8 or more hex digits suffice); empty: not checked."
@@ -405,7 +451,8 @@ class Protocol(Section):
     augment: Augment = setting(Augment(), "Augmentation of the classifiers' training images.")
     baseline: Baseline = setting(Baseline(), "The two baselines trained from scratch.")
     transfer: Transfer = setting(Transfer(), "The transfer grid and its long runs.")
-    yolo: Yolo = setting(Yolo(), "YOLO, off the shelf and fine-tuned.")
+    yolov2: YoloV2 = setting(YoloV2(), "YOLOv2, the paper's own network, off the shelf and fine-tuned.")
+    yolo: Yolo = setting(Yolo(), "YOLO of ultralytics, off the shelf and fine-tuned.")
     torchvision_detector: TorchvisionDetector = setting(
         TorchvisionDetector(), "A detector of torchvision (BSD licence), beside YOLO (AGPL)."
     )
@@ -422,6 +469,7 @@ PAPER = Protocol(
     ),
     augment=Augment(vertical_flip=0.5, rotation=10, shift=0.05, zoom=0.05),
     transfer=Transfer(head_input="softmax", frozen_batchnorm="keras", head_init="glorot"),
+    yolov2=YoloV2(augment=Augment(horizontal_flip=0.5, shift=0.1, zoom=0.2)),
     yolo=Yolo(freeze=-1, epochs=40, batch=16, horizontal_flip=0.5),
     torchvision_detector=TorchvisionDetector(enabled=False),
 )

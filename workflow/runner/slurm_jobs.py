@@ -83,8 +83,9 @@ def paths(settings: Settings, root: str, tables: Mapping[str, str]) -> dict[str,
     given |= {f"validate.{name}": getattr(settings.validate, name) for name in ("table", "names", "boxes")}
     for protocol in settings.protocols:
         for each in EXPERIMENTS:
-            weights = getattr(each.settings(settings, protocol), "pretrained", "")
-            given[f"{protocol}.{each.section}.pretrained"] = weights
+            for name in ("pretrained", "cfg"):
+                path = getattr(each.settings(settings, protocol), name, "")
+                given[f"{protocol}.{each.section}.{name}"] = path
     return {name: path for name, path in given.items() if path}
 
 

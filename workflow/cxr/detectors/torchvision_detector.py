@@ -5,13 +5,9 @@ output boxes are in the 1024 frame. Sources: Ren et al., Faster R-CNN (2015); Li
 (2017); the networks are torchvision's, the ResNets those of `training.resnet`.
 """
 
-import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torchvision.models.detection import (
@@ -25,21 +21,16 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from cxr.boxes import FRAME, PREDICTION_COLUMNS, parse_box_text
-from cxr.data import splits
-from cxr.data.formats import decode as formats_decode
+from cxr.boxes import FRAME
+from cxr.detectors import box_training
 from cxr.detectors import files as detector_files
 from cxr.errors import InputError
 from cxr.labels import BOXED_FINDINGS
-from cxr.metrics import curve_floors
-from cxr.metrics.average_precision import mean_precision
-from cxr.metrics.image_boxes import ImageBoxes
 from cxr.runtime import checksums
 from cxr.settings import TorchvisionDetector
 from cxr.training import weights
-from cxr.training.batches import Stream, moved_each, normalised
+from cxr.training.batches import normalised
 from cxr.training.device import Device
-from cxr.training.loop import Validation, fit, infer
 from cxr.training.resnet import resnet
 from cxr.training.runs import Run
 from cxr.training.tensors import load_tensors, write_tensors
@@ -180,25 +171,6 @@ class BoxNetwork(nn.Module):
         return found
 
 
-class BoxGoal:
-    """The goal of a `BoxNetwork`: its own losses. Source: Ren et al. (2015), Lin et al. (2017)."""
-
-    def __init__(self, at_once: int):
-        self.at_once = at_once
-
-    def learn(
-        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, device: Device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        loss = network.losses(inputs, targets)
-        return loss, loss.detach()
-
-    def judge(
-        self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None, device: Device
-    ) -> tuple[torch.Tensor, float]:
-        measured = float("nan") if targets is None else network.losses(inputs[: len(targets)], targets).item()
-        return network(inputs), measured
-
-
 def train(
     *,
     train_split: Path,
@@ -209,34 +181,10 @@ def train(
 ) -> None:
     """Train the detector on the boxed training images, and predict the boxes of the validation and test images."""
     torch.manual_seed(run.seed)
-    files = {"train": train_split, "validation": inputs.validation_split}
-    roles = {role: splits.read_split(path) for role, path in files.items()}
-    tested = splits.read_images(inputs.predicted)
-    names = {role: table["image"].tolist() for role, table in [*roles.items(), ("test", tested)]}
-    boxes = {role: [labelled(text) for text in table["boxes"]] for role, table in roles.items()}
-    read = reader(inputs.pixels(run).read, settings)
     network, own = build(settings, run.device)
-    goal = BoxGoal(settings.training.batch)
-
-    def targets(indices: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        return padded([_moved(boxes["train"][index], matrix) for index, matrix in zip(indices, maps, strict=True)])
-
-    stream = Stream(
-        names["train"], read, targets, settings.augment, settings.training.batch, run.seed, run.device.torch
-    )
-    validation = Validation(names["validation"], read, padded(boxes["validation"]), _scores, ("map50", True))
-    outcome = fit(network, stream, goal, validation, settings.training, run)
-    for role, path in (("validation", outputs.validation_predictions), ("test", outputs.predictions)):
-        predict(network, names[role], read, goal, run.device).to_csv(path, index=False, float_format="%.6g")
-    floors = curve_floors.of_boxes(roles["train"], roles["validation"])
-    outcome.facts["validation"] = curve_floors.about(roles["validation"], floors, "boxes")
+    box_training.train(network, own, settings, train_split=train_split, inputs=inputs, outputs=outputs, run=run)
     saved = {"settings": settings.received(), "state": network.cpu().state_dict(), "epsilon": network.norms[0].eps}
     write_tensors(saved, outputs.model)
-    outcome.history.to_csv(outputs.history, index=False)
-    outputs.facts.write_text(
-        json.dumps({**own, "settings": settings.received(), **outcome.facts, **run.facts()}, indent=1),
-        encoding="utf-8",
-    )
 
 
 def restore(path: Path, device: Device) -> tuple[BoxNetwork, TorchvisionDetector]:
@@ -295,61 +243,3 @@ def _load(network: BoxNetwork, state: dict[str, torch.Tensor], path: Path, setti
     if of_detector:  # torchvision trained its COCO weights without it
         network.set_epsilon(0.0)
     return of_detector
-
-
-def reader(
-    read: Callable[[Sequence[str]], np.ndarray], settings: TorchvisionDetector
-) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return a function from image names to pixels (N, S, S) uint8, S the side that the detector reads."""
-    return lambda names: np.stack([formats_decode.shrink(pixels, settings.image_size) for pixels in read(names)])
-
-
-def predict(
-    network: nn.Module,
-    names: Sequence[str],
-    read: Callable[[Sequence[str]], np.ndarray],
-    goal: BoxGoal,
-    device: Device,
-) -> pd.DataFrame:
-    """Return the boxes found on images (``PREDICTION_COLUMNS``): images in the order given, boxes by falling confidence."""
-    found = infer(network, names, read, goal, device)
-    rows = [
-        (name, BOXED_FINDINGS[int(label) - 1], confidence, *corners)
-        for name, boxes in zip(names, found.astype(np.float64), strict=True)
-        for label, confidence, *corners in sorted(boxes.tolist(), key=lambda box: -box[1])
-        if label > 0
-    ]
-    return pd.DataFrame(rows, columns=PREDICTION_COLUMNS)
-
-
-def labelled(text: str) -> np.ndarray:
-    """Turn a split's box text into (K, 5) float64: label (1 to 8), x0, y0, x1, y1 in the 1024 frame."""
-    rows = [(BOXED_FINDINGS.index(label) + 1, *corners) for label, *corners in parse_box_text(text)]
-    return np.array(rows, dtype=np.float64).reshape(-1, 5)
-
-
-def _moved(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    corners, kept = moved_each(boxes[:, 1:], matrix)
-    return np.concatenate([boxes[:, :1], corners], axis=1)[kept]
-
-
-def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack the boxes (K, 5) of images to (N, M, 5) float32, M the largest number of any image; empty places are zero."""
-    result = np.zeros((len(boxes), max(map(len, boxes), default=0), 5), dtype=np.float32)
-    for place, each in zip(result, boxes, strict=True):
-        place[: len(each)] = each
-    return result
-
-
-def _scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return mAP50 as in the report. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
-    predicted = [_named(boxes[:, 0], boxes[:, 1], boxes[:, 2:]) for boxes in found]
-    drawn = [_named(boxes[:, 0], np.ones(len(boxes)), boxes[:, 1:]) for boxes in truth]
-    return {"map50": mean_precision(predicted, drawn, 0.5)}
-
-
-def _named(labels: np.ndarray, confidence: np.ndarray, corners: np.ndarray) -> ImageBoxes:
-    """Return the boxes without empty places (label 0)."""
-    kept = labels > 0
-    names = np.array(BOXED_FINDINGS)[labels[kept].astype(int) - 1]
-    return ImageBoxes(names, confidence[kept].astype(np.float64), corners[kept].astype(np.float64))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from cxr.data import csv_cells
-from cxr.detectors import torchvision_detector
+from cxr.detectors import box_training, torchvision_detector
 from cxr.detectors.yolo import trainer
+from cxr.detectors.yolov2 import experiments as yolov2
 from cxr.inference import files as prediction_files
 from cxr.inference import new_images
 from cxr.inference.new_images import Pixels, Prepared
@@ -50,12 +51,20 @@ def _by_yolo(model: Path, names: list[str], stored: Pixels, image_size: int, run
 
 def _by_torchvision(model: Path, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:
     network, settings = torchvision_detector.restore(model, run.device)
-    read = torchvision_detector.reader(stored.read, settings)
-    goal = torchvision_detector.BoxGoal(settings.training.batch)
-    return torchvision_detector.predict(network, names, read, goal, run.device)
+    read = box_training.reader(stored.read, settings)
+    goal = box_training.BoxGoal(settings.training.batch)
+    return box_training.predict(network, names, read, goal, run.device)
+
+
+def _by_yolov2(model: Path, names: list[str], stored: Pixels, image_size: int, run: Run) -> pd.DataFrame:
+    network, settings = yolov2.restore(model, run.device)
+    read = box_training.reader(stored.read, settings)
+    goal = box_training.BoxGoal(settings.training.batch)
+    return box_training.predict(network, names, read, goal, run.device)
 
 
 PREDICTORS = {  # experiments of boxes that may be chosen → how their models predict
     "yolo_finetuned": _by_yolo,
+    "yolov2_finetuned": _by_yolov2,
     "torchvision_detector": _by_torchvision,
 }

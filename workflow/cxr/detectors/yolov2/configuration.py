@@ -3,6 +3,7 @@
 A cfg is a list of sections, ``[net]`` first, each with lines ``name=value``; ``#`` and ``;`` start comments. Blanks do not count.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
@@ -97,6 +98,32 @@ def parse(text: str, name: str) -> list[Section]:
     for section in found[1:]:
         _require_known(section)
     return found
+
+
+def text(sections: Sequence[Section]) -> str:
+    """Return the cfg text of sections; `parse` reads it back."""
+    return "\n".join(
+        f"[{section.kind}]\n" + "".join(f"{name}={value}\n" for name, value in section.options.items())
+        for section in sections
+    )
+
+
+def adapted(sections: Sequence[Section], classes: int, anchors: Sequence[float], side: int) -> list[Section]:
+    """Return the sections of the same network for other classes, other anchors and another side of its input, in pixels.
+
+    Its last convolution gets the filters that these need. anchors: widths and heights in turn, in cells; empty: as they are.
+    Raises InputError if a convolution is not what stands before the region layer.
+    """
+    *first, last, region = (dataclasses.replace(section, options=dict(section.options)) for section in sections)
+    if last.kind != "convolutional":
+        raise last.error("a convolution must stand before the region layer")
+    first[0].options.update(width=str(side), height=str(side))
+    count = len(anchors) // 2 if anchors else region.whole("num", 1, least=1)
+    if anchors:
+        region.options.update(anchors=",".join(f"{number:g}" for number in anchors), num=str(count))
+    region.options.update(classes=str(classes))
+    last.options.update(filters=str(count * (5 + classes)))
+    return [*first, last, region]
 
 
 def _require_known(section: Section) -> None:

@@ -93,16 +93,17 @@ class Route(nn.Module):
 class Darknet(nn.Module):
     """A network of Darknet: colour images (N, 3, H, W) float32 in [0, 1] → (N, A·(5 + C), H/32, W/32) before the region layer.
 
-    layers[k] is layer k of the cfg, counted as Darknet counts, from 0 behind [net]. region: the last section. height, width:
-    of the images that the cfg asks for. Raises InputError, naming file and line, for sections that do not fit together.
+    layers[k] is layer k of the cfg, counted as Darknet counts, from 0 behind [net]. region: the last section. channels, height,
+    width: of the images that the cfg asks for. Raises InputError, naming file and line, for sections that do not fit together.
     """
 
     def __init__(self, sections: Sequence[Section]):
         super().__init__()
         net, *body, last = sections
         self.height, self.width = (net.whole(name, least=1) for name in ("height", "width"))
+        self.channels = net.whole("channels", 3, least=1)
         self.region = Region.of(last)
-        shapes = [(net.whole("channels", 3, least=1), self.height, self.width)]  # of the input and of each layer
+        shapes = [(self.channels, self.height, self.width)]  # of the input and of each layer
         self.layers = nn.ModuleList()
         for section in body:
             layer, shape = _layer(section, shapes)

@@ -161,7 +161,7 @@ def _jobs(grid: pd.DataFrame) -> str:
 
 
 def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
-    """Say which file given weights came from, and whether a checksum confirms it."""
+    """Say which file given weights came from and whether a checksum confirms it, or that there were none."""
     notes = []
     for (protocol, experiment, fold), facts in inputs.facts.items():
         if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):
@@ -174,6 +174,11 @@ def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
             )
             name = facts.get("from") or facts.get("weights") or "a file"
             notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
+        if fold == "0" and family(experiment) == about.name and facts.get("from") == "scratch":
+            setting = f"{protocol}.{about.section}.pretrained"
+            notes.append(
+                f"{protocol}: no weights were given ({setting} is empty), so all of it was trained from scratch."
+            )
     if about.name == "transfer" and SOURCE in inputs.facts:
         notes.append(f"Source weights: {inputs.source_name}.")
     if about.name == "gridcnn":
