@@ -167,9 +167,8 @@ def test_the_papers_lead_stands_beside_chance_at_its_own_size_in_three_readings(
         == "The grid has no size s = 3,000."
     )
     assert ledger.unexplained(inputs) == (
-        "What chance (its 97.5%) does not explain of the paper's leads: 6.59% at s = 5,000: 4.8 points in accuracy over 15 "
-        "labels; 6.59% at s = 5,000: 0.0 points in accuracy of the highest output; 6.59% at s = 5,000: 0.0 points in accuracy of "
-        "“No Finding”."
+        "What the paper's leads have beyond 97.5% of the simulations: of 6.59% at s = 5,000, 4.8 points in accuracy over 15 "
+        "labels, 0.0 points in accuracy of the highest output, 0.0 points in accuracy of “No Finding”."
     )
     assert [(each["scope"], each["paper"]) for each in ledger.leads(inputs)[::3]] == [
         ("whole grid", None),

@@ -206,7 +206,7 @@ def box_split(
     or "patient"), counts for the rarest of its boxed labels; of each label's images the first in hash order are test,
     the next validation, the rest train. The numbers of images follow the shares to within one image per label and
     exactly in sum for group "image"; to within half a patient per label for group "patient". validation 0: the test
-    images serve for validation too, as in the paper.
+    images serve for validation too.
 
     Returns a table with the columns ``BOX_SPLIT_COLUMNS`` for each of ``ROLES``: labels are those of the image's boxes,
     boxes the text of ``format_box_text``. Raises InputError if a role has no usable image, or if the patient of an

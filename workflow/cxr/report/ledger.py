@@ -462,14 +462,12 @@ def leads(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 def unexplained(inputs: ReportInputs) -> str:
     """Say what of the paper's leads chance does not explain; "" where the grid has none of their sizes."""
-    found = [
-        f"{each['paper']:.2%} at {each['scope']}: {100 * each['rest']:.1f} points in accuracy {each['accuracy']}"
-        for each in leads(inputs)
-        if each["paper"] is not None
-    ]
+    found: dict[str, list[str]] = {}
+    for each in leads(inputs):
+        if each["paper"] is not None:
+            size = f"{each['paper']:.2%} at {each['scope']}"
+            found.setdefault(size, []).append(f"{100 * each['rest']:.1f} points in accuracy {each['accuracy']}")
+    told = "; ".join(f"of {size}, {', '.join(parts)}" for size, parts in found.items())
     confidence = inputs.settings["evaluation"]["confidence"]
-    return (
-        f"What chance (its {(1 + confidence) / 2:.1%}) does not explain of the paper's leads: {'; '.join(found)}."
-        if found
-        else ""
-    )
+    upper = f"{(1 + confidence) / 2:.1%} of the simulations"
+    return f"What the paper's leads have beyond {upper}: {told}." if found else ""

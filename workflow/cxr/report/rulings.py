@@ -216,7 +216,10 @@ def by_chance(printed: float) -> Rule:
         rest = signed(printed - found.floor_high)
         if found.value >= printed - 0.00005 and found.told:
             return REPRODUCED, f"Our best pair leads as far, {rest} beyond chance."
-        return NOT_REPRODUCED, f"Our best pair leads by less; {rest} of the paper's lead is beyond chance: unexplained."
+        return (
+            NOT_REPRODUCED,
+            f"Our best pair does not lead as far; {rest} of the paper's lead is beyond chance: unexplained.",
+        )
 
     return rule
 
