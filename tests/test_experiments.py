@@ -76,6 +76,21 @@ def test_what_is_run_in_the_place_of_yolov2_is_said_and_never_silently_done():
     }
 
 
+@pytest.mark.parametrize(
+    ("yolov2", "yolo", "expected"),
+    [
+        (True, True, "yolov2_finetuned"),
+        (False, True, "yolo_finetuned"),
+        (True, False, "yolov2_finetuned"),
+        (False, False, ""),
+    ],
+)
+def test_the_ledger_compares_with_the_papers_yolo_where_it_runs(yolov2, yolo, expected):
+    given = {"yolov2": {"enabled": yolov2}, "yolo": {"enabled": yolo}}
+    study = settings.load({"protocols": ["paper"], "paper": given})
+    assert experiments.fine_tuned_yolo(study, "paper") == expected
+
+
 def test_detectors_have_a_job_a_fold_and_classifiers_one():
     study = settings.load(SMALL)
     found = experiments.jobs(study)

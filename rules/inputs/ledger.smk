@@ -16,9 +16,21 @@ def of_chosen_tests(wildcards):
     ]
 
 
-def thresholds_of(protocol):
+def of_yolo(file):
+    """A file of each fold of the fine-tuned YOLO that a protocol runs; none where it runs none."""
+
+    def of(wildcards):
+        name = experiments.fine_tuned_yolo(SETTINGS, wildcards.protocol)
+        return of_folds(f"<results>/{name}/{{protocol}}/fold{{fold}}/{file}")(wildcards) if name else []
+
+    return of
+
+
+def thresholds_of(wildcards):
     """The threshold of each detector's settings, and whether it is chosen on the validation images instead."""
-    return {
-        "gridcnn": [protocol.gridcnn.threshold, protocol.gridcnn.tune_threshold],
-        "yolo_finetuned": [protocol.yolo.confidence, protocol.yolo.tune_confidence],
-    }
+    protocol = protocol_of(wildcards)
+    told = {"gridcnn": [protocol.gridcnn.threshold, protocol.gridcnn.tune_threshold]}
+    if name := experiments.fine_tuned_yolo(SETTINGS, wildcards.protocol):
+        settings = experiments.BY_NAME[name].settings(SETTINGS, wildcards.protocol)
+        told[name] = [settings.confidence, settings.tune_confidence]
+    return told

@@ -9,8 +9,9 @@ from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
 from cxr.metrics import claims
 from cxr.metrics.bootstrap import Resampling
+from cxr.metrics.constants import fit_classification
 from cxr.metrics.detections import Cells
-from cxr.metrics.floors import MEAN_MASK, fit_classification, fit_detection
+from cxr.metrics.floors import MEAN_MASK, fit_detection
 from cxr.metrics.image_free import guess_constant
 from cxr.metrics.ladder import CONSTANT, Ladder
 from cxr.metrics.pooling import Fold, Pooled, Thresholds

@@ -49,7 +49,7 @@ def study(**more):
     given = {
         "settings": settings, "summary": SUMMARY, "rejected": empty, "leakage": empty, "metrics": pd.DataFrame(rows),
         "grids": {"paper": grid}, "selected": {"paper": [(2, 500)]}, "histories": {}, "facts": {},
-        "skipped": {("paper", "yolo_off_the_shelf"): "no COCO weights"}, "froc": empty, "sheets": {}, "failures": {}, "maps": {},
+        "skipped": {("paper", "yolov2_off_the_shelf"): "no weights"}, "froc": empty, "sheets": {}, "failures": {}, "maps": {},
     }  # fmt: skip
     return report_inputs.ReportInputs(**given | more)
 
@@ -201,7 +201,18 @@ def test_numbers_of_the_metric_tables_are_judged_and_what_did_not_run_says_why(t
         "whole image",
         rulings.EXPLAINED,
     ]
-    assert of(table, "15%")["why"] == "YOLO off the shelf did not run: no COCO weights."
+    assert of(table, "15%")["why"] == "YOLOv2 off the shelf did not run: no weights."
+
+
+def test_where_another_yolo_stands_in_for_yolov2_the_row_says_so(inputs, table):
+    row = of(table, "24 out of 129")
+    assert (row["value"], row["note"]) == (0.6, ledger.OTHER_YOLO)
+    assert "paper.yolov2.enabled" in row["conditions"] and "paper.yolov2.pretrained" in row["conditions"]
+    own = pd.concat(
+        [inputs.metrics, pd.DataFrame([metric("yolov2_finetuned", "images_with_prediction", "all", 0.2, np.nan)])]
+    )
+    row = of(ledger.table(replace(inputs, metrics=own)), "24 out of 129")
+    assert row["value"] == 0.2 and row["note"] == ""
     assert of(table, "only 90 more")["why"] == "This configuration does not run it."
     depth = of(table, "early")
     assert depth[["value", "low", "high", "images", "verdict"]].tolist() == [

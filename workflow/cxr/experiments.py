@@ -251,6 +251,13 @@ def skipped(settings: Settings) -> dict[Key, str]:
     return found
 
 
+def fine_tuned_yolo(settings: Settings, protocol: str) -> str:
+    """Return the fine-tuned YOLO that a protocol runs: the paper's own network before the one that stands in; "" for none."""
+    left_out = skipped(settings)
+    own = BY_NAME["yolov2_finetuned"]
+    return next((name for name in (own.name, own.stand_in) if (protocol, name) not in left_out), "")
+
+
 def _instead(stand_in: str, reasons: Mapping[str, str]) -> str:
     """Say what is run in the place of an experiment that has a stand-in. reasons: as in `_reason`, of all experiments."""
     if not stand_in:

@@ -243,7 +243,7 @@ def of_two_detectors(first: Pooled, second: Pooled, names: tuple[str, str], resa
 @dataclass(frozen=True)
 class Inputs:
     """The files of a protocol: predictions of the two baselines (softmax, sigmoid), their test split and floors; for each chosen
-    pair its name, predictions, test split and floors; and the fold files of the grid CNN and of YOLO.
+    pair its name, predictions, test split and floors; and the fold files of the grid CNN and of the fine-tuned YOLO, if any.
     """
 
     baselines: Sequence[Path]
@@ -261,9 +261,10 @@ class Inputs:
         detectors = {
             name: [
                 evaluation.FoldFiles(*map(Path, fold))
-                for fold in zip(given[name], given[f"{name}_validation"], *boxed, strict=True)
+                for fold in zip(given[files], given[f"{files}_validation"], *boxed, strict=True)
             ]
             for name in job.params.thresholds
+            for files in ["gridcnn" if name == "gridcnn" else "yolo"]
         }
         return cls(
             [Path(path) for path in given.baselines],
@@ -301,7 +302,9 @@ def write(
     for pair in pairs:
         rows += [*of_transfer(pair, resampling), *against_baseline(sigmoid, pair, resampling)]
     rows += of_large_boxes(pooled["gridcnn"], resampling)
-    rows.append(
-        of_two_detectors(pooled["gridcnn"], pooled["yolo_finetuned"], ("gridcnn", "yolo_finetuned"), resampling)
-    )
+    rows += [
+        of_two_detectors(pooled["gridcnn"], pooled[yolo], ("gridcnn", yolo), resampling)
+        for yolo in pooled
+        if yolo != "gridcnn"
+    ]
     pd.DataFrame(rows, columns=CLAIM_COLUMNS).to_csv(table, index=False, float_format="%.6g")
