@@ -93,7 +93,7 @@ def test_all_layers_but_the_last_start_from_the_weights_and_the_final_ones_alone
     start, sections, own = experiments.build(chosen, CPU)
     assert start.darknet.region.classes == 8 and start.darknet.layers[-1].conv.out_channels == 2 * (5 + 8)
     assert facts.items() <= own.items() and (own["from"], own["weights_seen"]) == ("some.weights", 77)
-    assert own["weights_kind"] == "Darknet weights, not the authors' file"
+    assert (own["weights_kind"], own["weights_published"]) == ("unknown Darknet weights", "")
     before, given = start.state_dict(), source.state_dict()
     same = {name for name in given if not name.startswith("layers.7.")}
     assert all(torch.equal(given[name], before[f"darknet.{name}"]) for name in same) and len(same) < len(given)

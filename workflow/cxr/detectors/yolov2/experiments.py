@@ -88,11 +88,11 @@ def given(settings: YoloV2) -> tuple[Darknet, dict[str, Any]]:
     darknet = Darknet(_sections(settings))
     header = darknet_weights.load(darknet, path)
     published = darknet_weights.recognised(path)
-    kind = f"the authors' {published.name}, by its checksum" if published else "Darknet weights, not the authors' file"
     return darknet, {
         "network": _named(settings),
         "from": path.name,
-        "weights_kind": kind,
+        "weights_kind": "the authors' Darknet weights" if published else "unknown Darknet weights",
+        "weights_published": published.name if published else "",
         "weights_sha256": checksums.sha256_of(path),
         "weights_version": ".".join(map(str, header.version)),
         "weights_seen": header.seen,

@@ -1,6 +1,6 @@
 """The report's section on one experiment: its numbers, overall and by label, and its figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -165,13 +165,7 @@ def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
     notes = []
     for (protocol, experiment, fold), facts in inputs.facts.items():
         if fold in ("", "0") and family(experiment) == about.name and facts.get("weights_sha256"):
-            checked = inputs.settings[protocol][about.section]["sha256"]
-            vouched = (
-                "which equals the checksum in the settings"
-                if checked
-                else "given by the user and not checked against a published checksum; this workflow does not know whether "
-                "they are the official weights"
-            )
+            vouched = _vouched(facts, inputs.settings[protocol][about.section]["sha256"])
             name = facts.get("from") or facts.get("weights") or "a file"
             notes.append(f"{protocol}: starts from {name}, SHA-256 {facts['weights_sha256']}, {vouched}.")
         if fold == "0" and family(experiment) == about.name and facts.get("from") == "scratch":
@@ -188,6 +182,18 @@ def _weights_notes(inputs: ReportInputs, about: Experiment) -> list[str]:
             if experiment == "gridcnn" and fold == "0" and "pretrained_on" in facts
         ]
     return notes
+
+
+def _vouched(facts: Mapping[str, Any], checked: str) -> str:
+    """Return what is known about a weights file. checked: the checksum in the settings, or ""."""
+    if published := facts.get("weights_published"):
+        return f"which is the checksum of the published {published}"
+    if checked:
+        return "which equals the checksum in the settings"
+    return (
+        "given by the user and not checked against a published checksum; this workflow does not know whether they are the "
+        "official weights"
+    )
 
 
 def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
