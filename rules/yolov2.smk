@@ -2,16 +2,11 @@
 # configuration enables it, and off the shelf only if it names weights.
 
 
-def of_yolov2(name):
-    """A file that the settings of YOLOv2 name, if they do."""
-    return lambda wildcards: [path for path in [getattr(protocol_of(wildcards).yolov2, name)] if path]
-
-
 rule yolov2_off_the_shelf:
     input:
         index=ancient(rules.images.output.index),
-        weights=of_yolov2("pretrained"),
-        cfg=of_yolov2("cfg"),
+        weights=lambda wildcards: [path for path in [protocol_of(wildcards).yolov2.pretrained] if path],
+        cfg=lambda wildcards: [path for path in [protocol_of(wildcards).yolov2.cfg] if path],
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),
     output:
@@ -45,8 +40,8 @@ rule yolov2_off_the_shelf:
 rule yolov2_finetuned:
     input:
         index=ancient(rules.images.output.index),
-        weights=of_yolov2("pretrained"),
-        cfg=of_yolov2("cfg"),
+        weights=lambda wildcards: [path for path in [protocol_of(wildcards).yolov2.pretrained] if path],
+        cfg=lambda wildcards: [path for path in [protocol_of(wildcards).yolov2.cfg] if path],
         train=of_boxes("train"),
         validation=of_boxes("validation"),
         predicted=of_boxes("test_images"),

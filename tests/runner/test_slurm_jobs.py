@@ -236,7 +236,8 @@ def test_rules_take_no_other_path_from_the_settings_as_an_input(repository):
     }
     assert "yolo.pretrained" in named
     switches = {"protocols", "leakage.enabled"}
-    checked = {"yolo.pretrained", "torchvision_detector.pretrained", "validate.names", "validate.boxes"}
+    checked = {f"{name}.pretrained" for name in ("yolo", "yolov2", "torchvision_detector")}
+    checked |= {"yolov2.cfg", "validate.names", "validate.boxes"}
     assert named <= checked | switches
     given = settings.load({"validate": {"table": "/t", "names": "/n", "boxes": "/b"}})
     assert {"validate.table", "validate.names", "validate.boxes"} <= slurm_jobs.paths(given, "/root", {}).keys()
