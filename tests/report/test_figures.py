@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cxr.report.figures import charts, curves, xrays
@@ -110,6 +111,13 @@ def test_the_test_value_of_folds_stands_at_the_mean_of_their_kept_epochs_with_a_
     apart, equal = (decoded(drawn_loss(folds, kept, test=0.6)) for kept in ([2, 4], [3, 3]))
     bar = np.argwhere((apart != equal).any(axis=-1))
     assert np.ptp(bar[:, 0]) <= 4 and np.ptp(bar[:, 1]) > 40, "only a horizontal bar is added"
+
+
+def test_epochs_are_counted_in_whole_numbers(history):
+    axes = Figure().subplots()
+    axes.plot([1], [0.5])
+    curves._label_ends(axes, [(1.0, 0.5, "validation", "k")])
+    assert axes.get_xticks().tolist() == [1]
 
 
 def test_a_single_epoch_has_a_floor_too(history):

@@ -142,7 +142,8 @@ def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
     last = max(end[0] for end in ends)
     edge = last + 0.05 * (right - left)
     ax.set_xlim(left, edge + 0.36 * (right - left))
-    ax.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(left, last) if left <= tick <= last])
+    ticks = np.unique(np.round(MaxNLocator(5, integer=True).tick_values(left, last)))  # fractions for a single epoch
+    ax.set_xticks([tick for tick in ticks if left <= tick <= last])
     ax.spines["bottom"].set_bounds(left, last)
     for (_, _, text, colour), height in zip(order, heights, strict=True):
         ax.text(edge, height, text, color=colour, fontsize=8.2, va="center", ha="left")

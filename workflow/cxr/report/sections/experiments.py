@@ -7,6 +7,7 @@ import pandas as pd
 
 from cxr.experiments import Experiment, family, pair
 from cxr.labels import LABELS
+from cxr.metrics.guesses import AMONG_FINDINGS
 from cxr.metrics.names import ANY_CLASS, IN_PIXELS, label_name, metric_name, of, parts
 from cxr.report import paper, samples
 from cxr.report.figures import charts, style
@@ -208,6 +209,8 @@ def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]
                 rows.append({**row, "panel": metric_name(metric) + LADDERS[metric, label], "series": name})
     if rows:
         images = samples.listed(inputs, [(row["protocol"], row["experiment"]) for row in rows])
+        few = any(row["label"] == AMONG_FINDINGS for row in rows)
+        among = " (“among findings”: those with a finding, see the table)" if few else ""
         yield style.embedded(
             charts.ladder_chart(pd.DataFrame(rows)),
             f"{about.title} above the rungs of its floor",
@@ -215,7 +218,7 @@ def _ladders(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]
             "constant; age, sex, view and follow-up number (metadata); these and the labels of the patient's training images "
             "(history). Blue: better than the floor; orange: worse; grey: indistinguishable, or too few patients. For the loss, "
             "lower is better. The floor is the rung that is best on the training images, not on these. "
-            f"Test images: {images} (“among findings”: those with a finding, see the table).",
+            f"Test images: {images}{among}.",
         )
 
 
