@@ -1,4 +1,4 @@
-# What the paper's comparisons claim, measured for the report's ledger from the predictions of several experiments.
+# What compares several experiments by their predictions: the paper's claims for the report's ledger, and the title's question.
 
 
 include: "inputs/ledger.smk"
@@ -14,7 +14,7 @@ rule claims:
         baseline_test=of_baseline("test"),
         long_predictions=of_chosen("<results>/transfer_long/{protocol}/{pair}/predictions.csv"),
         long_floors=of_chosen("<results>/floors/{protocol}/{size}.npz"),
-        long_test=of_chosen_tests,
+        long_test=of_chosen_splits("test"),
         gridcnn=of_folds("<results>/gridcnn/{protocol}/fold{fold}/predictions.npz"),
         gridcnn_validation=of_folds("<results>/gridcnn/{protocol}/fold{fold}/validation.npz"),
         yolo=of_yolo("predictions.csv"),
@@ -39,3 +39,40 @@ rule claims:
         code=code("claims"),
     script:
         "../workflow/scripts/claims.py"
+
+
+# Is transfer better than training from scratch, and than not looking at an image?
+rule transfer_gain:
+    input:
+        baseline_test_predictions="<results>/baseline/{protocol}/sigmoid/predictions.csv",
+        baseline_test_floors=of_baseline_floors(""),
+        baseline_test_split=of_baseline("test"),
+        baseline_validation_predictions="<results>/baseline/{protocol}/sigmoid/validation.csv",
+        baseline_validation_floors=of_baseline_floors("_validation"),
+        baseline_validation_split=of_baseline("validation"),
+        baseline_train=of_baseline("train"),
+        long_predictions=of_chosen("<results>/transfer_long/{protocol}/{pair}/predictions.csv"),
+        long_floors=of_chosen("<results>/floors/{protocol}/{size}.npz"),
+        long_split=of_chosen_splits("test"),
+        long_train=of_chosen_splits("train"),
+        grid_predictions=of_curve("<results>/transfer/{protocol}/{pair}/predictions.csv"),
+        grid_floors=of_curve("<results>/floors/{protocol}/{size}_validation.npz"),
+        grid_split=of_curve_splits("validation"),
+        grid_train=of_curve_splits("train"),
+    output:
+        table="<results>/transfer_gain/{protocol}.csv",
+    log:
+        "<logs>/transfer_gain/{protocol}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        pairs=lambda wildcards: selected_pairs(wildcards.protocol),
+        curve=lambda wildcards: curve_pairs(wildcards.protocol),
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("transfer_gain"),
+    script:
+        "../workflow/scripts/transfer_gain.py"

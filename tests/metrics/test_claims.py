@@ -7,7 +7,7 @@ import pytest
 from cxr.data import box_list, split_files
 from cxr.errors import InputError
 from cxr.labels import LABELS, NO_FINDING, to_matrix
-from cxr.metrics import claims
+from cxr.metrics import claims, tested
 from cxr.metrics.bootstrap import Resampling
 from cxr.metrics.constants import fit_classification
 from cxr.metrics.detections import Cells
@@ -35,7 +35,7 @@ def classifier(name, labels, probabilities, first=0):
     ladder = Ladder(
         tuple(images), {CONSTANT: constant}, {CONSTANT: CONSTANT}, pd.DataFrame(columns=["metric", "label", CONSTANT])
     )
-    return claims.Tested(name, np.asarray(probabilities, float), truth, ladder)
+    return tested.Tested(name, np.asarray(probabilities, float), truth, ladder)
 
 
 def saying(label, count, certainty=0.9):
@@ -130,7 +130,7 @@ def test_floors_of_other_images_are_refused(tmp_path):
     one.truth.to_csv(tmp_path / "test.csv", index=False)
     other.ladder.save(tmp_path / "floors.npz")
     with pytest.raises(InputError, match="x: the floors are of other images"):
-        claims.Tested.read("x", tmp_path / "none.csv", tmp_path / "test.csv", tmp_path / "floors.npz")
+        tested.Tested.read("x", tmp_path / "none.csv", tmp_path / "test.csv", tmp_path / "floors.npz")
 
 
 SMALL, LARGE = "Mass 0.000 0.000 128.000 128.000", "Mass 0.000 0.000 512.000 512.000"  # 4 and 64 cells

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 
 from cxr.boxes import cell_targets
-from cxr.data import splits
-from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
+from cxr.labels import FINDINGS, LABELS, NO_FINDING
 from cxr.metrics import evaluation, judging
 from cxr.metrics.areas import area_estimates, cell_scores
 from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, minus, weighted_ratios
-from cxr.metrics.classification import aligned_probabilities, check_same_order, fewer_patients, mean_labels
+from cxr.metrics.classification import fewer_patients, mean_labels
 from cxr.metrics.detection import large_subsets
 from cxr.metrics.floors import MEAN_MASK
 from cxr.metrics.guesses import SIGMOID, SOFTMAX, Guess, columns, mean_areas
-from cxr.metrics.ladder import CONSTANT, Ladder
+from cxr.metrics.ladder import CONSTANT
 from cxr.metrics.pooling import Pooled
+from cxr.metrics.tested import Tested, in_both
 from cxr.runtime.jobs import Job
 from cxr.runtime.journal import Journal
 from cxr.settings import Evaluation
@@ -34,42 +34,6 @@ CLAIM_COLUMNS = [
 MAJORITY = "majority classifier"
 SWITCHED = "sigmoid - softmax"  # subject of the differences between the two baselines
 Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A classifier on its test images: probabilities (N, 15), split table, and what image-free predictors say of them."""
-
-    name: str
-    probabilities: np.ndarray
-    truth: pd.DataFrame
-    ladder: Ladder
-
-    @classmethod
-    def read(cls, name: str, predictions: Path, test: Path, floors: Path) -> "Tested":
-        truth, ladder = splits.read_split(test), Ladder.load(floors)
-        check_same_order(ladder.images, truth, "floors", name)
-        return cls(name, aligned_probabilities(pd.read_csv(predictions), truth, name), truth, ladder)
-
-    def of(self, images: Sequence[str]) -> "Tested":
-        """Return the same on some of the images, in their order."""
-        at = pd.Index(self.truth["image"]).get_indexer(images)
-        guesses = {name: picked(guess, at) for name, guess in self.ladder.guesses.items()}
-        ladder = Ladder(tuple(images), guesses, self.ladder.rungs, self.ladder.scores)
-        return Tested(self.name, self.probabilities[at], self.truth.iloc[at].reset_index(drop=True), ladder)
-
-    @property
-    def guess(self) -> Guess:
-        return Guess.of_model(self.probabilities)
-
-    @property
-    def targets(self) -> np.ndarray:
-        return to_matrix(self.truth["labels"]).astype(np.float64)
-
-
-def picked(guess: Guess, at: np.ndarray) -> Guess:
-    """Return what a guess says of the images at these places."""
-    return Guess(guess.probabilities[at], guess.first[at], guess.finding[at], guess.sets[at])
 
 
 def row(
@@ -187,7 +151,7 @@ def against_baseline(baseline: Tested, pair: Tested, resampling: Resampling) -> 
     The floor is the same difference of the image-free predictors that stand below the two, each fitted on the training images
     of its own. The mean AUROC is over the findings that enough patients have (`classification.mean_labels`).
     """
-    shared = [image for image in pair.truth["image"] if image in set(baseline.truth["image"])]
+    shared = in_both(pair, baseline)
     if not shared:
         return
     sides = [each.of(shared) for each in (baseline, pair)]

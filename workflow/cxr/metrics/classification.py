@@ -58,7 +58,7 @@ def classification_table(
     model = Guess.of_model(aligned_probabilities(predictions, truth, who))
     check_same_order(ladder.images, truth, "floors", who)
     weights = bootstrap_weights(truth["patient"].to_numpy(), resampling.samples, resampling.seed)
-    scored, confidence = _Scored.of(truth, ladder, weights), resampling.confidence
+    scored, confidence = Scored.of(truth, ladder, weights), resampling.confidence
     rows = [*_mean_rows(model, scored, activation, confidence), *_ranking_rows(model, scored, confidence)]
     return metric_table(protocol, experiment, rows, confidence)
 
@@ -114,7 +114,7 @@ def check_same_order(images: Sequence[str], truth: pd.DataFrame, what: str, who:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """The test images: patient (N,), targets (N, 15), bootstrap weights (B, N), and `fewer_patients` (15,)."""
 
     patients: np.ndarray
@@ -124,7 +124,7 @@ class _Scored:
     fewer: np.ndarray
 
     @classmethod
-    def of(cls, truth: pd.DataFrame, ladder: Ladder, weights: np.ndarray) -> "_Scored":
+    def of(cls, truth: pd.DataFrame, ladder: Ladder, weights: np.ndarray) -> "Scored":
         targets = to_matrix(truth["labels"]).astype(np.float64)
         patients = truth["patient"].to_numpy()
         return cls(patients, targets, ladder, weights, fewer_patients(targets, patients))
@@ -165,7 +165,7 @@ CONSTANTS = {  # how the constant that is best for a score is called
 }
 
 
-def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float) -> Iterator[Row]:
+def _mean_rows(model: Guess, scored: Scored, activation: str, confidence: float) -> Iterator[Row]:
     ladder, prefix = scored.ladder, "softmax_" if activation == SOFTMAX else ""
     mine = list(columns(model, scored.targets, activation))
     theirs = {name: list(columns(guess, scored.targets, activation)) for name, guess in ladder.guesses.items()}
@@ -197,7 +197,7 @@ def _mean_rows(model: Guess, scored: _Scored, activation: str, confidence: float
         )
 
 
-def _telling(column: Column, scored: _Scored) -> dict[str, float]:
+def _telling(column: Column, scored: Scored) -> dict[str, float]:
     if column.label in LABELS:
         return judging.telling(*scored.parts(LABELS.index(column.label)))
     return judging.telling(scored.patients[column.denominator > 0])
@@ -211,7 +211,7 @@ def _constant_name(said: Guess, activation: str, column: Column) -> str:
     return CONSTANTS.get((activation, column.metric)) or f"always {LABELS[index[0]]}"
 
 
-def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[Row]:
+def _ranking_rows(model: Guess, scored: Scored, confidence: float) -> Iterator[Row]:
     cached = functools.cache(lambda name, at: areas(_said(name, model, scored), scored.targets, at, scored.weights))
     for number, metric in enumerate(("auroc", "auprc")):
         for label, at in _ranked(scored):
@@ -229,10 +229,10 @@ def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[
                 floored,
                 CONSTANT_RANKING[metric] if floor == CONSTANT else floor,
                 confidence=confidence,
-                support=_support(label, scored),
+                support=support_of(label, scored),
                 **judging.telling(*(part for each in at for part in scored.parts(each))),
                 judgeable=can_be_judged(metric, scored.ladder.rungs[floor]),
-                note=_ranking_note(label, at, scored),
+                note=ranking_note(label, at, scored),
                 rungs=dict(zip(wanted, rungs, strict=True)),
             )
 
@@ -240,11 +240,11 @@ def _ranking_rows(model: Guess, scored: _Scored, confidence: float) -> Iterator[
 CONSTANT_RANKING = {"auroc": "any constant: 0.5", "auprc": "any constant: the mean over random rankings"}
 
 
-def _said(name: str, model: Guess, scored: _Scored) -> Guess:
+def _said(name: str, model: Guess, scored: Scored) -> Guess:
     return scored.ladder.guesses[name] if name else model
 
 
-def _ranked(scored: _Scored) -> Iterator[tuple[str, list[int]]]:
+def _ranked(scored: Scored) -> Iterator[tuple[str, list[int]]]:
     """Yield the rows of a ranking score: (label, indices of the labels that it is over)."""
     yield "mean14", mean_labels(scored.fewer, len(FINDINGS))
     yield "mean15", mean_labels(scored.fewer, len(LABELS))
@@ -252,13 +252,15 @@ def _ranked(scored: _Scored) -> Iterator[tuple[str, list[int]]]:
         yield label, [at] if scored.fewer[at] else []
 
 
-def _support(label: str, scored: _Scored) -> int:
+def support_of(label: str, scored: Scored) -> int:
+    """Return the number of images with a label, or of all images for any other row."""
     return int(scored.targets[:, LABELS.index(label)].sum()) if label in LABELS else len(scored.targets)
 
 
-def _ranking_note(label: str, at: list[int], scored: _Scored) -> str:
+def ranking_note(label: str, at: list[int], scored: Scored) -> str:
+    """Say why a row of a ranking score is undefined, or which labels its mean leaves out; at: indices of its labels."""
     if label in LABELS:
-        has = f"{_support(label, scored)} of {len(scored.targets)} images have the label"
+        has = f"{support_of(label, scored)} of {len(scored.targets)} images have the label"
         return "" if at else f"undefined: {has}"
     count = len(FINDINGS) if label == "mean14" else len(LABELS)
     left_out = [LABELS[each] for each in range(count) if each not in at]
