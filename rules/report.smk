@@ -336,6 +336,7 @@ rule report:
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
         chances=expand("<results>/transfer/{protocol}/chance.csv", protocol=SETTINGS.protocols),
         claims=["<results>/ledger/paper.csv"] if "paper" in SETTINGS.protocols else [],
+        transfer_gains=expand("<results>/transfer_gain/{protocol}.csv", protocol=SETTINGS.protocols),
         spreads=expand("<results>/transfer/{protocol}/spread.csv", protocol=SETTINGS.protocols),
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),
         repeats=expand("<results>/transfer_long/{protocol}/repeats.csv", protocol=SETTINGS.protocols),
@@ -361,6 +362,8 @@ rule report:
         skipped=[[*key, reason] for key, reason in SKIPPED.items()],
         jobs=[[*key] for key in JOBS],
         validation=validation_page,
-        code=code("report", *TEMPLATES, "report/ledger.html.j2", "report/template.html.j2"),
+        code=code(
+            "report", *TEMPLATES, "report/ledger.html.j2", "report/transfer_gain.html.j2", "report/template.html.j2"
+        ),
     script:
         "../workflow/scripts/report.py"

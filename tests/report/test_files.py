@@ -74,6 +74,9 @@ def files(tmp_path):
             )
         ],
         "claims": [written(tmp_path / "ledger/paper.csv", "subject,measure,value,floor_name\ngridcnn,f1,0.25,\n")],
+        "transfer_gains": [
+            written(tmp_path / "transfer_gain/sound.csv", "role,label,floor_name,note,value\ntest,mean14,,,0.5\n")
+        ],
         "repeats": [
             written(tmp_path / "transfer_long/sound/repeats.csv", "pair,metric,label,repeats\nc1_s100,auroc,,3\n")
         ],

@@ -6,6 +6,7 @@ import leakage_rows
 import numpy as np
 import pandas as pd
 import pytest
+import transfer_gain_rows
 import validity_rows
 from lxml import html
 from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ from cxr.metrics import judging
 from cxr.metrics import names as metric_names
 from cxr.metrics.repeats import REPEAT_COLUMNS
 from cxr.metrics.spread import SOURCES, SPREAD_COLUMNS
+from cxr.metrics.transfer_gain import SCRATCH
 from cxr.report import inputs as report_inputs
 from cxr.report import ledger, paper, render, samples, verdicts
 from cxr.report.figures import style
@@ -881,3 +883,21 @@ def test_the_page_shows_each_claim_of_the_ledger_with_words_reason_and_verdict(i
         assert f"{count} {verdict}" in told
     assert "data.source" in text_of(tree.xpath("//h2[@id='ledger']/following-sibling::p[@class='banner']")[0])
     assert render.tables(inputs)["ledger"].equals(table)
+
+
+def test_the_page_shows_answer_samples_and_every_finding():
+    inputs = replace(make_inputs(), transfer_gains={"sound": transfer_gain_rows.study({SCRATCH: judging.BETTER})})
+    page = html.fromstring(render.build(inputs))
+    heading = page.xpath("//h2[@id='question']")[0]
+    assert page.xpath("//h2/@id").index("question") < page.xpath("//h2/@id").index("headline")
+    text = page.text_content()
+    assert heading.text_content() == "Is transfer better than training from scratch, and than not looking?"
+    assert "500 training images; tested on 300 images of 120 patients, 410 positive image–finding pairs" in text
+    assert "Test: 300 images of 120 patients" in text
+    tables = heading.xpath("following-sibling::details")[1]
+    assert len(tables.xpath(".//tbody/tr[not(@class)]")) == 2 * 14
+    assert "transfer_gain_sound" in render.tables(inputs)
+
+
+def test_without_the_comparison_the_page_has_no_such_section():
+    assert 'id="question"' not in render.build(make_inputs())

@@ -64,7 +64,7 @@ def test_what_was_added_is_in_the_report_and_nothing_was_trained_for_it(extended
     shutil.copytree(finished, tmp_path, symlinks=True, dirs_exist_ok=True)
     ran = executed(copy, tmp_path)
     assert ran.pop("median_box") == 3
-    judging = ("metrics_", "sheet_", "validity_", "long_repeats", "claims")
+    judging = ("metrics_", "sheet_", "validity_", "long_repeats", "claims", "transfer_gain")
     assert {rule for rule in ran if not rule.startswith(judging)} == {"settings", "report"}
     results = tmp_path / "results/tiny"
     page = html.parse(str(results / "report.html"))

@@ -153,6 +153,7 @@ def test_a_corrected_label_of_a_test_image_retrains_nothing(repository, work):
     assert ran == {"images": 1, "records": 1, "splits": 2, "examples": 1, "metrics_baseline": 4, "report": 1} | {
         "validity_baseline": 2,
         "claims": 1,
+        "transfer_gain": 2,
     }, "the image-free predictors read no label of a test image"
 
 

@@ -24,7 +24,7 @@ class Sources:
     metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
     folder>/history.csv beside the facts they belong to. grids, spreads, chances, repeats, selected, comparisons, froc, sheets,
     failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/. claims: paper.csv, or none.
-    leakage_experiment: its table, or none.
+    transfer_gains: <protocol>.csv. leakage_experiment: its table, or none.
     """
 
     settings: Path
@@ -41,6 +41,7 @@ class Sources:
     spreads: Sequence[Path]
     chances: Sequence[Path]
     claims: Sequence[Path]
+    transfer_gains: Sequence[Path]
     repeats: Sequence[Path]
     selected: Sequence[Path]
     comparisons: Sequence[Path]
@@ -62,6 +63,7 @@ class Sources:
             "spreads",
             "chances",
             "claims",
+            "transfer_gains",
             "repeats",
             "selected",
             "comparisons",
@@ -106,6 +108,7 @@ def write(
         spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
         chances={path.parent.name: pd.read_csv(path, dtype={"scope": "str"}) for path in sources.chances},
         claims=next(map(_read_claims, sources.claims), None),
+        transfer_gains={path.stem: read_metrics(path) for path in sources.transfer_gains},
         repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
         ties={path.parent.name: pd.read_csv(path)["ties"].tolist() for path in sources.selected},

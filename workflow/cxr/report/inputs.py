@@ -36,6 +36,7 @@ class ReportInputs:
     leakage_experiment: table of the leakage experiment (``metrics.leakage.COLUMNS``), or None.
     chances: protocol → lead of the grid's best pair beside chance (``metrics.chance.CHANCE_COLUMNS``).
     claims: of the protocol `paper`, differences that the paper claims (``metrics.claims.CLAIM_COLUMNS``), or None.
+    transfer_gains: protocol → transfer beside training from scratch (``metrics.transfer_gain.GAIN_COLUMNS``).
     comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """
 
@@ -63,6 +64,7 @@ class ReportInputs:
     leakage_experiment: pd.DataFrame | None = None
     chances: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     claims: pd.DataFrame | None = None
+    transfer_gains: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def protocols(self) -> list[str]:

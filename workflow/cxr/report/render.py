@@ -19,7 +19,7 @@ from cxr.report.figures import charts as figures
 from cxr.report.figures import style
 from cxr.report.inputs import ReportInputs
 from cxr.report.rows import groups, pair_name
-from cxr.report.sections import collapse, data, detectors, experiments, leakage, ledger, runs
+from cxr.report.sections import collapse, data, detectors, experiments, leakage, ledger, runs, transfer_gain
 from cxr.report.verdicts import VERDICTS, interval, number, signed
 
 TEMPLATES = Path(__file__).parent
@@ -52,6 +52,7 @@ def build(inputs: ReportInputs) -> str:
         lines=headline.lines(inputs, numbers),
         headline=groups(inputs, numbers),
         headline_chart=headline.chart(inputs, numbers),
+        transfer_gains=transfer_gain.sections(inputs),
         ledger=ledger.section(inputs, claims.table(inputs)),
         detection=detectors.section(inputs),
         experiments=[experiments.section(inputs, each) for each in EXPERIMENTS],
@@ -90,6 +91,7 @@ def tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     if inputs.leakage_experiment is not None:
         found["leakage_experiment"] = inputs.leakage_experiment
     found |= {f"comparison_{protocol}": table for protocol, table in inputs.comparisons.items()}
+    found |= {f"transfer_gain_{protocol}": table for protocol, table in inputs.transfer_gains.items()}
     found |= {f"chance_{protocol}": table for protocol, table in inputs.chances.items()}
     for protocol, grid in inputs.grids.items():
         chosen = [(row.layers, row.size) for row in grid[["layers", "size"]].itertuples(index=False)]
