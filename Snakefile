@@ -83,6 +83,8 @@ wildcard_constraints:
     number=r"\d+",
     half="a|b",
     draw=r"\d+",
+    loss="mse|l1|cosine",
+    amount="all|fewer",
     detector="|".join(BOX_DETECTORS),
 
 

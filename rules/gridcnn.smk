@@ -88,3 +88,74 @@ rule gridcnn:
         code=code("gridcnn"),
     script:
         "../workflow/scripts/gridcnn.py"
+
+
+# The paper's three losses, and fewer training images, each in several draws; requested only if `variants.draws` is above 0.
+rule gridcnn_fewer:
+    input:
+        train=of_boxes("train"),
+    output:
+        fewer="<results>/gridcnn_variants/{protocol}/fewer/draw{draw}_fold{fold}.csv",
+    log:
+        "<logs>/gridcnn_variants/{protocol}/fewer_draw{draw}_fold{fold}.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        left_out=lambda wildcards: protocol_of(wildcards).gridcnn.variants.fewer,
+        seed=lambda wildcards: SETTINGS.seed + int(wildcards.draw),
+        code=code("gridcnn_fewer"),
+    script:
+        "../workflow/scripts/gridcnn_fewer.py"
+
+
+use rule gridcnn as gridcnn_variant with:
+    input:
+        index=ancient(rules.images.output.index),
+        train=of_variant_boxes("train"),
+        validation=of_boxes("validation"),
+        predicted=of_boxes("test_images"),
+    output:
+        model="<results>/gridcnn_variants/{protocol}/{loss}_{amount}/draw{draw}_fold{fold}/model.pt",
+        validation_predictions="<results>/gridcnn_variants/{protocol}/{loss}_{amount}/draw{draw}_fold{fold}/validation.npz",
+        predictions="<results>/gridcnn_variants/{protocol}/{loss}_{amount}/draw{draw}_fold{fold}/predictions.npz",
+        history="<results>/gridcnn_variants/{protocol}/{loss}_{amount}/draw{draw}_fold{fold}/history.csv",
+        facts="<results>/gridcnn_variants/{protocol}/{loss}_{amount}/draw{draw}_fold{fold}/facts.json",
+    log:
+        "<logs>/gridcnn_variants/{protocol}/{loss}_{amount}_draw{draw}_fold{fold}.log",
+    benchmark:
+        "<benchmarks>/gridcnn_variants/{protocol}/{loss}_{amount}_draw{draw}_fold{fold}.tsv"
+    params:
+        common=lambda wildcards: COMMON | {"seed": SETTINGS.seed + int(wildcards.draw)},
+        state=f"{RESULTS}/state/gridcnn_variants/{{protocol}}_{{loss}}_{{amount}}_draw{{draw}}_fold{{fold}}",
+        store=STORE,
+        box_size=SETTINGS.images.box_size,
+        settings=lambda wildcards: gridcnn_settings(wildcards, "pretraining") | {"loss": wildcards.loss},
+        code=code("gridcnn"),
+
+
+rule gridcnn_variants:
+    input:
+        predictions=of_variants("predictions.npz"),
+        fewer=of_fewer,
+        train=of_all_boxes("train"),
+        test=of_all_boxes("test"),
+    output:
+        table="<results>/ledger/{protocol}_variants.csv",
+    log:
+        "<logs>/ledger/{protocol}_variants.log",
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        draws=lambda wildcards: [*plans.variant_draws(protocol_of(wildcards).gridcnn)],
+        variants=plans.VARIANTS,
+        evaluation=SETTINGS.evaluation.model_dump(),
+        seed=SETTINGS.seed,
+        code=code("gridcnn_variants"),
+    script:
+        "../workflow/scripts/gridcnn_variants.py"

@@ -335,7 +335,7 @@ rule report:
         source=[rules.source_weights.output.facts, rules.source_weights.output.history],
         grids=expand("<results>/transfer/{protocol}/grid.csv", protocol=SETTINGS.protocols),
         chances=expand("<results>/transfer/{protocol}/chance.csv", protocol=SETTINGS.protocols),
-        claims=["<results>/ledger/paper.csv"] if "paper" in SETTINGS.protocols else [],
+        claims=[*(["<results>/ledger/paper.csv"] if "paper" in SETTINGS.protocols else []), *compared_variants()],
         transfer_gains=expand("<results>/transfer_gain/{protocol}.csv", protocol=SETTINGS.protocols),
         spreads=expand("<results>/transfer/{protocol}/spread.csv", protocol=SETTINGS.protocols),
         selected=expand("<results>/transfer/{protocol}/selected.csv", protocol=SETTINGS.protocols),

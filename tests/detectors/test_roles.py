@@ -11,7 +11,7 @@ import pytest
 
 from cxr.classifiers import fit
 from cxr.detectors import files as detector_files
-from cxr.metrics import evaluation, grid, leakage
+from cxr.metrics import evaluation, grid, leakage, variants
 from cxr.report import collapse
 
 ROLES = ("train", "validation", "test")
@@ -190,6 +190,7 @@ def test_every_class_that_is_made_of_a_jobs_splits_is_tested_here(repository):
         "grid.Training",
         "collapse.Compared",
         "leakage.RepeatFiles",
+        "variants.Training",
     }
 
 
@@ -259,3 +260,33 @@ def test_the_files_of_a_repeat_keep_their_names_their_repeat_and_their_half():
     given["floors"] = given["floors"][:4]
     with pytest.raises(ValueError, match="shorter"):
         leakage.RepeatFiles.of(SimpleNamespace(input=type("Named", (dict,), {"test": ["0", "1", "2"]})(given)))
+
+
+def test_the_files_of_a_variants_training_keep_their_names_their_draw_and_their_fold():
+    names, draws, folds = ("mse_all", "mse_fewer"), [1, 2], range(3)
+    said = [f"{name}/draw{draw}/{fold}" for name in names for draw in draws for fold in folds]
+    given = SimpleNamespace(
+        predictions=said,
+        fewer=[f"fewer{draw}/{fold}" for draw in draws for fold in folds],
+        train=[f"train{fold}" for fold in folds],
+        test=[f"test{fold}" for fold in folds],
+    )
+    job = SimpleNamespace(input=given, params=SimpleNamespace(draws=draws, variants=names))
+    found = variants.Training.of(job)
+    assert [(each.variant, each.draw) for each in found] == [(name, draw) for name in names for draw in draws]
+    for each in found:
+        assert each.predictions == [Path(f"{each.variant}/draw{each.draw}/{fold}") for fold in folds]
+        assert each.test == [Path(f"test{fold}") for fold in folds]
+        own = f"fewer{each.draw}/" if each.variant == "mse_fewer" else "train"
+        assert each.train == [Path(f"{own}{fold}") for fold in folds]
+    given.predictions = given.predictions[:-3]
+    with pytest.raises(ValueError, match="shorter"):
+        variants.Training.of(job)
+
+
+def test_every_variant_of_the_grid_cnn_is_judged_on_validation_and_predicts_test_images(repository):
+    entries = inputs(rules(repository)["gridcnn_variant"].partition("    output:")[0])
+    given = {name: re.findall(r'"(\w+)"', value) for name, value in entries.items() if name != "index"}
+    assert given == {"train": ["train"], "validation": ["validation"], "predicted": ["test_images"]}
+    entries = inputs(rules(repository)["gridcnn_variants"].partition("    output:")[0])
+    assert re.findall(r'"(\w+)"', entries["test"]) == ["test"] and re.findall(r'"(\w+)"', entries["train"]) == ["train"]

@@ -213,11 +213,38 @@ def test_where_another_yolo_stands_in_for_yolov2_the_row_says_so(inputs, table):
     )
     row = of(ledger.table(replace(inputs, metrics=own)), "24 out of 129")
     assert row["value"] == 0.2 and row["note"] == ""
-    assert of(table, "only 90 more")["why"] == "This configuration does not run it."
+    assert of(table, "only 90 more", "9 points")["why"] == "This configuration does not run it."
     depth = of(table, "early")
     assert depth[["value", "low", "high", "images", "verdict"]].tolist() == [
         pytest.approx(0.15), pytest.approx(0.1), pytest.approx(0.2), 50, rulings.UNCHECKED
     ]  # fmt: skip
+
+
+def test_variants_of_the_grid_cnn_are_judged_where_the_configuration_runs_them(inputs):
+    rows = [
+        claimed("mse_all - mse_fewer", "f1_weighted", 0.02, -0.01, 0.05, floor=0.001, floor_low=0, floor_high=0.002,
+                difference_low=-0.011, difference_high=0.049, p=0.2, note="5 trainings each, on 670 and 580 images"),
+        claimed("l1_all - mse_all", "mean confidence inside", -0.3, -0.4, -0.2, floor=-0.25, floor_low=-0.3, floor_high=-0.2,
+                difference_low=-0.1, difference_high=0.01, p_floor=0.1),
+        claimed("l1_all - mse_all", "mean confidence outside", -0.05, -0.06, -0.04, floor=-0.01, floor_low=-0.02,
+                floor_high=0, difference_low=-0.05, difference_high=-0.03),
+        claimed("mse_all - cosine_all", "f1_weighted", 0.05, 0.02, 0.08),
+    ]  # fmt: skip
+    unset = replace(
+        inputs, claims=pd.concat([inputs.claims, pd.DataFrame(rows)], ignore_index=True).fillna({"note": ""})
+    )
+    settings = DEFAULTS.model_dump()
+    settings["paper"]["gridcnn"]["variants"]["draws"] = 5
+    table = ledger.table(replace(unset, settings=settings, summary=SUMMARY))
+    for measured, expected in (("9 points", rulings.NOT_REPRODUCED), ("9% of 17.5%", rulings.UNCHECKED)):
+        row = of(table, "only 90 more", measured)
+        assert (row["verdict"], row["note"]) == (expected, "5 trainings each, on 670 and 580 images"), measured
+    assert of(table, "only 90 more", "9% of 17.5%")["paper"] == "+0.016"
+    assert of(table, "L1 loss tends", "mean confidence inside")["verdict"] == rulings.EXPLAINED
+    assert of(table, "L1 loss tends", "mean confidence outside")["verdict"] == rulings.REPRODUCED
+    assert of(table, "cosine_proximity", "minus cosine")["verdict"] == rulings.REPRODUCED
+    assert of(table, "cosine_proximity", "minus L1")["why"] == "The run has no such number."
+    assert (ledger.table(unset)["why"] == ledger.NOT_RUN).sum() == 9, "without draws, with the course of YOLOv2"
 
 
 def test_phantoms_say_nothing_of_the_tables_and_the_release_does(inputs, table):

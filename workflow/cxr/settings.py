@@ -384,6 +384,24 @@ class Pretraining(Section):
         return value
 
 
+class Variants(Section):
+    draws: int = setting(
+        0,
+        "Trainings of the grid CNN with each of the paper's three losses, and as many on fewer images, each with a seed of its "
+        "own; 0: none, else at least 2. The ledger compares them (protocol paper alone).",
+        ge=0,
+        le=50,
+    )
+    fewer: int = setting(90, "Number of training images that are left out where there are fewer of them.", ge=1)
+
+    @field_validator("draws")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one training tells nothing of the spread between trainings; 0, or at least 2")
+        return value
+
+
 class GridCNN(Section):
     head: Literal["dense", "convolution", "findings"] = setting(
         "dense",
@@ -429,6 +447,7 @@ class GridCNN(Section):
     )
     threshold: float = setting(0.5, "Confidence above which a cell is predicted in the binarised scores.", gt=0, lt=1)
     tune_threshold: bool = setting(False, "Choose that threshold on the validation images instead.")
+    variants: Variants = setting(Variants(), "The paper's three losses and two numbers of training images, compared.")
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -443,6 +462,8 @@ class GridCNN(Section):
         extras = self.members > 1 or self.test_time_flip or self.decisive or self.pretraining.images
         if extras and self.head != "findings":
             raise ValueError("members above 1, test_time_flip, decisive and pretraining need head findings")
+        if self.variants.draws and self.head == "findings":
+            raise ValueError("variants need head dense or convolution: head findings has a loss of its own")
         return self
 
 
@@ -649,6 +670,10 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
+        if self.sound.gridcnn.variants.draws:
+            raise ValueError(
+                "sound.gridcnn.variants.draws must be 0: the ledger compares under the protocol paper alone"
+            )
         for name in self.protocols:
             protocol: Protocol = getattr(self, name)
             if self.images.box_size % protocol.gridcnn.image_size:

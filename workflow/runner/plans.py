@@ -4,10 +4,16 @@ A repeat is named by a suffix of the pair's name. "": the first training of a pa
 images and a seed of its own. "_seed<k>": the same training images as the first, with the seed of repeat k.
 """
 
-from cxr.settings import Protocol, Transfer
+from cxr.settings import GridCNN, Protocol, Transfer
 
 BUNDLE = 10  # at most this many pairs of one size share a cluster job
 DRAWN, RESEEDED = "_r", "_seed"
+VARIANTS = (
+    "mse_all",
+    "l1_all",
+    "cosine_all",
+    "mse_fewer",
+)  # of the grid CNN: loss, and on all or fewer training images
 
 Pair = tuple[int, int]  # c trainable layers, s images
 Trained = tuple[int, int, str]  # c, s, repeat
@@ -102,3 +108,8 @@ def compared(protocol: Protocol) -> list[tuple[str, str, int, int]]:
 def shares_features(protocol: Protocol, frozen_batchnorm: str) -> bool:
     """Return whether the frozen layers give the same for every pair, so that their outputs are stored once."""
     return frozen_batchnorm == "eval" and protocol.transfer.features_gb > 0
+
+
+def variant_draws(gridcnn: GridCNN) -> range:
+    """Return the draws in which each of ``VARIANTS`` is trained; the number is added to the study's seed."""
+    return range(1, gridcnn.variants.draws + 1)

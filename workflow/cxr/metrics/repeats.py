@@ -82,11 +82,20 @@ def _difference(each: pd.DataFrame, higher: bool, confidence: float) -> tuple[fl
     variance = by_training + by_patient
     if not variance > 0:
         return mean, mean, float(mean == 0)
-    degrees = variance**2 / (by_training**2 / (repeats - 1) + by_patient**2 / max(patients - 1, 1))
+    degrees = degrees_of_freedom(by_training, repeats, by_patient, patients)
     margin = stats.t.ppf((1 + confidence) / 2, degrees) * np.sqrt(variance)
     nearest = _nearest(each, higher) if (mean > 0) == higher else abs(mean)
     p = float(2 * stats.t.sf(nearest / np.sqrt(variance), degrees)) if nearest > 0 else 1.0
     return mean - margin, mean + margin, p
+
+
+def degrees_of_freedom(by_training: float, repeats: int, by_patient: float, patients: float) -> float:
+    """Return those of the sum of two variances of a mean (Welch, Satterthwaite): between trainings, and by patient.
+
+    patients: the effective number of those who tell of it. The sum is above 0.
+    """
+    whole = (by_training + by_patient) ** 2
+    return whole / (by_training**2 / (repeats - 1) + by_patient**2 / max(patients - 1, 1))
 
 
 def _nearest(each: pd.DataFrame, higher: bool) -> float:

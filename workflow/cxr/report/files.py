@@ -23,8 +23,8 @@ class Sources:
 
     metrics, validity: <protocol>/<experiment>.csv. facts: of each job, in the order of the jobs. histories: <any
     folder>/history.csv beside the facts they belong to. grids, spreads, chances, repeats, selected, comparisons, froc, sheets,
-    failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/. claims: paper.csv, or none.
-    transfer_gains: <protocol>.csv. leakage_experiment: its table, or none.
+    failures (<detector>_failures) and maps (<detector>_maps): below <protocol>/. claims: paper.csv and, where it
+    runs, paper_variants.csv; or none. transfer_gains: <protocol>.csv. leakage_experiment: its table, or none.
     """
 
     settings: Path
@@ -107,7 +107,7 @@ def write(
         grids={path.parent.name: pd.read_csv(path) for path in sources.grids},
         spreads={path.parent.name: pd.read_csv(path) for path in sources.spreads},
         chances={path.parent.name: pd.read_csv(path, dtype={"scope": "str"}) for path in sources.chances},
-        claims=next(map(_read_claims, sources.claims), None),
+        claims=_read_claims(sources.claims),
         transfer_gains={path.stem: read_metrics(path) for path in sources.transfer_gains},
         repeats={path.parent.name: pd.read_csv(path) for path in sources.repeats},
         selected={path.parent.name: _pairs(path) for path in sources.selected},
@@ -150,8 +150,10 @@ def _read_leakage(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=text).fillna(dict.fromkeys(text, ""))
 
 
-def _read_claims(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"floor_name": "str"}).fillna({"floor_name": ""})
+def _read_claims(paths: Sequence[Path]) -> pd.DataFrame | None:
+    text = dict.fromkeys(("floor_name", "note"), "str")
+    tables = [pd.read_csv(path, dtype=text) for path in paths]
+    return pd.concat(tables, ignore_index=True).fillna(dict.fromkeys(text, "")) if tables else None
 
 
 def _curve(path: Path) -> pd.DataFrame:

@@ -35,7 +35,8 @@ class ReportInputs:
     validation: page of the external validation that the configuration names, beside this one; "": none.
     leakage_experiment: table of the leakage experiment (``metrics.leakage.COLUMNS``), or None.
     chances: protocol → lead of the grid's best pair beside chance (``metrics.chance.CHANCE_COLUMNS``).
-    claims: of the protocol `paper`, differences that the paper claims (``metrics.claims.CLAIM_COLUMNS``), or None.
+    claims: of the protocol `paper`, differences that the paper claims (``metrics.claims.CLAIM_COLUMNS``, and those of
+    ``metrics.variants.VARIANT_COLUMNS`` where the grid CNN's variants run), or None.
     transfer_gains: protocol → transfer beside training from scratch (``metrics.transfer_gain.GAIN_COLUMNS``).
     comparisons: protocol → table of ``report.collapse.write``, for protocols with a comparison.
     """

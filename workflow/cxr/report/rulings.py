@@ -57,7 +57,7 @@ class Measurement:
         """Read a row of ``cxr.metrics.claims``. level: below which a p-value tells a difference, beside its interval."""
         apart, told = (bool(row[name] < round(level, 12)) for name in ("p", "p_floor"))
         sizes = {name: int(row[name]) for name in ("images", "patients")}
-        return cls(**_copied(row), told=told, apart=apart, **sizes)
+        return cls(**_copied(row), told=told, apart=apart, note=str(row.get("note") or ""), **sizes)
 
 
 def _copied(row: Mapping[str, Any]) -> dict[str, Any]:
