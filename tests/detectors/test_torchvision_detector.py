@@ -366,7 +366,7 @@ def test_average_precision_in_training_is_that_of_the_report():
     table, _ = score_folds("paper", "x", [fold], samples=100, confidence=0.95, seed=0)
     expected = table[(table["metric"] == "map50") & (table["label"] == "all")]["value"].iloc[0]
     assert 0.1 < expected < 0.95
-    assert box_training.scores(np.stack(found), padded(truth)) == {"map50": pytest.approx(expected, abs=1e-6)}
+    assert box_training.scores(np.stack(found), padded(truth))["map50"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_average_precision_in_training_by_hand():
@@ -378,6 +378,14 @@ def test_average_precision_in_training_by_hand():
     found[0, 0] = 3, 0.7, 0, 0, 100, 100
     found[1, :2] = (3, 0.9, 0, 0, 100, 90), (3, 0.8, 0, 0, 100, 100)  # the second is of a box that is found already
     expected = ((51 + 50 * 2 / 3) / 101 + 0) / 2
-    assert box_training.scores(found, truth) == {"map50": pytest.approx(expected)}
-    assert box_training.scores(found, np.zeros((2, 0, 5), np.float32)) == {"map50": 0.0}
-    assert box_training.scores(np.zeros_like(found), truth) == {"map50": 0.0}
+    assert box_training.scores(found, truth)["map50"] == pytest.approx(expected)
+    assert box_training.scores(found, np.zeros((2, 0, 5), np.float32))["map50"] == 0.0
+    assert box_training.scores(np.zeros_like(found), truth)["map50"] == 0.0
+
+
+def test_an_image_has_a_prediction_where_a_box_is_confident_enough():
+    found = np.zeros((4, 3, 6), np.float32)  # an empty place has label 0
+    found[0, :2] = (3, 0.25, 0, 0, 100, 100), (3, 0.1, 0, 0, 100, 100)
+    found[1, 0] = 5, 0.24, 0, 0, 100, 100
+    found[2, 0] = 0, 0.9, 0, 0, 100, 100
+    assert box_training.scores(found, np.zeros((4, 1, 5), np.float32))["images_with_prediction"] == 0.25

@@ -87,6 +87,13 @@ def test_floor_is_a_line_and_the_test_value_a_mark(history):
     assert drawn_loss(history, floor=float("nan"), test=float("nan")) == bare
 
 
+def test_epochs_that_the_paper_names_are_lines_where_they_were_trained(history):
+    bare, two, beyond = (drawn_loss(history, marks=marks) for marks in ((), (2, 4), (70,)))
+    assert beyond == bare
+    changed = np.argwhere((decoded(two) != decoded(bare)).any(axis=-1))[:, 1]
+    assert np.median(changed[changed < np.median(changed)]) < np.median(changed[changed >= np.median(changed)]) - 20
+
+
 def marked(history, kept, test=0.6):
     """Columns of the pixels that the test value's mark adds: of the left part, without the labels at the right end."""
     one, other = (decoded(drawn_loss(history, kept, test=test, floor=0.6)) for kept in (kept, [1]))

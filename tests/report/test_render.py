@@ -790,6 +790,18 @@ def test_curves_stand_beside_the_floor_of_the_validation_images_and_the_test_sco
     assert inputs.metric(*key, "auroc", "mean15")["value"] != tests[1]
 
 
+def test_the_papers_epochs_are_marked_where_it_tells_of_predictions_by_epoch(inputs):
+    trained = history(45, ("map50", "images_with_prediction"), 0.1)
+    for protocol, name, marks in (
+        ("paper", "yolov2_finetuned", (20, 40)), ("paper", "yolo_finetuned", (20, 40)),
+        ("sound", "yolo_finetuned", ()), ("paper", "torchvision_detector", ()),
+    ):  # fmt: skip
+        (row,) = curves.panels(inputs, BY_NAME[name], (protocol, name), trained, [{}])
+        assert [panel.marks for panel in row] == [(), (), marks], (protocol, name)
+        assert ("Dotted: epochs 20, 40;" in curves._legend(BY_NAME[name], [row], 1)) == bool(marks)
+    assert row[-1].title == "Images with a prediction"
+
+
 def test_the_floor_of_folds_is_the_mean_of_theirs(inputs):
     about, key = BY_NAME["gridcnn"], ("sound", "gridcnn")
     facts = [{"validation": {"floors": {"f1": value}}} for value in (0.2, 0.4)]

@@ -136,3 +136,21 @@ def test_a_number_without_a_verdict_is_told_from_its_floor_by_the_interval_of_th
     assert Measurement.of_metric(row | {"higher_is_better": 0, "difference_low": -0.3, "difference_high": -0.1}).told
     assert not Measurement.of_metric(row | {"verdict": "indistinguishable"}).told
     assert Measurement.of_metric(row | {"verdict": "better", "difference_low": NAN, "difference_high": NAN}).told
+
+
+@pytest.mark.parametrize(
+    ("course", "expected"),
+    [
+        ((40, 0, 24), REPRODUCED),
+        ((40, 4, 24), REPRODUCED),  # 4 of 81 are 4.9%
+        ((40, 5, 24), NOT_REPRODUCED),  # they do not disappear
+        ((0, 0, 24), NOT_REPRODUCED),  # nothing to disappear
+        ((40, 0, 0), NOT_REPRODUCED),  # they do not come back
+        ((40, 1, 1), NOT_REPRODUCED),
+        ((40, 0, 3), UNCHECKED),  # 3 of 81 and none of 81 are not told apart
+        ((3, 0, 24), UNCHECKED),
+    ],
+)
+def test_predictions_disappear_and_come_back_where_wilsons_intervals_tell_it(course, expected):
+    found = Measurement(course[1] / 81, *rulings.wilson(course[1], 81), images=81, patients=75, course=course)
+    assert verdict(found, rulings.came_back) == expected

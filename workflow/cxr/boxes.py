@@ -15,6 +15,9 @@ CORNERS = ["x0", "y0", "x1", "y1"]  # columns of a table of boxes
 PREDICTION_COLUMNS = ["image", "label", "confidence", *CORNERS]  # of a table of predicted boxes
 FRAME = 1024
 GRID = 16
+VISIBLE = (
+    0.25  # confidence of a box that shows in a learning curve: the default threshold. Another one retrains nothing
+)
 LARGE_WIDTH, LARGE_HEIGHT = 384, 256  # "larger than 384x256 pixels" (paper, section 2.3)
 
 

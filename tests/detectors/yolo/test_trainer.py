@@ -55,6 +55,7 @@ def test_training_leaves_weights_history_and_facts(tuned: detector.Tuned) -> Non
     assert parts.shape[1] == 3
     assert parts.sum(axis=1).to_numpy() == pytest.approx(history["train_loss"].to_numpy())
     assert np.isfinite(history.to_numpy(dtype=float)).all()
+    assert history["validation_images_with_prediction"].between(0, 1).all()
     assert tuned.facts["training_images"] == 8
     assert tuned.facts["parameters"] == tuned.facts["trained_parameters"] > 1e5
     assert json.loads(json.dumps(tuned.facts))["settings"] == SMALL.received()

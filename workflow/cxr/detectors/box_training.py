@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr.boxes import PREDICTION_COLUMNS, parse_box_text
+from cxr.boxes import PREDICTION_COLUMNS, VISIBLE, parse_box_text
 from cxr.data import splits
 from cxr.data.formats import decode as formats_decode
 from cxr.detectors import files as detector_files
@@ -147,10 +147,14 @@ def padded(boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return mAP50 as in the report. found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners."""
+    """Return mAP50 as in the report, and the share of images with a box of confidence ``VISIBLE`` or more.
+
+    found: (N, D, 6) label, confidence, corners; truth: (N, M, 5) label, corners.
+    """
     predicted = [_named(boxes[:, 0], boxes[:, 1], boxes[:, 2:]) for boxes in found]
     drawn = [_named(boxes[:, 0], np.ones(len(boxes)), boxes[:, 1:]) for boxes in truth]
-    return {"map50": mean_precision(predicted, drawn, 0.5)}
+    seen = [(boxes.confidence >= VISIBLE).any() for boxes in predicted]
+    return {"map50": mean_precision(predicted, drawn, 0.5), "images_with_prediction": float(np.mean(seen))}
 
 
 def _named(labels: np.ndarray, confidence: np.ndarray, corners: np.ndarray) -> ImageBoxes:

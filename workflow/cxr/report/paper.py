@@ -9,6 +9,10 @@ from cxr import experiments
 
 LARGE = ("large_both", "large_either", "large_area")  # three readings of "larger than 384x256 pixels"
 TRANSFER_PAIRS = ((2, 5000), (19, 3000))  # (layers, size) the paper trained long, better validation accuracy first
+# Section 3.3.2 on YOLOv2: predictions "visible in the first few epochs", gone after 20, back "after another 50"; section 2.3.3 has
+# 40 epochs in all.
+FIRST, GONE_AT = 5, 20
+PREDICTED_AT = (GONE_AT, 40, GONE_AT + 50)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Ruling = tuple[str, str]  # verdict, reason
 class Measurement:
     """Ours and the floor, each with its interval; NaN where undefined. difference_low, difference_high: of ours minus the floor.
     told: whether ours can be told from the floor, on the good side; apart: from 0. images, patients: behind the number. note: what
-    else a reader must know."""
+    else a reader must know. course: of a number that is followed, how many of the images early, at its claimed low, in the end."""
 
     value: float
     low: float = NAN
@@ -42,6 +42,7 @@ class Measurement:
     images: int = 0
     patients: int = 0
     note: str = ""
+    course: tuple[int, int, int] = (0, 0, 0)
 
     @classmethod
     def of_metric(cls, row: Mapping[str, Any]) -> "Measurement":
@@ -118,15 +119,45 @@ def _same_side(found: Measurement, printed: float) -> bool:
 
 def of_share(count: int, total: int, confidence: float = 0.95) -> Rule:
     """Judge a printed share of images, by its own interval (Wilson) and ours; it has no floor."""
-    ends = stats.binomtest(count, total).proportion_ci(confidence, "wilson")
+    low, high = wilson(count, total, confidence)
 
     def rule(found: Measurement) -> Ruling:
-        theirs = f"{count} of {total} is {number(count / total)} {interval(ends.low, ends.high)}"
-        if found.low <= ends.high and ends.low <= found.high:
+        theirs = f"{count} of {total} is {number(count / total)} {interval(low, high)}"
+        if found.low <= high and low <= found.high:
             return REPRODUCED, f"{theirs}, and the intervals overlap."
         return NOT_REPRODUCED, f"{theirs}; ours is {'higher' if found.value > count / total else 'lower'}."
 
     return _needs_interval(rule)
+
+
+GONE = 0.05  # predictions have disappeared where at most this share of the images has one
+
+
+def wilson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a share of images."""
+    ends = stats.binomtest(count, total).proportion_ci(confidence, "wilson")
+    return ends.low, ends.high
+
+
+def came_back(found: Measurement) -> Ruling:
+    """Judge a claim that predictions are visible early, disappear, and come back: the course of the measurement.
+
+    Reproduced where at most ``GONE`` of the images have a prediction at the low, and more have one both early and in the end, told
+    by Wilson's intervals that do not overlap. What is only seen in overlapping intervals is not checkable.
+    """
+    early, low, last = found.course
+    before, then, after = (wilson(count, found.images) for count in found.course)
+    if not early:
+        return NOT_REPRODUCED, "No image has a prediction in the first epochs."
+    if low / found.images > GONE:
+        return NOT_REPRODUCED, f"They do not disappear: {low} of {found.images} images have one."
+    if before[0] <= then[1]:
+        return UNCHECKED, "That they disappear cannot be told on these images."
+    if after[0] > then[1]:
+        return REPRODUCED, "They are visible, disappear and come back; the intervals do not overlap."
+    if last <= low:
+        return NOT_REPRODUCED, "They disappear, and do not come back."
+    return UNCHECKED, "They disappear; that they come back cannot be told on these images."
 
 
 def increased(printed: float, higher: bool = True) -> Rule:

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxr.boxes import CORNERS, FRAME, PREDICTION_COLUMNS
+from cxr.boxes import CORNERS, FRAME, PREDICTION_COLUMNS, VISIBLE
 from cxr.detectors.yolo.labels import DataSet
 from cxr.errors import InputError
 from cxr.settings import Yolo
@@ -50,7 +50,7 @@ os.environ.update(
 )
 
 import ultralytics  # noqa: E402
-from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
 from ultralytics.nn import tasks  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint, yaml_model_load  # noqa: E402
 from ultralytics.utils import LOGGER, SETTINGS  # noqa: E402
@@ -164,8 +164,8 @@ def fine_tune(
 
     Leaves ``weights/last.pt`` and ``weights/best.pt`` (best mAP50-95 on validation) in run_folder; ``settings.keep``
     says which one counts. The history has the columns epoch, step, seconds, learning_rate, train_loss, validation_loss
-    (both box + class + distance), their parts, validation_map50, validation_map50_95, validation_precision and
-    validation_recall.
+    (both box + class + distance), their parts, validation_map50, validation_map50_95, validation_precision,
+    validation_recall and validation_images_with_prediction (share of images with a box of confidence ``VISIBLE`` or more).
 
     Raises InputError for unusable weights, architecture or data, a batch that does not fit into memory, and a loss that
     is not finite, saying where; Interrupted when asked to stop.
@@ -339,6 +339,9 @@ class _Trainer(DetectionTrainer):
             )
         return dataset
 
+    def get_validator(self) -> "_Validator":
+        return _Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
+
     def seconds(self) -> float:
         return self.elapsed + time.perf_counter() - self.began
 
@@ -508,6 +511,7 @@ class _Trainer(DetectionTrainer):
             "validation_map50_95": scores["mAP50-95"],
             "validation_precision": scores["precision"],
             "validation_recall": scores["recall"],
+            "validation_images_with_prediction": self.validator.shown / len(self.test_loader.dataset),
             **train,
             **validation,
         }
@@ -538,6 +542,18 @@ class _Trainer(DetectionTrainer):
             f"epoch {self.epoch + 1}/{self.epochs} step {self.steps_done}/{steps}: loss {loss:.3f}{more}, "
             f"{rate:.1f} images/s, {seconds / self.steps_done * (steps - self.steps_done):.0f} s left"
         )
+
+
+class _Validator(DetectionValidator):
+    """ultralytics' validator, which also counts the images with a box of confidence ``VISIBLE`` or more: `shown`."""
+
+    def init_metrics(self, model: torch.nn.Module) -> None:
+        super().init_metrics(model)
+        self.shown = 0
+
+    def update_metrics(self, preds: list[dict[str, torch.Tensor]], batch: dict[str, Any]) -> None:
+        self.shown += sum(bool((each["conf"] >= VISIBLE).any()) for each in preds)
+        super().update_metrics(preds, batch)
 
 
 class _Views(torch.utils.data.Dataset):

@@ -16,12 +16,14 @@ from cxr.report.figures.style import BLUE, GREY, INK, VERMILION, WIDTH, png_byte
 @dataclass(frozen=True)
 class Panel:
     """A panel of learning curves. name: of the history's columns train_<name> and validation_<name>. title: for readers.
-    floor: image-free score on the validation images; test: score of the kept weights on the test images; NaN: none."""
+    floor: image-free score on the validation images; test: score of the kept weights on the test images; NaN: none. marks: epochs
+    that get a dotted line, if they were trained."""
 
     name: str
     title: str
     floor: float = np.nan
     test: float = np.nan
+    marks: tuple[int, ...] = ()
 
 
 def learning_curves(history: pd.DataFrame, rows: Sequence[Sequence[Panel]], kept: Sequence[int] = ()) -> bytes:
@@ -116,8 +118,25 @@ def _draw(ax: Axes, history: pd.DataFrame, across: str, panel: Panel, kept: Sequ
         ax.hlines(panel.floor, first, last, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
         ends.append((last, panel.floor, f"floor {panel.floor:.3f}", GREY))
     _label_ends(ax, ends)
+    _mark(ax, history.groupby("epoch")[across].max().reindex(panel.marks).dropna())
     ax.set_xlabel(across)
     quiet(ax, panel.title)
+
+
+def _mark(ax: Axes, places: pd.Series) -> None:
+    """Draw a dotted line at each epoch (index), at its place on the axis (value), with the epoch's number above."""
+    for epoch, place in places.items():
+        ax.axvline(place, color=INK, linewidth=0.9, linestyle=":", zorder=1)
+        ax.annotate(
+            f"{epoch}",
+            (place, 1),
+            (2, -2),
+            ax.get_xaxis_transform(),
+            "offset points",
+            color=INK,
+            fontsize=7.5,
+            va="top",
+        )
 
 
 def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxr.boxes import VISIBLE
 from cxr.experiments import Experiment, pair
 from cxr.metrics.names import metric_name
-from cxr.report import samples
+from cxr.report import paper, samples
 from cxr.report.figures import style
 from cxr.report.figures.curves import Panel, compared_curves, curve_names, learning_curves
 from cxr.report.inputs import SOURCE, ReportInputs
 from cxr.report.rows import pair_name
 
+SHOWN = "images_with_prediction"
 Drawn = tuple[str, str, tuple[tuple[str, str], ...], str]  # curve, metric, test scores to look for, what the title adds
 ROWS: Mapping[str, tuple[tuple[Drawn, ...], ...]] = {  # by kind of experiment: rows of panels
     "classifier": (
@@ -34,7 +36,13 @@ ROWS: Mapping[str, tuple[tuple[Drawn, ...], ...]] = {  # by kind of experiment: 
             ("f1", "f1", (("f1", "all"),), ", best of nine cuts"),
         ),
     ),
-    "boxes": ((("loss", "loss", (), ""), ("map50", "map50", (("map50", "all"),), "")),),
+    "boxes": (
+        (
+            ("loss", "loss", (), ""),
+            ("map50", "map50", (("map50", "all"),), ""),
+            (SHOWN, SHOWN, ((SHOWN, "all"),), ""),
+        ),
+    ),
 }
 FLOORS = {  # what the floor is, by kind of experiment
     "classifier": "the constant that is best on the training images",
@@ -46,8 +54,10 @@ NOTES = {
     "is a mean over the findings that these images show; on the test images, over those that at least 10 patients have. ",
     "cells": "F1, best of nine cuts: on validation images at the best of the cuts 0.1 to 0.9 of each epoch, so it is too "
     "high; on test images at the cut that was chosen on validation images. ",
-    "boxes": "",
+    "boxes": f"Images with a prediction: those with a box of confidence {VISIBLE:g} or more; on test images, at the threshold "
+    "of the scores. ",
 }
+FOLLOWED = ("yolov2_finetuned", "yolo_finetuned")  # of which the paper tells by the epoch where predictions are visible
 
 
 def figures(inputs: ReportInputs, about: Experiment) -> Iterator[dict[str, str]]:
@@ -99,9 +109,16 @@ def panels(
             floors = [each.get("validation", {}).get("floors", {}).get(name, np.nan) for each in facts]
             test = next((row["value"] for kind in kinds if (row := inputs.metric(*key, *kind))), np.nan)
             if name in known:
-                mine.append(Panel(name, metric_name(metric) + words, float(np.mean(floors or [np.nan])), test))
+                floor = float(np.mean(floors or [np.nan]))
+                marks = _marks(history) if name == SHOWN and key[0] == "paper" and about.name in FOLLOWED else ()
+                mine.append(Panel(name, metric_name(metric) + words, floor, test, marks))
         found += [mine] if mine else []
     return found
+
+
+def _marks(history: pd.DataFrame) -> tuple[int, ...]:
+    """Return the epochs at which the paper tells of predictions, as far as they were trained."""
+    return tuple(epoch for epoch in paper.PREDICTED_AT if epoch <= history["epoch"].max())
 
 
 def _legend(about: Experiment, rows: Sequence[Sequence[Panel]], folds: int) -> str:
@@ -109,6 +126,9 @@ def _legend(about: Experiment, rows: Sequence[Sequence[Panel]], folds: int) -> s
     words = "Blue: training images; orange: validation images. "
     if any(np.isfinite(panel.floor) for panel in every):
         words += f"Dashed: floor on validation images, {FLOORS[about.kind]}. "
+    if marked := [epoch for panel in every for epoch in panel.marks]:
+        told = ", ".join(map(str, marked))
+        words += f"Dotted: epochs {told}; in the paper predictions disappear by 20 and are back by 70, of 40 that it trains. "
     if any(np.isfinite(panel.test) for panel in every):
         kept = "at its epoch" if folds == 1 else "at the mean of their epochs, the bar from the first to the last"
         words += f"Diamond: the kept weights on the test images, {kept}. "
