@@ -30,7 +30,7 @@ def shows_all(text: str) -> str:
 def written(name: str) -> Darknet:
     """A network whose weights follow from its name alone, such that its numbers stay near 1."""
     network = Darknet(configuration.parse(cfg(name), name)).eval()
-    random = np.random.Generator(np.random.PCG64(len(name)))
+    random = np.random.default_rng(len(name))
     with torch.no_grad():
         for layer in network.convolutions.values():
             spread = 1 if layer.norm is not None else 0.3  # the last decides how large boxes are
