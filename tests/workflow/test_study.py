@@ -345,7 +345,7 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
         (
             ["evaluation={bootstrap: 120}"],
             {"metrics_baseline": 4, "metrics_transfer": 3, "metrics_gridcnn": 2, "metrics_boxes": 3, "long_repeats": 2}
-            | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1}
+            | {"sheet_gridcnn": 2, "sheet_boxes": 3, "settings": 1, "report": 1, "claims": 1, "transfer_gain": 2}
             | {"validity_baseline": 2, "validity_transfer": 2, "validity_gridcnn": 2, "validity_boxes": 3},
         ),
         (
@@ -354,7 +354,14 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
         ),
         (
             ["sound={baseline: {balanced: false}}"],
-            {"baseline": 2, "metrics_baseline": 2, "validity_baseline": 1, "settings": 1, "report": 1},
+            {
+                "baseline": 2,
+                "metrics_baseline": 2,
+                "validity_baseline": 1,
+                "transfer_gain": 1,
+                "settings": 1,
+                "report": 1,
+            },
         ),
     ],
 )
