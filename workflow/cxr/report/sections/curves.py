@@ -128,7 +128,10 @@ def _legend(about: Experiment, rows: Sequence[Sequence[Panel]], folds: int) -> s
         words += f"Dashed: floor on validation images, {FLOORS[about.kind]}. "
     if marked := [epoch for panel in every for epoch in panel.marks]:
         told = ", ".join(map(str, marked))
-        words += f"Dotted: epochs {told}; in the paper predictions disappear by 20 and are back by 70, of 40 that it trains. "
+        words += (
+            f"Dotted: epoch{'s' * (len(marked) > 1)} {told}; in the paper predictions disappear by 20 and are back by 70, of 40 "
+            "that it trains. "
+        )
     if any(np.isfinite(panel.test) for panel in every):
         kept = "at its epoch" if folds == 1 else "at the mean of their epochs, the bar from the first to the last"
         words += f"Diamond: the kept weights on the test images, {kept}. "
