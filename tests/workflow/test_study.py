@@ -259,7 +259,7 @@ def test_the_headline_shows_what_the_metric_tables_hold(finished):
 
 
 def test_every_pair_is_a_job_of_its_own_with_model_predictions_history_and_facts(finished):
-    folders = sorted(path.name for path in (finished / "results/tiny/transfer/paper").glob("c*"))
+    folders = sorted(path.name for path in (finished / "results/tiny/transfer/paper").glob("c*_s*"))
     assert folders == ["c0_s40", "c0_s60", "c4_s40", "c4_s60"]
     for name in folders:
         folder = finished / "results/tiny/transfer/paper" / name
@@ -350,7 +350,8 @@ def test_a_second_run_finds_nothing_to_do(repository, finished):
         ),
         (
             ["paper={gridcnn: {loss: l1}}"],
-            {"gridcnn": 1, "metrics_gridcnn": 1, "validity_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1},
+            {"gridcnn": 1, "metrics_gridcnn": 1, "validity_gridcnn": 1, "sheet_gridcnn": 1, "settings": 1, "report": 1}
+            | {"claims": 1},
         ),
         (
             ["sound={baseline: {balanced: false}}"],
