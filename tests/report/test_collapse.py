@@ -214,7 +214,7 @@ def test_a_configured_comparison_joins_a_finished_study(repository, finished, tm
     shutil.copytree(finished, folder, symlinks=True)
     ran = executed(repository, folder, config=CONFIG)
     assert ran == {"features_comparison": 1, "transfer_variant": 4, "metrics_variant": 4, "compare": 1} | {
-        "ladder": 1, "settings": 1, "report": 1
+        "settings": 1, "report": 1
     }  # fmt: skip
     results = folder / "results/tiny"
     table = pd.read_csv(results / "comparison/paper/comparison.csv")
