@@ -6,6 +6,7 @@ include: "inputs/ledger.smk"
 
 rule claims:
     input:
+        selected="<results>/transfer/{protocol}/selected.csv",  # only who depends on a checkpoint directly is judged again
         baselines=[
             "<results>/baseline/{protocol}/softmax/predictions.csv",
             "<results>/baseline/{protocol}/sigmoid/predictions.csv",
@@ -44,6 +45,7 @@ rule claims:
 # Is transfer better than training from scratch, and than not looking at an image?
 rule transfer_gain:
     input:
+        selected="<results>/transfer/{protocol}/selected.csv",  # only who depends on a checkpoint directly is judged again
         baseline_test_predictions="<results>/baseline/{protocol}/sigmoid/predictions.csv",
         baseline_test_floors=of_baseline_floors(""),
         baseline_test_split=of_baseline("test"),
