@@ -140,6 +140,13 @@ def test_better_means_better_than_every_rung_and_worse_means_worse_than_the_floo
     assert judge(0.1, {"constant": 0.04})["p"] == pytest.approx(judge(0.06, {})["p"])  # the nearest rung's
     assert judge(-0.1, {"constant": -0.3})["verdict"] == WORSE  # below the floor is below the floor
     assert judge(0.0, {"constant": 0.3})["note"] == ""  # it cannot be told from its floor as it is
+    weak = judge(0.03, {"constant": 0.0})  # the floor itself, by another name: no other rung stands in the way
+    assert (
+        weak["verdict"] == SAME
+        and weak["note"] == ""
+        and weak["p"] == pytest.approx(judge(0.03, {})["p"])
+        and weak["p"] < 1
+    )
 
 
 def test_an_auprc_is_not_held_against_a_random_ranking():

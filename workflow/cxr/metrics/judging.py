@@ -55,6 +55,11 @@ class Against:
     confidence: float
     higher_is_better: bool
 
+    @property
+    def level(self) -> float:
+        """The p-value below which a difference is called."""
+        return round(1 - self.confidence, 12)
+
 
 def p_value(difference: Estimate, patients: float) -> float:
     """Return the two-sided p-value of a difference; NaN where it is undefined or fewer than two patients tell of it.
@@ -72,19 +77,19 @@ def p_value(difference: Estimate, patients: float) -> float:
 
 
 def p_against(score: Estimate, floor: Estimate, rungs: Sequence[Estimate], against: Against) -> tuple[float, bool]:
-    """Return the p-value of a score's difference to its floor, and whether it is that of another rung.
+    """Return the p-value of a score's difference to its floor, and whether another rung alone keeps it from being called.
 
-    Of a score on the good side of its floor it is the highest one of the differences to the floor and to each rung, and 1 if
-    the score is not on the good side of a rung or the interval of that difference holds 0. So the rate of false calls stays
-    that of one comparison (an intersection-union test: Berger 1982).
+    Where the interval of that difference lies on the good side of 0, it is the highest one of the differences to the floor and
+    to each rung, and 1 if that is not so against a rung. So the rate of false calls stays that of one comparison (an
+    intersection-union test: Berger 1982).
     """
     own = p_value(minus(score, floor), against.patients)
-    if not _good(minus(score, floor), against):
+    if not _clear(minus(score, floor), against):
         return own, False
     differences = (minus(score, each) for each in rungs)
     others = [p_value(each, against.patients) if _clear(each, against) else 1.0 for each in differences]
     highest = max(others, default=0.0)
-    return max(own, highest), bool(highest > own)
+    return max(own, highest), bool(own < against.level <= highest)
 
 
 def _good(difference: Estimate, against: Against) -> bool:

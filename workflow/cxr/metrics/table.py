@@ -78,8 +78,8 @@ def metric_row(
     if judgeable := judgeable and judged(metric, label):
         contenders = [each for rung, each in rungs.items() if can_be_judged(metric, rung)]
         against = judging.Against(effective, confidence, of(metric).higher_is_better)
-        p, by_rung = judging.p_against(score, floor, contenders, against)
-        if by_rung and p > 1 - confidence:
+        p, rung_as_good = judging.p_against(score, floor, contenders, against)
+        if rung_as_good:
             note = "; ".join(filter(None, [note, "another rung is as good"]))
     undefined = int(np.isnan(score.samples).sum())
     if undefined and np.isfinite(score.value):
