@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import small_study
 import torch
+from four_images import Stopping
 
 from cxr.boxes import PREDICTION_COLUMNS, format_box_text, iou
 from cxr.data.splits import read_split
@@ -207,17 +208,6 @@ def test_a_job_trains_on_moved_boxes_and_its_model_file_is_the_network_that_pred
     assert judged["image"].unique().tolist() == study.names("validation")
 
 
-class Stopping(Keeper):
-    """A keeper that is asked to stop at its third chance to save, as a signal would ask."""
-
-    chances = 0
-
-    def due(self):
-        self.chances += 1
-        self.asked = 15 if self.chances == 3 else self.asked
-        return super().due()
-
-
 @pytest.mark.parametrize(("architecture", "device"), [("retinanet", CPU), ("fasterrcnn", CPU), ("retinanet", ROUNDED)])
 def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tell, tmp_path, architecture, device):
     """Bit for bit, also where proposals are sampled (Faster R-CNN) and in the losses on validation images."""
@@ -225,7 +215,9 @@ def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tel
     options = {"augment": Augment(rotation=5, shift=0.05), "device": device}
     whole, history = train(tell, settings(architecture), schedule, **options)
     with pytest.raises(Interrupted):
-        train(tell, settings(architecture), schedule, Stopping(tmp_path / "state", "key", 1e9, tell), **options)
+        train(
+            tell, settings(architecture), schedule, Stopping(tmp_path / "state", "key", 1e9, tell, chance=3), **options
+        )
     resumed, again = train(
         tell, settings(architecture), schedule, Keeper(tmp_path / "state", "key", 1e9, tell), **options
     )

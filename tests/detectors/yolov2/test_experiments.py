@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import small_study
 import torch
+from four_images import Stopping
 
 from cxr.boxes import iou
 from cxr.detectors import box_training
@@ -137,17 +138,6 @@ def test_drawn_boxes_reach_the_loss_as_fractions_and_early_training_ends(files, 
     assert [early for _, early in asked] == [True, True, False, False] and network.seen == losses.EARLY + 3
 
 
-class Stopping(Keeper):
-    """A keeper that is asked to stop at its third chance to save, as a signal would ask."""
-
-    chances = 0
-
-    def due(self):
-        self.chances += 1
-        self.asked = 15 if self.chances == 3 else self.asked
-        return super().due()
-
-
 def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tell, tmp_path, files):
     schedule, options = (
         Schedule(epochs=2, steps=2, batch=2, learning_rate=1e-3, keep="best"),
@@ -156,7 +146,7 @@ def test_an_interrupted_training_ends_with_the_model_of_an_uninterrupted_one(tel
     chosen = YoloV2(**files, image_size=SIDE, trainable=2)
     whole, history = train(tell, chosen, schedule, **options)
     with pytest.raises(Interrupted):
-        train(tell, chosen, schedule, Stopping(tmp_path / "state", "key", 1e9, tell), **options)
+        train(tell, chosen, schedule, Stopping(tmp_path / "state", "key", 1e9, tell, chance=3), **options)
     resumed, again = train(tell, chosen, schedule, Keeper(tmp_path / "state", "key", 1e9, tell), **options)
     assert "going on after step" in Path(tell.path).read_text()
     for name, tensor in whole.state_dict().items():

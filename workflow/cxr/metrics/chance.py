@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cxr.labels import LABELS, NO_FINDING
+
 ACCURACIES = ("accuracy", "categorical_accuracy", "no_finding_accuracy")
 CHANCE_COLUMNS = [
     "scope", "metric", "pairs", "best", "layers", "size", "chance", "high", "highest", "p", "draws",
@@ -80,6 +82,16 @@ def _means(values: np.ndarray, count: int, random: np.random.Generator) -> np.nd
         sums.append(np.stack([column[drawn].sum(axis=1) for column in values.T], axis=1))
     totals = np.concatenate(sums)
     return totals[:, :-1] / totals[:, -1:]
+
+
+def accuracies(right: np.ndarray, first: np.ndarray | int, targets: np.ndarray) -> np.ndarray:
+    """Return what is right on each image, (N, 3), in the order of ``ACCURACIES``.
+
+    right: (N, 15) bool, decisions at 0.5. first: label with the highest output, (N,) or the same for all. The categorical
+    accuracy takes the image's first label for its only one, as Keras' argmax does.
+    """
+    of_none = right[:, LABELS.index(NO_FINDING)]
+    return np.stack([right.mean(axis=1), first == targets.argmax(axis=1), of_none], axis=1).astype(np.float64)
 
 
 def pool(patients: Sequence[object], right: np.ndarray) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cxr.labels import FINDINGS, LABELS, NO_FINDING
 from cxr.metrics import evaluation, judging
 from cxr.metrics.areas import area_estimates, cell_scores
 from cxr.metrics.bootstrap import Estimate, Resampling, bootstrap_weights, minus, weighted_ratios
+from cxr.metrics.chance import accuracies
 from cxr.metrics.classification import fewer_patients, mean_labels
 from cxr.metrics.detection import large_subsets
 from cxr.metrics.floors import MEAN_MASK
@@ -139,10 +140,8 @@ def of_transfer(pair: Tested, resampling: Resampling) -> Iterator[Row]:
 
 
 def _right(guess: Guess, targets: np.ndarray) -> np.ndarray:
-    """What is right on each image, (N, 3): share of the 15 decisions, the first label, "No Finding"."""
-    decided = (guess.probabilities > 0.5) == targets
-    first = guess.first == targets.argmax(axis=1)
-    return np.stack([decided.mean(axis=1), first, decided[:, LABELS.index(NO_FINDING)]], axis=1).astype(np.float64)
+    """What is right on each image, (N, 3) (`chance.accuracies`)."""
+    return accuracies((guess.probabilities > 0.5) == targets, guess.first, targets)
 
 
 def against_baseline(baseline: Tested, pair: Tested, resampling: Resampling) -> Iterator[Row]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.data import splits
-from cxr.labels import FINDINGS, LABELS, NO_FINDING, to_matrix
+from cxr.labels import FINDINGS, LABELS, to_matrix
 from cxr.metrics import chance, constants, spread
 from cxr.runtime.jobs import Job
 
@@ -78,8 +78,8 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
     confidences = pd.read_csv(training.predictions).set_index("image").loc[truth["image"], list(LABELS)].to_numpy()
     constant = constants.fit_classification(to_matrix(read(training.train)["labels"]))
     right, floor = (confidences > 0.5) == targets, constant.majority == targets
-    ours = _accuracies(right, confidences.argmax(axis=1), targets)
-    theirs = _accuracies(floor, constant.first_label, targets)
+    ours = chance.accuracies(right, confidences.argmax(axis=1), targets)
+    theirs = chance.accuracies(floor, constant.first_label, targets)
     influence = {"gain": spread.influence_of_mean(right.mean(axis=1) - floor.mean(axis=1))[1]}
     aurocs = np.full(len(LABELS), np.nan)
     for label, name in enumerate(LABELS):
@@ -104,16 +104,6 @@ def judge(training: Training, read: Callable[[Path], pd.DataFrame]) -> Judged:
     patients = truth["patient"].to_numpy()
     by_patient = pd.DataFrame(influence).groupby(patients).sum()
     return Judged(row, aurocs, by_patient, chance.pool(patients, theirs))
-
-
-def _accuracies(right: np.ndarray, first: np.ndarray | int, targets: np.ndarray) -> np.ndarray:
-    """Return what is right on each image, (N, 3), in the order of ``chance.ACCURACIES``.
-
-    right: (N, 15) bool, decisions at 0.5. first: label with the highest output, (N,) or the same for all. The categorical
-    accuracy takes the image's first label for its only one, as Keras' argmax does.
-    """
-    of_none = right[:, LABELS.index(NO_FINDING)]
-    return np.stack([right.mean(axis=1), first == targets.argmax(axis=1), of_none], axis=1).astype(np.float64)
 
 
 @dataclass(frozen=True)
